@@ -1,0 +1,209 @@
+"""Attention: every token looks back and takes what it needs from the tokens before it.
+
+Built in chapter 3. One head by hand, several heads side by side, then the same several heads in
+one matrix product, which is the form the GPT uses.
+
+Tensor letters: B sequences, T tokens, C = n_embd numbers a token, hs = C / n_head numbers a head.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gptlib.bigram import check_idx, next_token_loss
+
+
+def check_heads(n_embd: int, n_head: int) -> None:
+    """Raise ValueError unless n_embd splits evenly over n_head heads."""
+    if n_head < 1 or n_embd < 1 or n_embd % n_head != 0:
+        raise ValueError(
+            f"n_embd must be a multiple of n_head, both 1 or more; got n_embd {n_embd} and "
+            f"n_head {n_head}. Every head takes n_embd / n_head numbers of each token."
+        )
+
+
+def check_dropout(dropout: float) -> None:
+    """Raise ValueError unless 0 <= dropout < 1; at 1 nothing would be left."""
+    if not 0 <= dropout < 1:
+        raise ValueError(
+            f"dropout must be at least 0 and below 1; got {dropout}. 0 switches it off."
+        )
+
+
+def check_length(x: torch.Tensor, context_length: int) -> None:
+    """Raise ValueError if x (B, T, C) is longer than the causal mask."""
+    if x.size(1) > context_length:
+        raise ValueError(
+            f"x has {x.size(1)} tokens, more than context_length {context_length}. "
+            f"Allowed length T: 1 to {context_length}."
+        )
+
+
+def causal_mask(context_length: int) -> torch.Tensor:
+    """(T, T) booleans, True where a query (row) may look at a key (column): itself and before.
+
+    causal_mask(3) -> [[True, False, False], [True, True, False], [True, True, True]]
+    """
+    return torch.ones(context_length, context_length, dtype=torch.bool).tril()
+
+
+class Head(nn.Module):
+    """One attention head: x (B, T, C) -> (B, T, head_size).
+
+    Source: A. Vaswani et al., "Attention Is All You Need", 2017, section 3.2.1.
+
+    The first token sees only itself, so its row of weights is [1, 0, 0, …]. Built in chapter 3.
+    """
+
+    def __init__(self, n_embd: int, head_size: int, context_length: int, dropout: float = 0.0):
+        super().__init__()
+        check_dropout(dropout)
+        self.context_length = context_length
+        self.query = nn.Linear(n_embd, head_size, bias=False)  # what am I looking for?
+        self.key = nn.Linear(n_embd, head_size, bias=False)  # what do I have to offer?
+        self.value = nn.Linear(n_embd, head_size, bias=False)  # what do I hand over?
+        self.dropout = nn.Dropout(dropout)
+        # A buffer moves to the GPU with the model and is not trained. It is not saved either:
+        # it can be made again from context_length alone.
+        self.register_buffer("mask", causal_mask(context_length), persistent=False)
+
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """How much each token takes from each: (B, T, C) -> (B, T, T), rows sum to 1."""
+        T = x.size(1)
+        q, k = self.query(x), self.key(x)  # (B, T, hs) each
+        # The products of hs numbers grow with sqrt(hs); divided by it they keep softmax soft.
+        scores = q @ k.transpose(-2, -1) / k.size(-1) ** 0.5  # (B, T, hs) @ (B, hs, T) -> (B, T, T)
+        # exp(-inf) is 0: a token that comes later gets no weight at all.
+        scores = scores.masked_fill(~self.mask[:T, :T], float("-inf"))
+        return F.softmax(scores, dim=-1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        check_length(x, self.context_length)
+        weights = self.dropout(self.weights(x))  # (B, T, T)
+        return weights @ self.value(x)  # (B, T, T) @ (B, T, hs) -> (B, T, hs)
+
+
+class MultiHeadAttention(nn.Module):
+    """n_head heads side by side, joined and mixed: x (B, T, C) -> (B, T, C).
+
+    The form to read. `CausalSelfAttention` computes the same numbers in fewer, larger products.
+
+    MultiHeadAttention(32, 4, 16): four heads of 32 / 4 = 8 numbers each. Built in chapter 3.
+    """
+
+    def __init__(
+        self,
+        n_embd: int,
+        n_head: int,
+        context_length: int,
+        dropout: float = 0.0,
+        bias: bool = False,
+    ):
+        super().__init__()
+        check_heads(n_embd, n_head)
+        self.heads = nn.ModuleList(
+            Head(n_embd, n_embd // n_head, context_length, dropout) for _ in range(n_head)
+        )
+        self.project = nn.Linear(n_embd, n_embd, bias=bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        heads = [head(x) for head in self.heads]  # n_head times (B, T, hs)
+        joined = torch.cat(heads, dim=-1)  # (B, T, n_head * hs) = (B, T, C)
+        return self.dropout(self.project(joined))  # (B, T, C)
+
+
+class CausalSelfAttention(nn.Module):
+    """All heads at once: x (B, T, C) -> (B, T, C); `weights(x)` shows who looks where.
+
+    One matrix makes the queries, keys and values of every head; the heads become an axis.
+    `forward` hands the products to PyTorch's fused kernel, which never stores the (T, T) weights;
+    `weights` computes them by hand, and a test holds the two together.
+
+    Errors: ValueError for n_embd not divisible by n_head, dropout outside [0, 1), T too long.
+    CausalSelfAttention(768, 12, 1024) has 4 · 768² = 2,359,296 weights. Built in chapter 3.
+    """
+
+    def __init__(
+        self,
+        n_embd: int,
+        n_head: int,
+        context_length: int,
+        dropout: float = 0.0,
+        bias: bool = False,
+        qkv_bias: bool | None = None,
+    ):
+        super().__init__()
+        check_heads(n_embd, n_head)
+        check_dropout(dropout)
+        self.n_head, self.context_length = n_head, context_length
+        self.qkv = nn.Linear(n_embd, 3 * n_embd, bias=bias if qkv_bias is None else qkv_bias)
+        self.project = nn.Linear(n_embd, n_embd, bias=bias)
+        self.dropout = nn.Dropout(dropout)
+        self.register_buffer("mask", causal_mask(context_length), persistent=False)
+
+    def split_heads(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries, keys and values of every head: (B, T, C) -> three of (B, n_head, T, hs)."""
+        check_length(x, self.context_length)
+        B, T, C = x.size()
+        q, k, v = self.qkv(x).split(C, dim=-1)  # (B, T, 3 * C) -> three of (B, T, C)
+        heads = (B, T, self.n_head, C // self.n_head)
+        # Cut each token into heads, then put the head axis before time: heads never mix.
+        q = q.view(heads).transpose(1, 2)  # (B, n_head, T, hs)
+        k = k.view(heads).transpose(1, 2)  # (B, n_head, T, hs)
+        v = v.view(heads).transpose(1, 2)  # (B, n_head, T, hs)
+        return q, k, v
+
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """How much each token takes from each, by head: (B, T, C) -> (B, n_head, T, T)."""
+        q, k, _ = self.split_heads(x)
+        T = x.size(1)
+        scores = q @ k.transpose(-2, -1) / k.size(-1) ** 0.5  # (B, n_head, T, T)
+        scores = scores.masked_fill(~self.mask[:T, :T], float("-inf"))
+        return F.softmax(scores, dim=-1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        B, T, C = x.size()
+        q, k, v = self.split_heads(x)  # (B, n_head, T, hs) each
+        dropout = self.dropout.p if self.training else 0.0
+        out = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+        out = out.transpose(1, 2).reshape(B, T, C)  # (B, n_head, T, hs) -> (B, T, C)
+        return self.dropout(self.project(out))
+
+
+class AttentionModel(nn.Module):
+    """The smallest language model that looks back: embedding, one attention layer, output head.
+
+    idx (B, T) -> logits (B, T, V), and the loss if targets (B, T) are given, otherwise None.
+    With positions=False it cannot tell the order of the tokens before the last one.
+
+    AttentionModel(65, 64, 32, 4) has 2·65·32 + 64·32 + 4·32² + 65 = 10,369 parameters.
+    Built in chapter 3.
+    """
+
+    def __init__(
+        self, vocab_size: int, context_length: int, n_embd: int, n_head: int, positions: bool = True
+    ):
+        super().__init__()
+        self.vocab_size, self.context_length = vocab_size, context_length
+        self.token_embedding = nn.Embedding(vocab_size, n_embd)
+        self.position_embedding = nn.Embedding(context_length, n_embd) if positions else None
+        self.attention = CausalSelfAttention(n_embd, n_head, context_length)
+        self.head = nn.Linear(n_embd, vocab_size)
+
+    def embed(self, idx: torch.Tensor) -> torch.Tensor:
+        """What the attention layer sees: (B, T) -> (B, T, C)."""
+        check_idx(idx, self.vocab_size, self.context_length)
+        x = self.token_embedding(idx)  # (B, T, C)
+        if self.position_embedding is not None:
+            x = x + self.position_embedding(torch.arange(idx.size(1), device=idx.device))
+        return x
+
+    def forward(
+        self, idx: torch.Tensor, targets: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        logits = self.head(self.attention(self.embed(idx)))  # (B, T, V)
+        loss = None if targets is None else next_token_loss(logits, targets)
+        return logits, loss

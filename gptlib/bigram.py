@@ -1,0 +1,237 @@
+"""The smallest language model: what comes next depends on the last token only.
+
+Built in chapter 2. First as a table of counts, then as the same table found by gradient descent.
+What every later model shares stands here too: `check_idx`, `next_token_loss`, `estimate_loss`.
+
+Tensor letters: B sequences in a batch, T tokens in a sequence, V tokens in the vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gptlib.batches import get_batch
+
+IGNORED_TARGET = -1  # a target of -1 says: do not score this position
+
+
+def check_idx(idx: torch.Tensor, vocab_size: int, context_length: int | None = None) -> None:
+    """Refuse token ids that a model could not look up, and say what would be accepted.
+
+    Without this check a wrong id is an unexplained crash on the CPU and, on a GPU, an error that
+    is reported many lines later.
+
+    Errors: ValueError if idx is not (B, T), holds no token, is longer than the context or holds
+    an id outside 0 … vocab_size - 1.
+    """
+    if idx.dim() != 2 or idx.is_floating_point():
+        raise ValueError(
+            f"idx must be whole numbers of shape (B, T); got {idx.dtype} of shape "
+            f"{tuple(idx.shape)}. A single sequence becomes a batch of one with idx[None]."
+        )
+    longest = "1 or more" if context_length is None else f"1 to {context_length}"
+    if idx.numel() == 0:
+        raise ValueError(
+            f"idx must hold at least one token; got shape {tuple(idx.shape)}. "
+            f"Allowed length T: {longest}. Begin with a token, the end-of-text token for instance."
+        )
+    if context_length is not None and idx.size(1) > context_length:
+        raise ValueError(
+            f"idx has {idx.size(1)} tokens in a sequence, more than context_length "
+            f"{context_length}. Allowed length T: {longest}. Keep the last ones with "
+            f"idx[:, -{context_length}:]."
+        )
+    check_range("idx", idx, 0, vocab_size)
+
+
+def check_range(name: str, ids: torch.Tensor, lowest: int, vocab_size: int) -> None:
+    """Raise ValueError, naming the first culprit, unless lowest <= ids < vocab_size everywhere."""
+    low, high = int(ids.min()), int(ids.max())
+    if low < lowest or high >= vocab_size:
+        raise ValueError(
+            f"{name} holds the token id {low if low < lowest else high}; allowed are {lowest} to "
+            f"{vocab_size - 1}. Was the text encoded with another tokenizer than the model's?"
+        )
+
+
+def next_token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy in nats per token; positions whose target is -1 do not count.
+
+    logits (B, T, V), targets (B, T) -> a scalar. Where every target is -1 there is nothing to
+    average and the result is nan.
+
+    Equal logits spread the probability evenly: over 4 tokens the loss is ln 4 = 1.3863.
+    """
+    B, T, V = logits.size()
+    if targets.shape != (B, T):
+        raise ValueError(
+            f"targets must have the shape of idx, {(B, T)}; got {tuple(targets.shape)}."
+        )
+    check_range("targets", targets, IGNORED_TARGET, V)
+    # cross_entropy wants one row per prediction, so batch and time become one axis.
+    logits = logits.view(B * T, V)  # (B*T, V)
+    targets = targets.reshape(B * T)  # (B*T)
+    return F.cross_entropy(logits, targets, ignore_index=IGNORED_TARGET)
+
+
+def count_bigrams(ids: Sequence[int] | torch.Tensor, vocab_size: int) -> torch.Tensor:
+    """Count how often each token follows each other one.
+
+    Returns (V, V) int64: row = the token, column = the token after it.
+
+    ids=[0, 1, 0, 1, 1], vocab_size=2 -> [[0, 2], [1, 1]]
+    """
+    ids = torch.as_tensor(ids, dtype=torch.long)
+    if ids.dim() != 1 or len(ids) < 2:
+        raise ValueError(
+            f"ids must be one sequence of at least 2 tokens; got shape {tuple(ids.shape)}."
+        )
+    check_range("ids", ids, 0, vocab_size)
+    # A pair (i, j) gets the one number i * V + j, so that counting pairs is counting numbers.
+    pairs = ids[:-1] * vocab_size + ids[1:]  # (N - 1)
+    counts = torch.bincount(pairs, minlength=vocab_size * vocab_size)  # (V * V)
+    return counts.view(vocab_size, vocab_size)  # (V, V)
+
+
+def bigram_probs(counts: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    """Turn counts into probabilities: each row (V) sums to 1.
+
+    `smoothing` is added to every count first, so that an unseen pair is rare and not impossible.
+    A row without a single count tells nothing about what follows; it becomes uniform.
+
+    counts=[[0, 2], [1, 1]] -> [[0.0, 1.0], [0.5, 0.5]]
+    """
+    if not 0 <= smoothing < math.inf:
+        raise ValueError(f"smoothing must be 0 or more, and finite; got {smoothing}.")
+    weights = counts.double() + smoothing  # (V, V)
+    totals = weights.sum(dim=1, keepdim=True)  # (V, 1)
+    uniform = torch.full_like(weights, 1 / weights.size(1))
+    return torch.where(totals > 0, weights / totals.clamp(min=1e-300), uniform).float()
+
+
+def conditional_entropy(counts: torch.Tensor) -> float:
+    """The bigram floor: the lowest mean loss, in nats per token, any bigram model has on this text.
+
+    It is the mean of -ln p(next | token) over all pairs of the text, with p taken from the same
+    text's counts (C. E. Shannon, "A Mathematical Theory of Communication", 1948).
+
+    counts=[[0, 2], [1, 1]] -> 0.3466: nothing to guess after token 0, ln 2 after token 1, and half
+    of the four pairs begin with token 1, so (2 * 0 + 2 * 0.6931) / 4.
+    """
+    counts = counts.double()  # (V, V)
+    if counts.sum() == 0:
+        raise ValueError("counts must hold at least one pair; all of them are 0.")
+    probs = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)  # (V, V)
+    # xlogy is 0 where the count is 0, as it should be: what never happens costs nothing.
+    return float(-torch.xlogy(counts, probs).sum() / counts.sum())
+
+
+class BigramModel(nn.Module):
+    """The bigram table as a neural network: row i holds the logits of what follows token i.
+
+    idx (B, T) -> logits (B, T, V), and the loss if targets (B, T) are given, otherwise None.
+
+    BigramModel(65) at the start: every loss is ln 65 = 4.1744. Built in chapter 2.
+    """
+
+    def __init__(self, vocab_size: int):
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.table = nn.Embedding(vocab_size, vocab_size)
+        # All logits 0: before the first step every token is equally likely.
+        nn.init.zeros_(self.table.weight)
+
+    def forward(
+        self, idx: torch.Tensor, targets: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        check_idx(idx, self.vocab_size)
+        logits = self.table(idx)  # (B, T, V)
+        loss = None if targets is None else next_token_loss(logits, targets)
+        return logits, loss
+
+
+@torch.no_grad()
+def estimate_loss(
+    model: nn.Module,
+    data: torch.Tensor,
+    *,
+    batch_size: int,
+    context_length: int,
+    n_batches: int,
+    generator: torch.Generator | None = None,
+    starts: torch.Tensor | None = None,
+) -> float:
+    """Mean loss in nats per token over n_batches random batches, the model in evaluation mode.
+
+    One batch says little: its loss jumps with the text it happened to draw. The model is left in
+    the mode it was in. A generator with a fixed seed draws the same windows every time, so that
+    two estimates differ by the model and not by luck. Built in chapter 2.
+    """
+    if n_batches < 1:
+        raise ValueError(f"n_batches must be 1 or more; got {n_batches}.")
+    was_training = model.training
+    device = next(model.parameters()).device
+    model.eval()
+    losses = []
+    for _ in range(n_batches):
+        x, y = get_batch(
+            data, batch_size, context_length, starts=starts, generator=generator, device=device
+        )
+        losses.append(model(x, y)[1].item())
+    model.train(was_training)
+    return sum(losses) / n_batches
+
+
+def fit(
+    model: nn.Module,
+    train: torch.Tensor,
+    val: torch.Tensor,
+    *,
+    steps: int,
+    batch_size: int,
+    context_length: int,
+    lr: float,
+    eval_every: int,
+    seed: int = 0,
+    eval_batches: int = 20,
+) -> list[tuple[int, float, float]]:
+    """The smallest training loop; returns (step, train loss, validation loss) at each evaluation.
+
+    Evaluates before the first step, every eval_every steps and after the last one. The same seed
+    draws the same batches. Chapter 7 builds the loop with everything a real run needs.
+
+    steps=100, eval_every=50 -> rows for the steps 0, 50 and 100. Built in chapter 2.
+    """
+    if steps < 1 or eval_every < 1:
+        raise ValueError(f"steps and eval_every must be 1 or more; got {steps} and {eval_every}.")
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    # No weight decay: it would pull the table away from the counts it should find.
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
+
+    def measure(data: torch.Tensor) -> float:
+        return estimate_loss(
+            model,
+            data,
+            batch_size=batch_size,
+            context_length=context_length,
+            n_batches=eval_batches,
+            generator=torch.Generator().manual_seed(seed + 1),
+        )
+
+    history = [(0, measure(train), measure(val))]
+    model.train()
+    for step in range(1, steps + 1):
+        x, y = get_batch(train, batch_size, context_length, generator=generator, device=device)
+        _, loss = model(x, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % eval_every == 0 or step == steps:
+            history.append((step, measure(train), measure(val)))
+    return history

@@ -1,0 +1,206 @@
+"""The whole GPT: embeddings, a stack of blocks, a last norm and the output head.
+
+Built in chapter 6. The second half of the module counts: parameters, operations and memory of a
+configuration, before anything is built.
+
+Tensor letters: B sequences, T tokens, C = n_embd numbers a token, V tokens in the vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from gptlib.attention import check_dropout, check_heads
+from gptlib.bigram import check_idx, next_token_loss
+from gptlib.block import TransformerBlock
+from gptlib.layers import LayerNorm
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # A. Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, table 2.
+    "gpt2-small": {},
+    "gpt2-medium": {"n_layer": 24, "n_head": 16, "n_embd": 1024},
+    "gpt2-large": {"n_layer": 36, "n_head": 20, "n_embd": 1280},
+    "gpt2-xl": {"n_layer": 48, "n_head": 25, "n_embd": 1600},
+    # The lecture's model: a head of its own, no biases in query, key and value.
+    "lecture-124m": {"dropout": 0.1, "qkv_bias": False, "tied": False, "init": "torch"},
+    # nanoGPT's recipe for a laptop: characters of Tiny Shakespeare, no biases anywhere.
+    "nanogpt-cpu": {
+        "vocab_size": 65, "context_length": 64, "n_layer": 4, "n_head": 4, "n_embd": 128,
+        "bias": False, "qkv_bias": False,
+    },
+    # The course's own model: under a million parameters, two minutes on two CPU cores.
+    "stories": {
+        "vocab_size": 1024, "context_length": 128, "n_layer": 4, "n_head": 4, "n_embd": 128,
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """Everything that decides the shape of a GPT; the defaults are GPT-2 small.
+
+    bias: in the output projection, the feed-forward network and the norms. qkv_bias: in query, key
+    and value. tied: the head uses the token embedding's weights. norm: "pre" or "post".
+    init: "gpt2" (normal, 0.02) or "torch" (each layer's default).
+
+    GPTConfig.preset("stories", n_layer=2) -> the preset with two layers. Built in chapter 6.
+    """
+
+    vocab_size: int = 50257
+    context_length: int = 1024
+    n_layer: int = 12
+    n_head: int = 12
+    n_embd: int = 768
+    dropout: float = 0.0
+    bias: bool = True
+    qkv_bias: bool = True
+    tied: bool = True
+    norm: str = "pre"
+    init: str = "gpt2"
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "context_length", "n_layer", "n_head", "n_embd"):
+            if not isinstance(value := getattr(self, name), int) or value < 1:
+                raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}.")
+        check_heads(self.n_embd, self.n_head)
+        check_dropout(self.dropout)
+        for name, allowed in (("norm", ("pre", "post")), ("init", ("gpt2", "torch"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}; got {getattr(self, name)!r}.")
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> GPTConfig:
+        """A configuration by name, with single fields changed where wanted."""
+        if name not in PRESETS:
+            raise ValueError(f"name must be one of {', '.join(PRESETS)}; got {name!r}.")
+        return cls(**{**PRESETS[name], **changes})
+
+
+class GPT(nn.Module):
+    """The language model of chapters 6 to 8.
+
+    idx (B, T) -> logits (B, T, V), and the loss in nats per token if targets (B, T) are given,
+    otherwise None. A target of -1 is not scored.
+
+    Errors: ValueError for an empty idx, T over context_length, an id outside the vocabulary.
+    GPT(GPTConfig()) has 124,439,808 parameters and starts at a loss near ln 50257 = 10.82.
+    Built in chapter 6.
+    """
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        c = self.config = config
+        self.token_embedding = nn.Embedding(c.vocab_size, c.n_embd)
+        self.position_embedding = nn.Embedding(c.context_length, c.n_embd)
+        self.dropout = nn.Dropout(c.dropout)
+        block = (c.n_embd, c.n_head, c.context_length, c.dropout, c.bias, c.qkv_bias, c.norm)
+        self.blocks = nn.ModuleList(TransformerBlock(*block) for _ in range(c.n_layer))
+        # A post-norm block ends with a norm already.
+        self.final_norm = LayerNorm(c.n_embd, c.bias) if c.norm == "pre" else nn.Identity()
+        self.head = nn.Linear(c.n_embd, c.vocab_size, bias=False)
+        if c.tied:
+            self.head.weight = self.token_embedding.weight
+        if c.init == "gpt2":
+            init_gpt2(self)
+
+    def forward(
+        self, idx: torch.Tensor, targets: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        check_idx(idx, self.config.vocab_size, self.config.context_length)
+        positions = torch.arange(idx.size(1), device=idx.device)  # (T)
+        x = self.token_embedding(idx) + self.position_embedding(positions)  # (B, T, C)
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x)  # (B, T, C)
+        logits = self.head(self.final_norm(x))  # (B, T, V)
+        loss = None if targets is None else next_token_loss(logits, targets)
+        return logits, loss
+
+    def num_parameters(self, embeddings: bool = True) -> int:
+        """Parameters, tied ones once; embeddings=False leaves out embeddings and head."""
+        if embeddings:
+            return sum(p.numel() for p in self.parameters())
+        parts = (self.blocks, self.final_norm)
+        return sum(p.numel() for part in parts for p in part.parameters())
+
+
+def init_gpt2(model: GPT) -> None:
+    """Start like GPT-2: weights from N(0, 0.02), biases 0, residual projections smaller.
+
+    Each of the 2 · n_layer projections back into the residual stream adds its variance to it;
+    scaled by 1 / sqrt(2 · n_layer) the sum stays the same however deep the model is.
+    """
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.dim() == 2:
+            into_residual = name.endswith("project.weight")
+            scale = (2 * model.config.n_layer) ** -0.5 if into_residual else 1.0
+            nn.init.normal_(parameter, mean=0.0, std=0.02 * scale)
+
+
+def non_embedding_parameters(config: GPTConfig) -> int:
+    """Parameters of the blocks and the last norm: 12·L·d² + 13·L·d + 2·d with all biases.
+
+    L = 6, d = 512 (Pythia 70M) -> 18,915,328
+    """
+    d, bias = config.n_embd, int(config.bias)
+    attention = 4 * d * d + 3 * d * int(config.qkv_bias) + d * bias
+    feed_forward = 8 * d * d + 5 * d * bias
+    norm = d + d * bias
+    final_norm = norm if config.norm == "pre" else 0
+    return config.n_layer * (attention + feed_forward + 2 * norm) + final_norm
+
+
+def total_parameters(config: GPTConfig) -> int:
+    """All parameters, the head's too unless it is tied. GPT-2 small -> 124,439,808"""
+    embeddings = (config.vocab_size + config.context_length) * config.n_embd
+    head = 0 if config.tied else config.vocab_size * config.n_embd
+    return embeddings + head + non_embedding_parameters(config)
+
+
+def parameter_bytes(config: GPTConfig, bytes_per_value: int = 4) -> int:
+    """Bytes the weights take; 4 a value in float32. "lecture-124m" -> 652,038,144 (621.83 MB)"""
+    return bytes_per_value * total_parameters(config)
+
+
+def flops_per_token(config: GPTConfig, training: bool = True) -> int:
+    """Floating-point operations a token costs at full context, forward and backward.
+
+    A weight in a matrix product costs one multiplication and one addition; attention's scores and
+    sums cost 4·T·d a layer more; the backward pass takes twice the forward pass. Norms and
+    activations are left out. Source: J. Kaplan et al., "Scaling Laws for Neural Language Models",
+    2020, section 2.1.
+
+    GPT-2 small -> 854,438,400 in training, 284,812,800 forward only
+    """
+    d = config.n_embd
+    weights = 12 * config.n_layer * d * d + config.vocab_size * d
+    attention = 4 * config.n_layer * config.context_length * d
+    forward = 2 * weights + attention
+    return 3 * forward if training else forward
+
+
+def training_memory(config: GPTConfig, batch_size: int, bytes_per_value: int = 4) -> dict[str, int]:
+    """Bytes that training takes, by part: weights, gradients, AdamW's two averages, activations.
+
+    Activations are what the forward pass keeps for the backward pass at full context: an estimate
+    for fused attention and no dropout.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be 1 or more; got {batch_size}.")
+    d, weights = config.n_embd, parameter_bytes(config, bytes_per_value)
+    # A block keeps the inputs of its norms and products: 1 + 1 + 4 + 1 before the second shortcut
+    # (norm, qkv, q k v and their result, projection), 1 + 1 + 4 + 4 after it.
+    per_token = 17 * config.n_layer * d + 2 * d + 2 * config.vocab_size
+    tokens = batch_size * config.context_length
+    return {
+        "weights": weights,
+        "gradients": weights,
+        "optimizer": 2 * weights,
+        "activations": bytes_per_value * per_token * tokens,
+    }
