@@ -1,0 +1,215 @@
+"""Let a trained model write: greedy or by chance, with temperature, top-k and top-p.
+
+Built in chapter 8. A model returns a distribution over the next token; everything here decides
+which token to take from it, appends the token and asks again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gptlib.bigram import check_idx
+
+ANY = 2**63 - 1  # stands for the vocabulary's size where a model does not tell it
+
+
+def next_token_probs(
+    logits: torch.Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+) -> torch.Tensor:
+    """Turn logits (…, V) into the probabilities (…, V) that the next token is drawn from.
+
+    temperature divides the logits: below 1 sharper, above 1 flatter, 0 takes the most likely token
+    for certain (of equals the first). top_k keeps the k most likely tokens, and those as likely as
+    the k-th. top_p, of what then is left, keeps the fewest most likely tokens that together have a
+    probability of at least top_p (A. Holtzman et al., "The Curious Case of Neural Text
+    Degeneration", 2020). What is kept is scaled to a sum of 1.
+
+    logits=log([0.5, 0.25, 0.25]), temperature=0.5 -> [2/3, 1/6, 1/6]; top_p=0.4 -> [1, 0, 0]
+    """
+    check_sampling(temperature, top_k, top_p, vocab_size=logits.size(-1))
+    if temperature == 0:
+        return F.one_hot(logits.argmax(dim=-1), logits.size(-1)).float()  # (…, V)
+    # Minus the largest logit, so that a tiny temperature cannot push the scores out of range.
+    scores = (logits.float() - logits.float().amax(dim=-1, keepdim=True)) / temperature  # (…, V)
+    if top_k is not None:
+        kth = scores.topk(top_k, dim=-1).values[..., -1:]  # (…, 1)
+        scores = scores.masked_fill(scores < kth, -math.inf)
+    probs = scores.softmax(dim=-1)  # (…, V)
+    if top_p is not None and top_p < 1:
+        probs = keep_top_p(probs, top_p)
+    return probs
+
+
+def keep_top_p(probs: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Keep the fewest most likely tokens with a probability of top_p or more in all.
+
+    probs=[0.5, 0.3, 0.2], top_p=0.6 -> [0.625, 0.375, 0.0]: 0.5 alone is not enough.
+    """
+    ordered, index = probs.sort(dim=-1, descending=True, stable=True)  # (…, V)
+    before = ordered.cumsum(dim=-1) - ordered  # (…, V), the probability of all more likely tokens
+    ordered = ordered.masked_fill(before >= top_p, 0.0)
+    kept = torch.zeros_like(probs).scatter(-1, index, ordered)  # back in the order of the ids
+    return kept / kept.sum(dim=-1, keepdim=True)
+
+
+def sample(probs: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Draw one token id per row: probs (B, V) -> (B, 1)."""
+    return torch.multinomial(probs, num_samples=1, generator=generator)
+
+
+@torch.no_grad()
+def next_tokens(
+    model: nn.Module, idx: torch.Tensor, generator: torch.Generator | None = None, **settings: Any
+) -> torch.Tensor:
+    """Ask the model once: idx (B, T) -> one next token for each row (B, 1).
+
+    settings are those of `next_token_probs`.
+    """
+    longest = context_length_of(model)
+    if longest is not None:
+        idx = idx[:, -longest:]  # (B, min(T, longest)): further back it cannot look
+    was_training = model.training
+    model.eval()
+    try:
+        logits, _ = model(idx)  # (B, T, V)
+    finally:
+        model.train(was_training)
+    probs = next_token_probs(logits[:, -1], **settings)  # (B, V)
+    return sample(probs, generator)  # (B, 1)
+
+
+def columns(
+    model: nn.Module,
+    idx: torch.Tensor,
+    max_new_tokens: int,
+    stop_tokens: Collection[int],
+    generator: torch.Generator | None,
+    settings: dict[str, Any],
+) -> Iterator[torch.Tensor]:
+    """Yield the new tokens of all rows, (B, 1) at a time, until every row has stopped."""
+    stops = torch.tensor(sorted(stop_tokens), dtype=torch.long, device=idx.device)
+    done = torch.zeros(idx.size(0), 1, dtype=torch.bool, device=idx.device)  # (B, 1)
+    for _ in range(max_new_tokens):
+        new = next_tokens(model, idx, generator, **settings)  # (B, 1)
+        new = torch.where(done, idx[:, -1:], new)  # a row that is done repeats its stop token
+        yield new
+        done = done | torch.isin(new, stops)
+        if done.all():
+            return
+        idx = torch.cat([idx, new], dim=1)  # (B, T + 1)
+
+
+def stream(
+    model: nn.Module,
+    idx: torch.Tensor,
+    max_new_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    stop_tokens: Collection[int] = (),
+    generator: torch.Generator | None = None,
+) -> Iterator[int]:
+    """Yield the new tokens one by one, as ids, while they are made; idx is (1, T).
+
+    Ends after max_new_tokens, or with the first stop token, which is yielded too. The rest is as
+    in `generate`, and the same generator gives the same tokens.
+
+    for token in stream(model, idx, 50): print(tokenizer.decode([token]), end="", flush=True)
+    """
+    settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    check_request(model, idx, max_new_tokens, stop_tokens, settings)
+    if idx.size(0) != 1:
+        raise ValueError(f"idx must be one sequence, (1, T), to stream; got {tuple(idx.shape)}.")
+    new = columns(model, idx, max_new_tokens, stop_tokens, generator, settings)
+    return (int(token) for token in new)
+
+
+def generate(
+    model: nn.Module,
+    idx: torch.Tensor,
+    max_new_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    stop_tokens: Collection[int] = (),
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
+    """Write max_new_tokens more tokens after each row of idx: (B, T) -> (B, T + new).
+
+    temperature, top_k, top_p: see `next_token_probs`; temperature 0 is greedy. A row that has
+    drawn one of stop_tokens repeats it from there on, and when every row has, the result ends
+    early. A model with a context_length sees only the last tokens that fit. The same seed in
+    generator gives the same text. The model is left in the mode it was in.
+
+    Errors: ValueError that names the argument and the allowed range. Built in chapter 8.
+    """
+    settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    check_request(model, idx, max_new_tokens, stop_tokens, settings)
+    new = list(columns(model, idx, max_new_tokens, stop_tokens, generator, settings))
+    return torch.cat([idx, *new], dim=1)  # (B, T + new)
+
+
+def context_length_of(model: nn.Module) -> int | None:
+    """The most tokens the model can look at, or None where there is no limit, as in a bigram."""
+    return getattr(getattr(model, "config", model), "context_length", None)
+
+
+def vocab_size_of(model: nn.Module) -> int | None:
+    """How many tokens the model knows, where it says so."""
+    return getattr(getattr(model, "config", model), "vocab_size", None)
+
+
+def check_sampling(
+    temperature: float, top_k: int | None, top_p: float | None, vocab_size: int | None
+) -> None:
+    """Raise ValueError, naming the argument and its range, for settings that make no sense."""
+    if not (_is_number(temperature) and 0 <= temperature < math.inf):
+        raise ValueError(
+            f"temperature must be a finite number, 0 (greedy) or more; got {temperature!r}."
+        )
+    if top_k is not None:
+        most = math.inf if vocab_size is None else vocab_size
+        if not (_is_number(top_k) and isinstance(top_k, int) and 1 <= top_k <= most):
+            raise ValueError(
+                f"top_k must be a whole number from 1 to the vocabulary's size, {most}, or None "
+                f"for all tokens; got {top_k!r}."
+            )
+    if top_p is not None and not (_is_number(top_p) and 0 < top_p <= 1):
+        raise ValueError(f"top_p must be a number above 0, at most 1, or None; got {top_p!r}.")
+
+
+def check_request(
+    model: nn.Module,
+    idx: torch.Tensor,
+    max_new_tokens: int,
+    stop_tokens: Collection[int],
+    settings: dict[str, Any],
+) -> None:
+    """Raise ValueError before the first token is made, rather than somewhere in the middle."""
+    vocab_size = vocab_size_of(model)
+    check_sampling(**settings, vocab_size=vocab_size)
+    if not (_is_number(max_new_tokens) and isinstance(max_new_tokens, int) and max_new_tokens >= 0):
+        raise ValueError(
+            f"max_new_tokens must be a whole number, 0 or more; got {max_new_tokens!r}."
+        )
+    check_idx(idx, vocab_size or ANY)
+    wrong = [t for t in stop_tokens if not (isinstance(t, int) and 0 <= t < (vocab_size or ANY))]
+    if wrong:
+        raise ValueError(
+            f"stop_tokens must be token ids from 0 to {(vocab_size or ANY) - 1}; got {wrong[0]!r}."
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
