@@ -1,7 +1,8 @@
-"""Train any model of the course: AdamW, warm-up and cosine, clipping, evaluation, checkpoints.
+"""Train any model of the course: AdamW, warm-up and cosine, clipping, accumulation, evaluation.
 
 Built in chapter 7. The recipe is the one of GPT-2's open reproductions: weight decay for matrices
-only, a learning rate that climbs and then falls to a tenth, gradients of bounded length.
+only, a learning rate that climbs and then falls to a tenth, gradients of bounded length. Saving a
+run and going on with it stands in `checkpoint.py`.
 Losses are in nats per token. A "step" is one update of the weights.
 """
 
@@ -11,12 +12,10 @@ import json
 import math
 import os
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -25,10 +24,26 @@ from tqdm.auto import tqdm
 
 from gptlib.batches import get_batch
 from gptlib.bigram import estimate_loss
+from gptlib.checkpoint import load_checkpoint, replacing, save_checkpoint
 
 Callback = Callable[[int, nn.Module, dict[str, Any]], None]
 Evaluate = Callable[[nn.Module], dict[str, Any]]
-FORMAT = "gptlib checkpoint 1"
+COUNT = (Integral, "a whole number, 1 or more", lambda value: value >= 1)
+NOT_NEGATIVE = (Real, "a finite number, 0 or more", lambda value: 0 <= value < math.inf)
+POSITIVE = (Real, "a finite number above 0", lambda value: 0 < value < math.inf)
+RANGES = {
+    **dict.fromkeys(("steps", "batch_size", "grad_accumulation", "context_length"), COUNT),
+    **dict.fromkeys(("eval_every", "eval_batches"), COUNT),
+    **dict.fromkeys(("lr", "grad_clip"), POSITIVE),
+    "min_lr_ratio": (Real, "a number from 0 to 1", lambda value: 0 <= value <= 1),
+    "weight_decay": NOT_NEGATIVE,
+    "seed": (Integral, "a whole number from 0 to 2**63 - 1", lambda value: 0 <= value < 2**63),
+    "betas": (
+        Sequence,
+        "two numbers, each from 0 to below 1",
+        lambda value: len(value) == 2 and all(0 <= beta < 1 for beta in value),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +52,7 @@ class TrainConfig:
 
     One step sees batch_size * grad_accumulation * context_length tokens. warmup_steps None means a
     tenth of the steps, at most 100. grad_clip None means no clipping. context_length None means
-    the model's. seed decides the order of the data and what dropout drops.
+    the model's. seed decides the order of the data and, as torch's own seed, what dropout drops.
 
     Errors: ValueError that names the field and the allowed range.
     """
@@ -58,38 +73,26 @@ class TrainConfig:
     context_length: int | None = None
 
     def __post_init__(self) -> None:
+        for name, (kind, allowed, fits) in RANGES.items():
+            value = getattr(self, name)
+            if value is None and name in ("grad_clip", "context_length"):
+                continue
+            if not isinstance(value, kind) or isinstance(value, bool | str) or not fits(value):
+                raise ValueError(f"{name} must be {allowed}; got {value!r}.")
         if self.warmup_steps is None:
             object.__setattr__(self, "warmup_steps", min(100, self.steps // 10))
-        whole = dict.fromkeys(
-            ("steps", "batch_size", "grad_accumulation", "eval_every", "eval_batches"),
-            (1, math.inf),
-        )
-        whole |= {"warmup_steps": (0, self.steps), "seed": (0, 2**63 - 1)}
-        whole |= {} if self.context_length is None else {"context_length": (1, math.inf)}
-        real = {"lr": (0, math.inf), "weight_decay": (0, math.inf), "min_lr_ratio": (0, 1)}
-        real |= {} if self.grad_clip is None else {"grad_clip": (0, math.inf)}
-        for kind, limits in ((int, whole), ((int, float), real)):
-            for name, (low, high) in limits.items():
-                _check_number(name, getattr(self, name), kind, low, high)
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas must be two numbers, each in [0, 1); got {self.betas!r}.")
-
-
-def _check_number(name: str, value: Any, kind: Any, low: float, high: float) -> None:
-    above = name in ("lr", "grad_clip")  # these must not be 0 itself
-    if isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value):
-        if low <= value <= high and not (above and value == low):
-            return
-    noun = "a whole number" if kind is int else "a finite number"
-    span = f"above {low}" if above else f"{low} or more" if high == math.inf else f"{low} to {high}"
-    raise ValueError(f"{name} must be {noun}, {span}; got {value!r}.")
+        if not (isinstance(self.warmup_steps, Integral) and 0 <= self.warmup_steps <= self.steps):
+            raise ValueError(
+                f"warmup_steps must be a whole number from 0 to steps, {self.steps}; got "
+                f"{self.warmup_steps!r}."
+            )
 
 
 class History(list):
     """What a run recorded: a list with one dict per evaluation, the first before any update.
 
-    Keys: step, train_loss, val_loss (nats per token), lr, grad_norm (before clipping), tokens
-    (seen so far), seconds (spent on training, evaluation not counted).
+    Keys: step, train_loss, val_loss (nats per token), loss (of the last batch), lr, grad_norm
+    (before clipping), tokens (seen so far), seconds (of training, evaluation not counted).
 
     history.column("val_loss") -> [4.17, 2.51, …]
     """
@@ -100,7 +103,7 @@ class History(list):
 
     def to_json(self, path: str | os.PathLike | None = None) -> str:
         """The records as JSON text, written to path too where one is given."""
-        text = json.dumps(list(self), indent=1) + "\n"
+        text = json.dumps(self, indent=1, default=float) + "\n"
         if path is not None:
             with replacing(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
@@ -191,88 +194,66 @@ def backward(model: nn.Module, batches: Sequence[tuple[torch.Tensor, torch.Tenso
 
 
 class Run:
-    """A training run under way: what `train` turns the handle of, and what a checkpoint keeps."""
+    """A run under way: what changes from step to step, and how one step is made."""
 
-    def __init__(self, model, train_data, config, starts=None):
-        self.model, self.train_data, self.config, self.starts = model, train_data, config, starts
+    def __init__(
+        self,
+        model: nn.Module,
+        data: torch.Tensor,
+        config: TrainConfig,
+        starts: torch.Tensor | None = None,
+    ):
+        self.model, self.data, self.config = model, data, config
+        self.starts = None if starts is None else torch.as_tensor(starts)
         self.device = pick_device(config.device)
         model.to(self.device)
         self.optimizer = make_optimizer(model, config)
         self.generator = torch.Generator().manual_seed(config.seed)  # the order of the data
         torch.manual_seed(config.seed)  # dropout
-        self.metrics = {"step": 0, "loss": None, "lr": 0.0, "grad_norm": None}
-        self.metrics |= {"tokens": 0, "seconds": 0.0}
+        self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.history = History()
 
-    def state(self) -> dict[str, Any]:
-        """All that going on exactly needs, next to the weights."""
-        state = {"config": asdict(self.config), "history": list(self.history)}
-        state |= {"metrics": self.metrics, "optimizer": self.optimizer.state_dict()}
-        state |= {"data_rng": self.generator.get_state(), "cpu_rng": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
-        return state
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to what `state` returned. Errors: ValueError for a run with other settings."""
-        free = ("device", "eval_every", "eval_batches")  # these do not change the updates
-        now, then = asdict(self.config), state["config"]
-        other = [name for name in now if name not in free and now[name] != then.get(name)]
-        if other:
-            raise ValueError(
-                f"resume: the checkpoint's run had another {', '.join(other)}: "
-                f"{[then.get(name) for name in other]}; now {[now[name] for name in other]}. "
-                f"Use the same values, or begin a new run from its weights by load_checkpoint."
-            )
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["data_rng"])
-        torch.set_rng_state(state["cpu_rng"])
-        if self.device.type == "cuda" and "cuda_rng" in state:
-            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
-        self.metrics, self.history = state["metrics"], History(state["history"])
-
-    def update(self) -> None:
-        """One step: gradients of fresh batches, clipped, and one update of the weights."""
-        c, began, step = self.config, time.perf_counter(), self.metrics["step"] + 1
-        shape = (c.batch_size, c.context_length)
-        rest = {"starts": self.starts, "generator": self.generator, "device": self.device}
-        batches = [get_batch(self.train_data, *shape, **rest) for _ in range(c.grad_accumulation)]
-        lr = learning_rate(step, c)
+    def update(self) -> dict[str, Any]:
+        """One step: gradients of fresh batches, clipped, then one update. Returns its metrics."""
+        c, began = self.config, time.perf_counter()
+        self.step += 1
+        self.tokens += c.grad_accumulation * c.batch_size * c.context_length
+        lr = learning_rate(self.step, c)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad()
-        loss = backward(self.model, batches)
+        loss = backward(self.model, [self.batch() for _ in range(c.grad_accumulation)])
         limit = math.inf if c.grad_clip is None else c.grad_clip
         grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
         # Before the update, so that the weights of the last good step are still there to look at.
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            raise FloatingPointError(
-                f"The loss is {loss} and the gradient's length {grad_norm} at step {step}, lr "
-                f"{lr:.2g}. Try a lower lr, more warmup_steps or grad_clip=1.0, and look for a "
-                f"division by 0 or a row of scores that is masked everywhere."
-            )
+        check_finite(self.step, lr, loss, grad_norm)
         self.optimizer.step()
-        tokens = self.metrics["tokens"] + c.grad_accumulation * c.batch_size * c.context_length
-        seconds = self.metrics["seconds"] + time.perf_counter() - began
-        self.metrics = {"step": step, "loss": loss, "lr": lr, "grad_norm": grad_norm}
-        self.metrics |= {"tokens": tokens, "seconds": seconds}
+        self.seconds += time.perf_counter() - began
+        return self.metrics(loss=loss, lr=lr, grad_norm=grad_norm)
 
-    def is_evaluated(self) -> bool:
-        """Whether this step is one with an evaluation."""
-        step = self.metrics["step"]
-        return step % self.config.eval_every == 0 or step == self.config.steps
+    def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The next batch of windows, x and y, both (B, T)."""
+        c = self.config
+        draw = {"starts": self.starts, "generator": self.generator, "device": self.device}
+        return get_batch(self.data, c.batch_size, c.context_length, **draw)
 
-    def look(self, evaluate: Evaluate, callbacks: Sequence[Callback]) -> dict[str, Any]:
-        """Evaluate if this is a step for it, and show the step to the callbacks."""
-        step, shown = self.metrics["step"], dict(self.metrics)
-        if self.is_evaluated():
-            with measuring(self.model):
-                shown |= evaluate(self.model)
-            self.history.append({k: v for k, v in shown.items() if k != "loss"})
-        for callback in callbacks:
-            with measuring(self.model):
-                callback(step, self.model, shown)
-        return shown
+    def metrics(self, **more: Any) -> dict[str, Any]:
+        """How far the run has come, and what is to be reported with it."""
+        return {"step": self.step, **more, "tokens": self.tokens, "seconds": self.seconds}
+
+    def is_evaluation_step(self) -> bool:
+        """Whether the model is to be evaluated now."""
+        return self.step % self.config.eval_every == 0 or self.step == self.config.steps
+
+
+def check_finite(step: int, lr: float, loss: float, grad_norm: float) -> None:
+    """Raise FloatingPointError, with what to try, if the loss or the gradient blew up."""
+    if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+        raise FloatingPointError(
+            f"At step {step} (lr {lr:.2g}) the loss is {loss} and the length of the gradient "
+            f"{grad_norm}. Try a lower lr, more warmup_steps or grad_clip=1.0, and look for a "
+            f"division by 0 or a row of scores that is masked from end to end."
+        )
 
 
 def train(
@@ -306,28 +287,26 @@ def train(
     another run; FloatingPointError when loss or gradient are no longer finite. Built in chapter 7.
     """
     config = replace(config, context_length=_context_length(model, config))
-    _check_data("train_data", train_data, config.context_length)
-    if val_data is not None:
-        _check_data("val_data", val_data, config.context_length)
+    for name, ids in (("train_data", train_data), ("val_data", val_data)):
+        if name == "train_data" or ids is not None:
+            _check_data(name, ids, config.context_length)
     run = Run(model, train_data, config, starts)
     if resume is not None:
         load_checkpoint(resume, model, run)
-    if evaluate is None:
-        splits = {"train_loss": (train_data, starts), "val_loss": (val_data, val_starts)}
-        evaluate = partial(_estimate_losses, splits=splits, config=config)
+    splits = {"train_loss": (train_data, starts), "val_loss": (val_data, val_starts)}
+    evaluate = evaluate or (lambda model: estimate_losses(model, splits, config))
     was_training, losses = model.training, {}
     model.train()
-    bar = tqdm(total=config.steps, initial=run.metrics["step"], disable=not progress, unit="step")
+    bar = tqdm(total=config.steps, initial=run.step, disable=not progress, unit="step")
     try:
-        if resume is None:
-            run.look(evaluate, callbacks)
-        while run.metrics["step"] < config.steps:
-            run.update()
-            shown = run.look(evaluate, callbacks)
-            bar.update()
-            losses |= {k: f"{v:.3f}" for k, v in shown.items() if "loss" in k}
+        if resume is None:  # otherwise this step was reported before it was saved
+            report(run, run.metrics(loss=None, lr=0.0, grad_norm=None), evaluate, callbacks)
+        while run.step < config.steps:
+            metrics = report(run, run.update(), evaluate, callbacks)
+            losses |= {name: f"{v:.3f}" for name, v in metrics.items() if name.endswith("loss")}
             bar.set_postfix(losses, refresh=False)
-            if checkpoint is not None and run.is_evaluated():
+            bar.update()
+            if checkpoint is not None and run.is_evaluation_step():
                 save_checkpoint(checkpoint, model, run)
     finally:
         bar.close()
@@ -335,71 +314,28 @@ def train(
     return run.history
 
 
-def save_checkpoint(path: str | os.PathLike, model: nn.Module, run: Run | None = None) -> None:
-    """Write the weights to path, and what is needed to go on with the run where one is given.
+def report(
+    run: Run, metrics: dict[str, Any], evaluate: Evaluate, callbacks: Sequence[Callback]
+) -> dict[str, Any]:
+    """Add an evaluation to metrics and history where it is time, then call the callbacks."""
+    if not (callbacks or run.is_evaluation_step()):
+        return metrics
+    with measuring(run.model):
+        if run.is_evaluation_step():
+            metrics |= evaluate(run.model)
+            run.history.append(dict(metrics))
+        for callback in callbacks:
+            callback(run.step, run.model, metrics)
+    return metrics
 
-    The file at path is either the old one or the whole new one, whenever the power goes.
+
+def estimate_losses(
+    model: nn.Module, splits: dict[str, tuple[Any, Any]], config: TrainConfig
+) -> dict[str, float]:
+    """Mean loss on each split, a dict of name -> (data, starts), in nats per token.
+
+    The windows are the same every time: two evaluations differ by the model and not by luck.
     """
-    state = {"format": FORMAT, "model": model.state_dict(), "run": run.state() if run else None}
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
-
-
-def load_checkpoint(path: str | os.PathLike, model: nn.Module, run: Run | None = None) -> History:
-    """Put the weights of a checkpoint into the model; returns the history of its run.
-
-    With a run, its optimiser, step and random numbers come back too. Only tensors and plain values
-    are read, never code: a checkpoint from a stranger can be wrong, but it cannot do harm.
-
-    Errors: ValueError if the file is damaged, no checkpoint, or one of a model of another shape.
-    The model is unchanged then.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no checkpoint at {path}.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if (damaged := archive.testzip()) is not None:
-                raise ValueError(f"its part {damaged} is not what was written")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict) or state.get("format") != FORMAT:
-            raise ValueError(f"it does not say {FORMAT!r}")
-    except Exception as error:  # many kinds, from zipfile, pickle and torch: the file is no good
-        raise ValueError(
-            f"{path} is not a whole checkpoint of gptlib ({error}). Take an earlier one, or train "
-            f"again; a file that came from elsewhere may have been cut short on the way."
-        ) from error
-    _check_weights(path, model.state_dict(), state["model"])
-    if run is not None:
-        if state["run"] is None:
-            raise ValueError(f"{path} holds weights only, without a run to resume.")
-        run.restore(state["run"])
-    model.load_state_dict(state["model"])
-    return History(state["run"]["history"] if state["run"] else [])
-
-
-def _check_weights(path: Any, ours: dict[str, torch.Tensor], theirs: Any) -> None:
-    shapes = [{name: tuple(t.shape) for name, t in weights.items()} for weights in (ours, theirs)]
-    if shapes[0] != shapes[1]:
-        name = min(k for k, _ in shapes[0].items() ^ shapes[1].items())
-        raise ValueError(
-            f"{path} is a checkpoint of another model: {name} is {shapes[1].get(name, 'not there')}"
-            f" in the file and {shapes[0].get(name, 'not there')} in the model."
-        )
-
-
-@contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary name to write to, renamed to path at the end, or removed if something failed."""
-    temporary = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _estimate_losses(model: nn.Module, splits: dict[str, Any], config: TrainConfig) -> dict:
-    # The same windows every time: two evaluations then differ by the model and not by luck.
     return {
         name: estimate_loss(
             model,

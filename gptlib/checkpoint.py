@@ -1,0 +1,127 @@
+"""Keep a model and its training run in a file, and go on later as if nothing had happened.
+
+Built in chapter 7. A checkpoint holds tensors and plain values, never code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+FORMAT = "gptlib checkpoint 1"
+FREE = ("device", "eval_every", "eval_batches")  # settings that do not change the updates
+
+
+def save_checkpoint(path: str | os.PathLike, model: nn.Module, run: Any = None) -> None:
+    """Write the weights to path, and with a training run what is needed to go on with it.
+
+    The file at path is the old one or the whole new one, even if the power goes in between.
+    """
+    state = {"format": FORMAT, "model": model.state_dict(), "run": run and run_state(run)}
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_checkpoint(
+    path: str | os.PathLike, model: nn.Module, run: Any = None
+) -> list[dict[str, Any]]:
+    """Put the weights of a checkpoint into the model; returns the history of the saved run.
+
+    With a run of the same settings, its optimiser, step and random numbers come back too.
+
+    Errors: FileNotFoundError; ValueError if the file is damaged, no checkpoint, of a model of
+    another shape or of a run with other settings. Model and run are unchanged then.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no checkpoint at {path}.")
+    state = read_checkpoint(path)
+    check_shapes(path, model.state_dict(), state["model"])
+    if run is not None:
+        if state["run"] is None:
+            raise ValueError(f"{path} holds weights only: there is no run in it to resume.")
+        restore_run(run, state["run"])
+    model.load_state_dict(state["model"])
+    return json.loads(state["run"]["json"])["history"] if state["run"] else []
+
+
+def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
+    """The content of a checkpoint file; ValueError if it is damaged or something else."""
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch writes a zip file, with a sum of each part
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"its part {damaged} has changed")
+        # weights_only: a file from a stranger can be wrong, but it cannot run anything here.
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            raise ValueError(f"it is not marked as {FORMAT!r}")
+    except Exception as error:  # zipfile, pickle and torch each raise several kinds
+        raise ValueError(
+            f"{path} is not a whole checkpoint of gptlib: {str(error).splitlines()[0]}. Take an "
+            f"earlier one; a file from elsewhere may have been cut short on its way."
+        ) from error
+    return state
+
+
+def check_shapes(path: Any, ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    """Raise ValueError, naming a weight that does not fit, for a checkpoint of another model."""
+    for name in ours | theirs:
+        shapes = [tuple(w[name].shape) if name in w else "missing" for w in (theirs, ours)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"{path} is a checkpoint of another model: {name} is {shapes[0]} in the file and "
+                f"{shapes[1]} in the model. Build the model with the configuration of the saved one."
+            )
+
+
+def run_state(run: Any) -> dict[str, Any]:
+    """What going on exactly needs next to the weights: place, optimiser and random numbers."""
+    place = {"step": run.step, "tokens": run.tokens, "seconds": run.seconds}
+    told = {"config": asdict(run.config), "history": run.history, "place": place}
+    on_gpu = run.device.type == "cuda"
+    return {
+        "json": json.dumps(told, default=float),
+        "optimizer": run.optimizer.state_dict(),
+        "data_rng": run.generator.get_state(),
+        "cpu_rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state(run.device) if on_gpu else None,
+    }
+
+
+def restore_run(run: Any, state: dict[str, Any]) -> None:
+    """Put back what `run_state` returned; ValueError if that run had other settings."""
+    told = json.loads(state["json"])
+    ours = json.loads(json.dumps(asdict(run.config), default=float))  # tuples become lists
+    for name, value in told["config"].items():
+        if name not in FREE and ours.get(name) != value:
+            raise ValueError(
+                f"{name} must be {value!r}, as in the run to be resumed; got {ours.get(name)!r}. "
+                f"For other settings begin a new run from its weights: load_checkpoint(path, model)."
+            )
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.generator.set_state(state["data_rng"])
+    torch.set_rng_state(state["cpu_rng"])
+    if run.device.type == "cuda" and state["cuda_rng"] is not None:
+        torch.cuda.set_rng_state(state["cuda_rng"], run.device)
+    run.history[:] = told["history"]
+    for name, value in told["place"].items():
+        setattr(run, name, value)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary name to write to; it becomes path at the end, or is removed if writing failed."""
+    temporary = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
