@@ -1,43 +1,51 @@
 """Text to integers and back: by characters, then by byte-pair encoding.
 
-Built in chapter 1. The file reads from the small to the whole: count pairs, merge a pair, split
-text into words, learn merges, apply merges, and two tokenizers that are thin on top of them.
+Built in chapter 1. The file goes from the small to the whole: count pairs, merge a pair, cut text
+into words, learn merges, apply merges; then two tokenizers that are thin on top of these.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
-from operator import index
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import regex
 
+from gptlib.checks import (
+    MAX_VOCAB_BYTES,
+    JsonFile,
+    check_allowed_special,
+    check_byte_order,
+    check_ids,
+    check_merges,
+    check_special_tokens,
+    check_text,
+    check_vocab_size,
+)
+
 if TYPE_CHECKING:
     import tiktoken
 
-END_OF_TEXT = "<|endoftext|>"
-
-# GPT-2's rule for cutting text into words, inside which pairs may merge. In order: the endings of
-# English contractions; letters, digits, or other signs, each with one space before them; spaces.
-# `\s+(?!\S)` leaves the last space of a run to the word that follows it.
-SPLIT_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-
 Pair = tuple[int, int]
 
+END_OF_TEXT = "<|endoftext|>"
 
-# --- One merge ----------------------------------------------------------------------------------
+# GPT-2's rule for cutting text into words; pairs merge only inside a word. In order: the endings
+# of English contractions; letters, digits, or other signs, each with one space before them; white
+# space. `\s+(?!\S)` leaves the last space of a run to the word that follows.
+SPLIT_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+MAX_CACHED_WORDS = 100_000
 
 
 def count_pairs(ids: Sequence[int]) -> Counter[Pair]:
     """How often each pair of neighbours stands in `ids`, overlapping pairs included.
 
-    count_pairs([1, 2, 3, 1, 2]) -> {(1, 2): 2, (2, 3): 1, (3, 1): 1};  [7, 7, 7] -> {(7, 7): 2}
+    count_pairs([1, 2, 3, 1, 2]) -> {(1, 2): 2, (2, 3): 1, (3, 1): 1}
+    count_pairs([7, 7, 7])       -> {(7, 7): 2}
     """
     return Counter(pairwise(ids))
 
@@ -45,7 +53,8 @@ def count_pairs(ids: Sequence[int]) -> Counter[Pair]:
 def merge_pair(ids: Sequence[int], pair: Pair, new_id: int) -> list[int]:
     """`ids` with every occurrence of `pair`, found from left to right, replaced by `new_id`.
 
-    merge_pair([5, 6, 9, 5, 6], (5, 6), 7) -> [7, 9, 7];  [5, 5, 5], (5, 5) -> [7, 5]
+    merge_pair([5, 6, 9, 5, 6], (5, 6), 256) -> [256, 9, 256]
+    merge_pair([5, 5, 5], (5, 5), 256)       -> [256, 5]
     """
     merged = []
     i = 0
@@ -59,77 +68,12 @@ def merge_pair(ids: Sequence[int], pair: Pair, new_id: int) -> list[int]:
     return merged
 
 
-# --- Learning merges ----------------------------------------------------------------------------
-
-
 def split_words(text: str) -> list[str]:
     """Cut `text` into words by GPT-2's pattern; joined together they are `text` again.
 
     split_words("I'm  here, 24h!") -> ["I", "'m", " ", " here", ",", " 24", "h", "!"]
     """
     return regex.findall(SPLIT_PATTERN, text)
-
-
-def most_frequent(counts: Counter[Pair]) -> Pair:
-    """The pair with the highest count; among equals, the smallest pair of ids.
-
-    most_frequent({(98, 97): 3, (97, 98): 3, (1, 1): 2}) -> (97, 98)
-    """
-    highest = max(counts.values())
-    return min(pair for pair, count in counts.items() if count == highest)
-
-
-def train_merges(word_counts: dict[str, int], n_merges: int) -> dict[Pair, int]:
-    """Learn up to `n_merges` merges: again and again, merge the most frequent pair.
-
-    Each word is kept once, with its count, and a merge touches only the words that contain the
-    pair. The merges come in order, with the ids 256, 257, ...; there are fewer than `n_merges`
-    when no pair is left. Source: Sennrich et al. 2016, "Neural machine translation of rare words
-    with subword units".
-
-    train_merges({"aab": 2, "ab": 1}, 2) -> {(97, 98): 256, (97, 256): 257}
-    """
-    words = [list(word.encode("utf-8")) for word in word_counts]
-    times = list(word_counts.values())
-    counts: Counter[Pair] = Counter()  # how often a pair occurs, over all words
-    where: dict[Pair, set[int]] = defaultdict(set)  # which words contain it
-    merges: dict[Pair, int] = {}
-
-    def recount(i: int, sign: int) -> None:
-        for pair, count in count_pairs(words[i]).items():
-            counts[pair] += sign * count * times[i]
-            where[pair].add(i) if sign > 0 else where[pair].discard(i)
-            if counts[pair] == 0:
-                del counts[pair], where[pair]
-
-    for i in range(len(words)):
-        recount(i, +1)
-    while counts and len(merges) < n_merges:
-        pair = most_frequent(counts)
-        merges[pair] = 256 + len(merges)
-        for i in list(where[pair]):
-            recount(i, -1)
-            words[i] = merge_pair(words[i], pair, merges[pair])
-            recount(i, +1)
-    return merges
-
-
-# --- Applying merges ----------------------------------------------------------------------------
-
-
-def apply_merges(ids: Sequence[int], merges: dict[Pair, int]) -> list[int]:
-    """Merge inside one word, the earliest learned merge first, until none fits.
-
-    apply_merges([97, 97, 98], {(97, 98): 256, (97, 256): 257}) -> [257]
-    """
-    ids = list(ids)
-    while len(ids) > 1:
-        pairs = pairwise(ids)
-        earliest = min(pairs, key=lambda pair: merges.get(pair, math.inf))
-        if earliest not in merges:
-            break
-        ids = merge_pair(ids, earliest, merges[earliest])
-    return ids
 
 
 def split_special(text: str, special_tokens: Collection[str]) -> list[str]:
@@ -143,161 +87,131 @@ def split_special(text: str, special_tokens: Collection[str]) -> list[str]:
     return regex.split("(" + "|".join(map(regex.escape, longest_first)) + ")", text)
 
 
-# --- Checks and files ---------------------------------------------------------------------------
+def most_frequent(counts: Mapping[Pair, int]) -> Pair:
+    """The pair with the highest count; among equals, the smallest pair of ids.
 
-MAX_CACHED_WORDS = 100_000
-MAX_VOCAB_BYTES = 2**28  # of all tokens together; each merge can double the longest token
-
-
-def check_text(text: str, name: str = "text") -> str:
-    """`text` itself, or a ValueError that points at its first half of a surrogate pair."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"{name} holds {text[error.start]!r} at position {error.start}, half of a surrogate "
-            "pair: no character, so it has no UTF-8 bytes. Remove it, or read the text again as "
-            'UTF-8 with errors="replace".'
-        ) from None
-    return text
+    most_frequent({(98, 97): 3, (97, 98): 3, (1, 1): 2}) -> (97, 98)
+    """
+    highest = max(counts.values())
+    return min(pair for pair, count in counts.items() if count == highest)
 
 
-def check_ids(ids: Iterable[int], vocab_size: int) -> list[int]:
-    """`ids` (a list, an array or a tensor of shape (T,)) as a list of ints in 0..vocab_size-1."""
-    ids = [index(i) for i in (ids.tolist() if hasattr(ids, "tolist") else ids)]
-    for position, i in enumerate(ids):
-        if not 0 <= i < vocab_size:
-            raise ValueError(
-                f"ids[{position}] is {i}, outside the vocabulary: ids go from 0 to "
-                f"{vocab_size - 1}. Decode with the tokenizer that made them."
-            )
+class PairIndex:
+    """Every pair of neighbours in a set of words: how often it occurs, and in which words.
+
+    index.add(0, [97, 97, 98], times=2) -> .counts {(97, 97): 2, (97, 98): 2}, .where {...: {0}}
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[Pair] = Counter()
+        self.where: dict[Pair, set[int]] = defaultdict(set)
+
+    def add(self, i: int, ids: Sequence[int], times: int) -> None:
+        """Count the pairs of word number i, which occurs `times` times."""
+        for pair, count in count_pairs(ids).items():
+            self.counts[pair] += count * times
+            self.where[pair].add(i)
+
+    def remove(self, i: int, ids: Sequence[int], times: int) -> None:
+        """Take back what `add` counted for the same word."""
+        for pair, count in count_pairs(ids).items():
+            self.counts[pair] -= count * times
+            self.where[pair].discard(i)
+            if not self.where[pair]:
+                del self.counts[pair], self.where[pair]
+
+
+def train_merges(word_counts: Mapping[str, int], n_merges: int) -> dict[Pair, int]:
+    """Learn merges from words and their counts: again and again, merge the most frequent pair.
+
+    A merge touches only the words that contain its pair, and only their pairs are counted anew.
+    Returns {pair: new id} in order, with the ids 256, 257, ...; fewer than `n_merges` when no pair
+    is left. Source: Sennrich et al. 2016, "Neural machine translation of rare words with subword
+    units".
+
+    train_merges({"aab": 2, "ab": 1}, 2) -> {(97, 98): 256, (97, 256): 257}
+    """
+    words = [list(word.encode("utf-8")) for word in word_counts]
+    times = list(word_counts.values())
+    pairs = PairIndex()
+    for i, word in enumerate(words):
+        pairs.add(i, word, times[i])
+    merges: dict[Pair, int] = {}
+    while pairs.counts and len(merges) < n_merges:
+        pair = most_frequent(pairs.counts)
+        merges[pair] = 256 + len(merges)
+        for i in list(pairs.where[pair]):
+            pairs.remove(i, words[i], times[i])
+            words[i] = merge_pair(words[i], pair, merges[pair])
+            pairs.add(i, words[i], times[i])
+    return merges
+
+
+def apply_merges(ids: Sequence[int], merges: Mapping[Pair, int]) -> list[int]:
+    """Merge inside one word, the merge that was learned earliest first, until none fits.
+
+    The work grows with the square of the word's length; words are short.
+
+    apply_merges([97, 97, 98], {(97, 98): 256, (97, 256): 257}) -> [257]
+    """
+    ids = list(ids)
+    while len(ids) > 1:
+        pair = min(pairwise(ids), key=lambda pair: merges.get(pair, math.inf))
+        if pair not in merges:
+            break
+        ids = merge_pair(ids, pair, merges[pair])
     return ids
 
 
-def check_merges(merges: Iterable[Pair]) -> dict[Pair, int]:
-    """`merges` as {pair: new id}, the ids 256, 257, ... in order; each part is known before."""
-    checked: dict[Pair, int] = {}
-    for pair in map(tuple, merges):
-        new_id = 256 + len(checked)
-        known = len(pair) == 2 and all(type(i) is int and 0 <= i < new_id for i in pair)
-        if not known or pair in checked:
-            raise ValueError(
-                f"merges[{len(checked)}] is {pair}: it must be two ids from 0 to {new_id - 1} "
-                "that no merge before it has joined."
-            )
-        checked[pair] = new_id
-    if isinstance(merges, Mapping) and dict(merges) != checked:
-        raise ValueError("merges must map its pairs to 256, 257, ... in order.")
-    return checked
+def build_vocab(byte_order: bytes, merges: Iterable[Pair]) -> list[bytes]:
+    """The bytes of each id: the single bytes, then for each merge its two parts joined.
 
-
-def check_special_tokens(names: Collection[str], argument: str = "special_tokens") -> list[str]:
-    """`names` as a list of different, non-empty strings."""
-    if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"{argument} must be a list of non-empty strings, got {names!r}.")
-    if len(set(names)) < len(names):
-        raise ValueError(f"{argument} must hold each token once, got {names!r}.")
-    return [check_text(name, argument) for name in names]
-
-
-def check_allowed(allowed: str | Collection[str], special: Mapping[str, int]) -> Collection[str]:
-    """The special tokens that `allowed` names: "all", or a collection of them."""
-    names = list(special) if allowed == "all" else check_special_tokens(allowed, "allowed_special")
-    for name in names:
-        if name not in special:
-            raise ValueError(
-                f"allowed_special names {name!r}; this tokenizer's special tokens are "
-                f'{list(special)}. Give some of these, or "all".'
-            )
-    return names
-
-
-def build_vocab(byte_order: bytes, merges: Iterable[Pair], special: Iterable[str]) -> list[bytes]:
-    """The bytes of every id: single bytes, then each merge's two parts joined, then the special.
-
-    build_vocab(bytes(range(256)), [(97, 98), (256, 256)], [])[256:] -> [b"ab", b"abab"]
+    build_vocab(bytes(range(256)), [(97, 98), (256, 256)])[256:] -> [b"ab", b"abab"]
     """
-    if sorted(byte_order) != list(range(256)):
-        raise ValueError("byte_order must hold each of the 256 bytes once.")
     vocab = [bytes([byte]) for byte in byte_order]
-    room = MAX_VOCAB_BYTES
+    size = 256
     for left, right in merges:
-        room -= len(vocab[left]) + len(vocab[right])
-        if room < 0:
+        size += len(vocab[left]) + len(vocab[right])
+        if size > MAX_VOCAB_BYTES:
             raise ValueError(f"merges make tokens of over {MAX_VOCAB_BYTES:,} bytes together.")
         vocab.append(vocab[left] + vocab[right])
-    return vocab + [name.encode("utf-8") for name in special]
+    return vocab
 
 
 def read_gpt2_merges(vocab_bpe: str) -> tuple[list[Pair], bytes]:
-    """The merges, as pairs of ids, and the byte order in GPT-2's `vocab.bpe`.
+    """The merges in GPT-2's file `vocab.bpe`, as pairs of ids, and the order of its bytes.
 
-    GPT-2 numbers the visible bytes first, then the others. Its file writes every byte as one
-    visible character: the byte's own, or the next free one from code point 256 on ("Ġ": space).
+    GPT-2 numbers the visible bytes first, then the others. Its file writes each byte as one visible
+    character: its own, or for the others the next one from code point 256 on (the space is "Ġ").
     """
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [byte for byte in range(256) if byte not in visible]
-    signs = [chr(byte) for byte in visible] + [chr(256 + n) for n in range(len(hidden))]
+    others = [byte for byte in range(256) if byte not in visible]
+    signs = [chr(byte) for byte in visible] + [chr(256 + n) for n in range(len(others))]
     ids = {sign: i for i, sign in enumerate(signs)}
-    merges = []
+    merges: list[Pair] = []
     for number, line in enumerate(vocab_bpe.splitlines(), start=1):
-        if line.startswith("#version"):
+        if number == 1 and line.startswith("#version"):
             continue
         left, _, right = line.partition(" ")
         if left not in ids or right not in ids:
-            raise ValueError(f"vocab_bpe, line {number}: {line!r} is no pair of earlier tokens.")
+            raise ValueError(f"vocab_bpe, line {number}: {line!r} is not two tokens known before.")
+        ids[left + right] = 256 + len(merges)
         merges.append((ids[left], ids[right]))
-        ids[left + right] = 256 + len(merges) - 1
-    return merges, bytes(visible + hidden)
+    return merges, bytes(visible + others)
 
 
-class Tokenizer:
-    """What both tokenizers share: saving as JSON, and loading that checks every value."""
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the tokenizer to `path` as JSON, whole or not at all."""
-        path = Path(path)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(json.dumps({"type": type(self).__name__, **self._state()}))
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote; ValueError if it is anything else. Nothing in it is executed."""
-        try:
-            state = json.loads(Path(path).read_text(encoding="utf-8"))
-            if not isinstance(state, dict) or state.pop("type", None) != cls.__name__:
-                raise ValueError(f'it has no "type": "{cls.__name__}"')
-            return cls._from_state(**state)
-        except (ValueError, TypeError, RecursionError) as error:
-            raise ValueError(f"{path} is not a saved {cls.__name__}: {error}") from error
-
-    def _state(self) -> dict[str, Any]:
-        raise NotImplementedError
-
-    @classmethod
-    def _from_state(cls, **state: Any) -> Self:
-        raise NotImplementedError
-
-
-# --- The tokenizers -----------------------------------------------------------------------------
-
-
-class CharTokenizer(Tokenizer):
+class CharTokenizer(JsonFile):
     """One id for each different character of `text`, in the order of their code points.
 
     CharTokenizer("hello").encode("hole") -> [1, 3, 2, 0];  .chars -> ["e", "h", "l", "o"]
     """
 
     def __init__(self, text: str) -> None:
-        if not text:
-            raise ValueError("text is empty: give at least one character to build a vocabulary.")
         self.chars = sorted(set(check_text(text)))
         self.char_to_id = {char: i for i, char in enumerate(self.chars)}
         self.vocab_size = len(self.chars)
+        if not self.chars:
+            raise ValueError("text is empty: a vocabulary needs at least one character.")
 
     def encode(self, text: str) -> list[int]:
         """One id a character; ValueError names a character that the vocabulary lacks."""
@@ -305,8 +219,8 @@ class CharTokenizer(Tokenizer):
             if char not in self.char_to_id:
                 raise ValueError(
                     f"text holds {char!r} at position {position}, which is none of the "
-                    f"{self.vocab_size} characters of this vocabulary. Build it from a text that "
-                    "holds every character you need."
+                    f"{self.vocab_size} characters of this vocabulary. Build the tokenizer from a "
+                    "text that holds every character you need."
                 )
         return [self.char_to_id[char] for char in text]
 
@@ -319,16 +233,14 @@ class CharTokenizer(Tokenizer):
 
     @classmethod
     def _from_state(cls, chars: str) -> Self:
-        if not isinstance(chars, str) or list(chars) != sorted(set(chars)):
-            raise ValueError('"chars" must be a string of different characters in sorted order')
         return cls(chars)
 
 
-class BPETokenizer(Tokenizer):
+class BPETokenizer(JsonFile):
     """Byte-pair encoding: ids 0..255 are the bytes, then the merges in order, then special tokens.
 
     `merges` are pairs of ids, the first learned first (a list, or the `.merges` of another
-    tokenizer); `byte_order[i]` is the byte that id i stands for: i itself unless given.
+    tokenizer). `byte_order[i]` is the byte that id i stands for: i itself, unless given.
 
     BPETokenizer([(97, 98), (97, 256)]).encode("aab ab") -> [257, 32, 256]
     """
@@ -340,45 +252,43 @@ class BPETokenizer(Tokenizer):
         byte_order: bytes = bytes(range(256)),
     ) -> None:
         self.merges = check_merges(merges)
-        names = check_special_tokens(special_tokens)
-        self.special_tokens = {name: 256 + len(self.merges) + i for i, name in enumerate(names)}
-        self.byte_order = byte_order
-        self.vocab = build_vocab(byte_order, self.merges, names)
+        self.byte_order = check_byte_order(byte_order)
+        self.vocab = build_vocab(self.byte_order, self.merges)
+        self.special_tokens: dict[str, int] = {}
+        for token in check_special_tokens(special_tokens):
+            self.special_tokens[token] = len(self.vocab)
+            self.vocab.append(token.encode("utf-8"))
         self.vocab_size = len(self.vocab)
-        self._byte_to_id = bytes(byte_order.index(byte) for byte in range(256))
+        self._byte_to_id = bytes(self.byte_order.index(byte) for byte in range(256))
         self._cache: dict[str, list[int]] = {}
 
     @classmethod
     def train(cls, text: str, vocab_size: int, special_tokens: Collection[str] = ()) -> Self:
-        """Learn vocab_size - 256 - len(special_tokens) merges from `text`.
+        """Learn from `text` as many merges as `vocab_size` has room for.
 
-        Special tokens in `text` are left out: they are never split, so there is nothing to learn.
-        ValueError when the text has too few pairs for that many merges.
+        The most frequent pair merges first; among equals, the smallest pair of ids. Special tokens
+        in `text` only separate its pieces. ValueError when the text has too few pairs.
 
         BPETokenizer.train("low lower lowest", 258).vocab[256:] -> [b"lo", b"low"]
         """
-        n_merges = vocab_size - 256 - len(check_special_tokens(special_tokens))
-        if n_merges < 0:
-            raise ValueError(
-                f"vocab_size is {vocab_size}, but 256 bytes and {len(special_tokens)} special "
-                f"tokens need at least {256 + len(special_tokens)}."
-            )
-        pieces = split_special(check_text(text), special_tokens)
-        words = [w for p in pieces if p not in special_tokens for w in split_words(p)]
+        special = check_special_tokens(special_tokens)
+        n_merges = check_vocab_size(vocab_size, len(special)) - 256 - len(special)
+        pieces = split_special(check_text(text), special)
+        words = [word for piece in pieces if piece not in special for word in split_words(piece)]
         merges = train_merges(Counter(words), n_merges)
         if len(merges) < n_merges:
             raise ValueError(
-                f"vocab_size is {vocab_size}, which takes {n_merges} merges, but this text has "
-                f"only {len(merges)}: then no pair is left. Give more text, or a vocab_size of at "
-                f"most {vocab_size - n_merges + len(merges)}."
+                f"vocab_size is {vocab_size}, which takes {n_merges} merges; in this text only "
+                f"{len(merges)} are possible. Give more text, or a vocab_size of at most "
+                f"{vocab_size - n_merges + len(merges)}."
             )
-        return cls(merges, special_tokens)
+        return cls(merges, special)
 
     @classmethod
     def from_gpt2(cls, vocab_bpe: str) -> Self:
-        """GPT-2's own tokenizer, from the text of its `vocab.bpe` file.
+        """GPT-2's own tokenizer, given the text of its file `vocab.bpe`.
 
-        .encode("Hello, I am") -> [15496, 11, 314, 716]
+        BPETokenizer.from_gpt2(...).encode("Hello, I am") -> [15496, 11, 314, 716]
         """
         merges, byte_order = read_gpt2_merges(vocab_bpe)
         return cls(merges, [END_OF_TEXT], byte_order)
@@ -386,10 +296,10 @@ class BPETokenizer(Tokenizer):
     def encode(self, text: str, allowed_special: str | Collection[str] = ()) -> list[int]:
         """The ids of `text`.
 
-        A special token inside `text` is read as plain text, unless `allowed_special` names it or
-        is "all": so text from outside cannot end a document.
+        A special token in `text` is plain text like any other, unless `allowed_special` names it
+        or is "all": nobody can end a document by writing "<|endoftext|>" into it.
         """
-        allowed = check_allowed(allowed_special, self.special_tokens)
+        allowed = check_allowed_special(allowed_special, self.special_tokens)
         ids: list[int] = []
         for piece in split_special(check_text(text), allowed):
             if piece in allowed:
@@ -401,39 +311,39 @@ class BPETokenizer(Tokenizer):
 
     def _encode_word(self, word: str) -> list[int]:
         if word not in self._cache:
-            if len(self._cache) >= MAX_CACHED_WORDS:
+            if len(self._cache) == MAX_CACHED_WORDS:
                 self._cache.clear()
-            bytes_as_ids = word.encode("utf-8").translate(self._byte_to_id)
-            self._cache[word] = apply_merges(bytes_as_ids, self.merges)
+            self._cache[word] = self._encode_bytes(word.encode("utf-8"))
         return self._cache[word]
+
+    def _encode_bytes(self, word: bytes) -> list[int]:
+        return apply_merges(word.translate(self._byte_to_id), self.merges)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes of `ids`; ValueError names an id outside 0..vocab_size-1."""
         return b"".join(self.vocab[i] for i in check_ids(ids, self.vocab_size))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`; where their bytes are no UTF-8, a replacement character stands."""
+        """The text of `ids`; bytes that are no UTF-8 become the replacement character."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
     def to_tiktoken(self, name: str = "gptlib") -> tiktoken.Encoding:
         """The same tokenizer as a `tiktoken.Encoding`: the same ids, many times faster.
 
-        tiktoken keeps tokens by their bytes, not by their two parts; so it can hold only merges
-        in which each token, encoded alone, comes out as itself. Trained merges always do.
+        tiktoken knows a token by its bytes, not by its two parts. So each token, encoded alone,
+        must come out as itself; trained merges do that, others get a ValueError.
         """
         import tiktoken
 
         ordinary = self.vocab[: 256 + len(self.merges)]
         for i, token in enumerate(ordinary):
-            if apply_merges(token.translate(self._byte_to_id), self.merges) != [i]:
-                raise ValueError(
-                    f"merges can not go to tiktoken: token {i}, {token!r}, is out of reach."
-                )
-        ranks = {token: i for i, token in enumerate(ordinary)}
+            if self._encode_bytes(token) != [i]:
+                raise ValueError(f"merges leave token {i} ({token!r}) out of reach: no tiktoken.")
         return tiktoken.Encoding(
             name,
-            pat_str=SPLIT_PATTERN,
-            mergeable_ranks=ranks,
+            # White space at the end in one piece: tiktoken's regex has no stack for a long run.
+            pat_str=r"\s++$|" + SPLIT_PATTERN,
+            mergeable_ranks={token: i for i, token in enumerate(ordinary)},
             special_tokens=self.special_tokens,
         )
 
