@@ -1,0 +1,38 @@
+# Thin verbs. Everything they do stands in book/tasks.py, which needs nothing but Python,
+# so that the same lines work where there is no make: python book/tasks.py book
+
+PYTHON ?= python3
+SERVE ?= 1
+PORT ?= 8000
+ARGS ?=
+
+TASKS = $(PYTHON) book/tasks.py
+
+.PHONY: help setup book test lab bench lint notebooks clean
+
+help:
+	@$(TASKS) --help
+
+setup:
+	@$(TASKS) setup
+
+book:
+	@$(TASKS) book $(if $(filter 0 no false,$(SERVE)),--no-serve,--port $(PORT))
+
+test:
+	@$(TASKS) test $(ARGS)
+
+lab:
+	@$(TASKS) lab $(ARGS)
+
+bench:
+	@$(TASKS) bench $(ARGS)
+
+lint:
+	@$(TASKS) lint
+
+notebooks:
+	@$(TASKS) notebooks $(ARGS)
+
+clean:
+	@$(TASKS) clean

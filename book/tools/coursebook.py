@@ -1,0 +1,201 @@
+"""The book's Sphinx extension: what plain Markdown chapters need to become good pages.
+
+Chapters stay ordinary notebooks. Here, at build time, figures get their alt text, the first use
+of a glossary term in a chapter becomes a link, references can be linked by their key, buttons
+that would lead nowhere are left out, and MathJax is laid beside the pages.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from docutils import nodes
+from myst_nb.core.render import NbElementRenderer
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+
+# Words that also have an everyday meaning. They become links only where the chapter puts them in
+# emphasis, as it does where it introduces a term: *value*.
+EVERYDAY = {
+    *("key", "value", "query", "head", "floor", "shape", "batch", "buffer", "skill", "merge"),
+    *("parameter", "bit", "mask", "step"),
+}
+
+# Inside these nothing is turned into a link.
+NO_LINKS = (nodes.literal, nodes.literal_block, nodes.title, nodes.reference, nodes.figure)
+NO_LINKS += (nodes.math, nodes.math_block, nodes.raw, nodes.caption, addnodes.pending_xref)
+
+
+# Alt text --------------------------------------------------------------------------------------
+
+
+def add_alt_text(render_image):
+    """Wrap myst-nb's renderer: an output's own `alt` metadata becomes the picture's alt text."""
+
+    def render_image_with_alt(self, data):
+        rendered = render_image(self, data)
+        alt = data.output_metadata.get(data.mime_type, {}).get("alt")
+        for node in rendered:
+            if alt and isinstance(node, nodes.image):
+                node["alt"] = alt
+        return rendered
+
+    render_image_with_alt.wrapped = render_image
+    return render_image_with_alt
+
+
+# The glossary ----------------------------------------------------------------------------------
+
+
+def glossary_terms(text: str) -> dict[str, int]:
+    """The terms of a glossary page, each with the number of the chapter that introduces it.
+
+    A term stands at the start of a line inside the `{glossary}` block, its definition below it,
+    indented. "Chapter 3." at the end of a definition says where the term is introduced; a term
+    without it is linked from the first chapter on.
+
+    >>> glossary_terms("```{glossary}\\nhead\\n  A unit. Chapter 3.\\n```")
+    {'head': 3}
+    """
+    terms: dict[str, int] = {}
+    for block in re.findall(r"^`{3,}\{glossary\}\n(.*?)^`{3,}", text, flags=re.M | re.S):
+        entries = re.findall(r"((?:^\S.*\n)+)((?:^[ \t]+.*\n|^[ \t]*\n)+)", block, flags=re.M)
+        for names, definition in entries:
+            chapter = re.search(r"Chapter (\d+)\.\s*$", definition)
+            for name in names.splitlines():
+                if not name.startswith(":"):
+                    terms[name.strip()] = int(chapter[1]) if chapter else 1
+    return terms
+
+
+def term_pattern(term: str) -> re.Pattern[str]:
+    """A pattern for the term as a whole word, singular or plural, in either case.
+
+    >>> bool(term_pattern("query").search("Its queries are"))
+    True
+    """
+    stem = re.escape(term).replace(r"\ ", r"\s+")
+    plural = f"(?:{stem}|{stem[:-1]}ies)" if term.endswith("y") else f"{stem}(?:s|es)?"
+    return re.compile(rf"(?<![\w-]){plural}(?![\w-])", 0 if term.isupper() else re.IGNORECASE)
+
+
+class LinkGlossaryTerms(SphinxTransform):
+    """Make the first use of each glossary term in a chapter a link to the glossary."""
+
+    default_priority = 450  # after the page is parsed, before cross-references are resolved
+
+    def apply(self, **kwargs):
+        name = self.env.docname
+        number = re.match(r"chapters/(\d+)_", name)
+        page = Path(self.env.srcdir) / "book" / "glossary.md"
+        if not name.startswith("chapters/") or not page.exists():
+            return
+        self.env.note_dependency(str(page))
+        chapter = int(number[1]) if number else 99
+        terms = glossary_terms(page.read_text(encoding="utf-8"))
+        # Longest first, so that "byte pair encoding" is not taken apart.
+        open_terms = {
+            term: term_pattern(term)
+            for term in sorted(terms, key=len, reverse=True)
+            if terms[term] <= chapter
+        }
+        for paragraph in self.document.findall(nodes.paragraph):
+            for text in list(paragraph.findall(nodes.Text)):
+                self.link(text, open_terms)
+
+    def link(self, text: nodes.Text, open_terms: dict[str, re.Pattern[str]]) -> None:
+        """Replace the text by text and links; drop the terms that were found."""
+        parent, ancestors = text.parent, set()
+        while parent is not None:
+            if isinstance(parent, NO_LINKS) or "cell_output" in parent.get("classes", []):
+                return
+            ancestors.add(type(parent))
+            parent = parent.parent
+        content, found, taken = text.astext(), [], []
+        for term, pattern in open_terms.items():
+            if term in EVERYDAY and nodes.emphasis not in ancestors:
+                continue
+            hit = pattern.search(content)
+            if hit and not any(a < hit.end() and hit.start() < b for a, b in taken):
+                taken.append(hit.span())
+                found.append((hit.start(), hit.end(), term))
+        if not found:
+            return
+        pieces, position = [], 0
+        for start, end, term in sorted(found):
+            pieces += [nodes.Text(content[position:start]), self.reference(term, content[start:end])]
+            position = end
+            del open_terms[term]
+        pieces.append(nodes.Text(content[position:]))
+        text.parent.replace(text, [piece for piece in pieces if piece.astext()])
+
+    def reference(self, term: str, words: str) -> addnodes.pending_xref:
+        """A cross-reference of the kind that the {term} role makes."""
+        return addnodes.pending_xref(
+            "",
+            nodes.inline(words, words, classes=["xref", "std", "std-term"]),
+            refdomain="std",
+            reftype="term",
+            reftarget=term,
+            refdoc=self.env.docname,
+            refexplicit=True,
+            refwarn=True,
+        )
+
+
+# References, buttons, files --------------------------------------------------------------------
+
+
+def allow_links_to_references(app: Sphinx, _doctree: nodes.document) -> None:
+    """Let `[words](../book/references.md#key)` in a chapter point at one entry of the list."""
+    if app.env.docname != "book/references":
+        return
+    entries = (Path(app.srcdir) / "book" / "references.bib").read_text(encoding="utf-8")
+    slugs = app.env.metadata[app.env.docname].setdefault("myst_slugs", {})
+    for key in re.findall(r"^@\w+\{(\w+),", entries, flags=re.M):
+        slugs[key] = (0, key, key)
+
+
+def no_thebe(_app: Sphinx, _page: str, _template: str, context: dict, _doctree) -> None:
+    """Leave out the scripts that would fetch a live kernel's client from another host."""
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if "thebe" not in str(getattr(script, "attributes", {}).get("body", ""))
+        and "thebe" not in str(getattr(script, "filename", script))
+    ]
+
+
+def no_dead_buttons(_app: Sphinx, config) -> None:
+    """Show Colab and repository buttons only when there is an address for them to lead to."""
+    options = config.html_theme_options
+    if options.get("repository_url"):
+        options["use_repository_button"] = True
+    else:
+        options.pop("launch_buttons", None)
+        options.pop("repository_url", None)
+
+
+def lay_out_mathjax(app: Sphinx, exception: Exception | None) -> None:
+    """Copy MathJax, its script and its fonts, beside the pages."""
+    source = Path(app.srcdir) / "book" / "node_modules" / "mathjax" / "es5"
+    target = Path(app.outdir) / "_static" / "mathjax"
+    if exception or app.builder.format != "html" or target.exists():
+        return
+    fonts = Path("output") / "chtml" / "fonts" / "woff-v2"
+    shutil.copytree(source / fonts, target / fonts)
+    shutil.copy2(source / "tex-chtml-full.js", target)
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    render_image = NbElementRenderer.render_image
+    NbElementRenderer.render_image = add_alt_text(getattr(render_image, "wrapped", render_image))
+    app.add_transform(LinkGlossaryTerms)
+    app.connect("config-inited", no_dead_buttons)
+    app.connect("doctree-read", allow_links_to_references)
+    app.connect("html-page-context", no_thebe, priority=900)
+    app.connect("build-finished", lay_out_mathjax)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

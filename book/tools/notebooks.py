@@ -1,0 +1,138 @@
+"""Keep the chapters as they are stored: the set-up cell, and outputs only where they are exact.
+
+    python book/tasks.py notebooks                # every chapter
+    python book/tasks.py notebooks 02_bigram      # one
+    python book/tasks.py notebooks --no-execute   # set-up cell and stripping only
+
+A cell tagged `nbval-check-output` is executed and its output stored: the tests compare it. Every
+other cell is stored without outputs, because an output that nobody compares goes stale unseen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import nbformat
+import yaml
+from build import ROOT, chapters
+from nbclient import NotebookClient
+
+CHECKED = "nbval-check-output"
+SETUP_TAGS = ["remove-cell", "setup"]  # the page leaves it out, JupyterLab and Colab show it
+
+SETUP_CELL = '''\
+# Brings in gptlib where it is missing, as on Colab. Elsewhere this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("gptlib") is None:
+{install}
+'''
+
+INSTALL = '''\
+    import subprocess
+    import sys
+
+    source = "{requirement}"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)'''
+
+EXPLAIN = '''\
+    raise ModuleNotFoundError(
+        "This chapter needs gptlib, the course's package, and this Python does not have it. "
+        "In the folder of the course run:  python -m pip install .  and restart the kernel."
+    )'''
+
+
+def setup_cell() -> str:
+    """The first code cell of every chapter, from the address in _config.yml.
+
+    With an address it installs gptlib from there; without one it says what to install, because a
+    package of that name on some index need not be ours.
+    """
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    repository = settings.get("repository") or {}
+    url, branch = repository.get("url", "").rstrip("/"), repository.get("branch", "main")
+    install = INSTALL.format(requirement=f"gptlib @ git+{url}@{branch}") if url else EXPLAIN
+    return SETUP_CELL.format(install=install).rstrip("\n")
+
+
+def tags(cell) -> list[str]:
+    """The tags of a cell."""
+    return cell.get("metadata", {}).get("tags", [])
+
+
+def code_cells(notebook) -> list:
+    """The code cells of a notebook, in order."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def put_setup_cell(notebook) -> None:
+    """Make the standard cell the first code cell, after the chapter's opening words."""
+    cells = [cell for cell in notebook.cells if "setup" not in tags(cell)]
+    cell = nbformat.v4.new_code_cell(setup_cell(), id="setup", metadata={"tags": SETUP_TAGS})
+    at = next((i for i, c in enumerate(cells) if c.cell_type == "code"), len(cells))
+    at = 1 if cells and cells[0].cell_type == "markdown" else min(at, 0)
+    notebook.cells = [*cells[:at], cell, *cells[at:]]
+
+
+def strip(notebook, keep: bool) -> None:
+    """Remove what is not to be stored: outputs, counters, traces of the machine."""
+    for cell in code_cells(notebook):
+        if not (keep and CHECKED in tags(cell)):
+            cell.outputs = []
+        for output in cell.outputs:
+            output.pop("execution_count", None)
+            if output.output_type == "execute_result":
+                output.execution_count = None
+        cell.execution_count = None
+        cell.metadata = {"tags": sorted(tags(cell))} if tags(cell) else {}
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook.metadata = nbformat.from_dict(
+        {"kernelspec": kernel, "language_info": {"name": "python"}}
+    )
+
+
+def execute(notebook, folder: Path) -> None:
+    """Run all cells in the folder, with this environment's Python; raise where a cell fails."""
+    client = NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
+    client.execute()
+
+
+def save(notebook, path: Path) -> None:
+    """Write the notebook in one step, so that an interruption leaves the old file."""
+    nbformat.validate(notebook)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(nbformat.writes(notebook), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def refresh(path: Path, run: bool = True) -> None:
+    """Bring one chapter into its stored form."""
+    notebook = nbformat.read(path, as_version=4)
+    put_setup_cell(notebook)
+    if run:
+        execute(notebook, path.parent)
+    strip(notebook, keep=True)
+    save(notebook, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="chapters, such as 02_bigram; none means all")
+    parser.add_argument("--no-execute", action="store_true", help="keep the outputs as they stand")
+    args = parser.parse_args()
+    known = {path.stem: path for path in chapters()}
+    unknown = [name for name in args.names if Path(name).stem not in known]
+    if unknown:
+        sys.exit(f"no such chapter: {', '.join(unknown)}; there are {', '.join(known)}")
+    for stem in [Path(name).stem for name in args.names] or known:
+        refresh(known[stem], run=not args.no_execute)
+        print(f"-- chapters/{stem}.ipynb")
+
+
+if __name__ == "__main__":
+    main()

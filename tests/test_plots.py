@@ -1,0 +1,111 @@
+"""The figures: one style, words with every picture, the same bytes for the same figure."""
+
+import base64
+import math
+import struct
+import xml.etree.ElementTree as ElementTree
+
+import matplotlib
+import pytest
+
+matplotlib.use("Agg")  # no window, whatever the machine
+
+from matplotlib import pyplot as plt
+
+from gptlib import plots
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Collects what `show` hands to the notebook: (data, metadata) pairs."""
+    calls = []
+    monkeypatch.setattr(
+        plots, "display", lambda data, metadata, raw: calls.append((data, metadata))
+    )
+    with matplotlib.rc_context():
+        plots.style()
+        yield calls
+
+
+def line_figure():
+    fig, ax = plt.subplots()
+    ax.plot([1, 2, 3], [6.5, 1.0, 0.4], label="validation")
+    ax.legend()
+    return fig
+
+
+def test_the_alt_text_is_in_the_metadata_in_the_svg_and_in_the_plain_text(shown):
+    alt = 'The loss falls from 6.5 to 0.4 & stays there: "done" <soon>.'
+    plots.show(line_figure(), alt=alt)
+    ((data, metadata),) = shown
+    root = ElementTree.fromstring(data["image/svg+xml"])
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.get("role") == "img"
+    assert root.get("aria-label") == alt
+    assert metadata["image/svg+xml"]["alt"] == alt
+    assert alt in data["text/plain"]
+
+
+def test_line_breaks_in_the_alt_text_become_spaces(shown):
+    plots.show(line_figure(), alt="Two\n    lines.")
+    assert shown[0][1]["image/svg+xml"]["alt"] == "Two lines."
+
+
+@pytest.mark.parametrize("alt", ["", "  \n", None, 3])
+def test_a_figure_without_words_is_refused(shown, alt):
+    with pytest.raises(ValueError, match="alt must be a sentence"):
+        plots.show(line_figure(), alt=alt)
+    assert shown == []
+    plt.close("all")
+
+
+def test_the_figure_is_closed(shown):
+    before = set(plt.get_fignums())
+    plots.show(line_figure(), alt="A falling line.")
+    assert set(plt.get_fignums()) == before
+
+
+def test_the_same_figure_gives_the_same_bytes(shown):
+    for _ in range(2):
+        plots.show(line_figure(), alt="A falling line.")
+    assert shown[0][0] == shown[1][0]
+
+
+def test_a_drawing_with_very_many_parts_travels_as_pixels(shown, monkeypatch):
+    monkeypatch.setattr(plots, "MAX_SVG", 1000)
+    plots.show(line_figure(), alt="A falling line.")
+    ((data, metadata),) = shown
+    assert "image/svg+xml" not in data
+    png = base64.b64decode(data["image/png"])
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    (width,) = struct.unpack(">I", png[16:20])
+    assert metadata["image/png"] == {"alt": "A falling line.", "width": width // 2}
+
+
+def test_the_floor_is_a_labelled_line_at_its_value(shown):
+    fig, ax = plt.subplots()
+    line = plots.floor_line(ax, 0.382)
+    assert list(line.get_ydata()) == [0.382, 0.382]
+    assert line.get_label() == "floor 0.382"
+    plt.close(fig)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_floor_that_is_no_number_is_refused(shown, value):
+    fig, ax = plt.subplots()
+    with pytest.raises(ValueError, match="value must be a finite number"):
+        plots.floor_line(ax, value)
+    plt.close(fig)
+
+
+def luminance(color):
+    """Relative luminance of an sRGB colour, by the definition of WCAG 2."""
+    channels = matplotlib.colors.to_rgb(color)
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_the_lines_can_be_told_apart_without_colour_and_seen_on_white():
+    assert len(set(plots.DASHES)) == len(plots.COLORS) == len(set(plots.COLORS))
+    for color in (*plots.COLORS, plots.GREY):
+        assert 1.05 / (luminance(color) + 0.05) > 2, color
