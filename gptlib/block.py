@@ -80,6 +80,7 @@ class TransformerBlock(nn.Module):
         qkv_bias: bool | None = None,
         norm: str = "pre",
         shortcut: bool = True,
+        gelu: str = "tanh",
     ):
         super().__init__()
         if norm not in ("pre", "post"):
@@ -88,7 +89,7 @@ class TransformerBlock(nn.Module):
         self.attention = CausalSelfAttention(
             n_embd, n_head, context_length, dropout, bias, qkv_bias
         )
-        self.feed_forward = FeedForward(n_embd, dropout, bias)
+        self.feed_forward = FeedForward(n_embd, dropout, bias, gelu=gelu)
         self.norm_1 = LayerNorm(n_embd, bias)
         self.norm_2 = LayerNorm(n_embd, bias)
 

@@ -27,10 +27,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gpt2-xl": {"n_layer": 48, "n_head": 25, "n_embd": 1600},
     # The lecture's model: a head of its own, no biases in query, key and value.
     "lecture-124m": {"dropout": 0.1, "qkv_bias": False, "tied": False, "init": "torch"},
-    # nanoGPT's recipe for a laptop: characters of Tiny Shakespeare, no biases anywhere.
+    # nanoGPT's recipe for a laptop: characters of Tiny Shakespeare, no biases, the exact GELU.
     "nanogpt-cpu": {
         "vocab_size": 65, "context_length": 64, "n_layer": 4, "n_head": 4, "n_embd": 128,
-        "bias": False, "qkv_bias": False,
+        "bias": False, "qkv_bias": False, "gelu": "none",
     },
     # The course's own model: under a million parameters, two minutes on two CPU cores.
     "stories": {
@@ -45,7 +45,8 @@ class GPTConfig:
 
     bias: in the output projection, the feed-forward network and the norms. qkv_bias: in query, key
     and value. tied: the head uses the token embedding's weights. norm: "pre" or "post".
-    init: "gpt2" (normal, 0.02) or "torch" (each layer's default).
+    init: "gpt2" (normal, 0.02) or "torch" (each layer's default). gelu: "tanh" (GPT-2's formula) or
+    "none" (no approximation; quicker on a CPU).
 
     GPTConfig.preset("stories", n_layer=2) -> the preset with two layers. Built in chapter 6.
     """
@@ -61,6 +62,7 @@ class GPTConfig:
     tied: bool = True
     norm: str = "pre"
     init: str = "gpt2"
+    gelu: str = "tanh"
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "n_layer", "n_head", "n_embd"):
@@ -68,7 +70,8 @@ class GPTConfig:
                 raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}.")
         check_heads(self.n_embd, self.n_head)
         check_dropout(self.dropout)
-        for name, allowed in (("norm", ("pre", "post")), ("init", ("gpt2", "torch"))):
+        choices = {"norm": ("pre", "post"), "init": ("gpt2", "torch"), "gelu": ("tanh", "none")}
+        for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}; got {getattr(self, name)!r}.")
 
@@ -97,8 +100,13 @@ class GPT(nn.Module):
         self.token_embedding = nn.Embedding(c.vocab_size, c.n_embd)
         self.position_embedding = nn.Embedding(c.context_length, c.n_embd)
         self.dropout = nn.Dropout(c.dropout)
-        block = (c.n_embd, c.n_head, c.context_length, c.dropout, c.bias, c.qkv_bias, c.norm)
-        self.blocks = nn.ModuleList(TransformerBlock(*block) for _ in range(c.n_layer))
+        options = {"dropout": c.dropout, "bias": c.bias, "qkv_bias": c.qkv_bias}
+        options |= {"norm": c.norm, "gelu": c.gelu}
+        blocks = (
+            TransformerBlock(c.n_embd, c.n_head, c.context_length, **options)
+            for _ in range(c.n_layer)
+        )
+        self.blocks = nn.ModuleList(blocks)
         # A post-norm block ends with a norm already.
         self.final_norm = LayerNorm(c.n_embd, c.bias) if c.norm == "pre" else nn.Identity()
         self.head = nn.Linear(c.n_embd, c.vocab_size, bias=False)

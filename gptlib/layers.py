@@ -94,16 +94,24 @@ class FeedForward(nn.Module):
 
     Attention moves information between tokens; this is where a token works on what it has.
 
+    gelu: "tanh" or "none", see `gelu` above.
     FeedForward(768) has 8 · 768² weights and 5 · 768 biases: 4,722,432. Built in chapter 4.
     """
 
-    def __init__(self, n_embd: int, dropout: float = 0.0, bias: bool = True, expansion: int = 4):
+    def __init__(
+        self,
+        n_embd: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        expansion: int = 4,
+        gelu: str = "tanh",
+    ):
         super().__init__()
         check_dropout(dropout)
         if expansion < 1:
             raise ValueError(f"expansion must be 1 or more; got {expansion}.")
         self.expand = nn.Linear(n_embd, expansion * n_embd, bias=bias)
-        self.gelu = GELU()
+        self.gelu = GELU(gelu)
         self.project = nn.Linear(expansion * n_embd, n_embd, bias=bias)
         self.dropout = nn.Dropout(dropout)
 
