@@ -122,7 +122,7 @@ def install_javascript():
 def book(args):
     """Execute what changed, build the HTML book with warnings as errors, and serve it."""
     setup()
-    run([VENV_PYTHON, "book/tools/build.py"])
+    run([VENV_PYTHON, "book/tools/bookbuild.py"])
     if not args.no_serve:
         serve(ROOT / "_build" / "html", args.port)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import nbformat
 import yaml
-from build import ROOT, chapters
+from bookbuild import ROOT, chapters
 from nbclient import NotebookClient
 
 CHECKED = "nbval-check-output"

@@ -1,6 +1,6 @@
 """Build the HTML book: execute what changed, warnings are errors. Runs inside .venv.
 
-    .venv/bin/python book/tools/build.py
+    .venv/bin/python book/tools/bookbuild.py
 
 Chapters come from jupyter-cache while their code is unchanged. The cache looks at the notebook
 alone, but a chapter's figures also depend on the gptlib modules that it imports. So each chapter

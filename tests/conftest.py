@@ -1,0 +1,78 @@
+"""What the tests share: the built book, optional data, and the rule that CI skips nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from bookbuild import kernel_environment
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("GPTLIB_SHARED", ROOT.parent / "shared" / "data"))
+
+# Kernels that the tests start read no start-up files of the user and print no notes of their own.
+os.environ.update({key: kernel_environment()[key] for key in ("IPYTHONDIR",)})
+os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+
+pytest_plugins = ["pytester"]
+
+
+# No skips in CI ----------------------------------------------------------------------------------
+
+
+def in_ci() -> bool:
+    """Whether this run may skip nothing."""
+    return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+
+def _skip_is_failure(report) -> None:
+    """Turn a skipped report, of a test or of a whole file, into a failed one."""
+    if report.skipped and not hasattr(report, "wasxfail") and in_ci():
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and CI must skip nothing: {reason}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    _skip_is_failure((yield).get_result())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector):
+    _skip_is_failure((yield).get_result())
+
+
+# What tests may ask for --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with Tiny Shakespeare, the TinyStories sample and tiktoken's cache."""
+    if not (SHARED / "tinyshakespeare.txt").exists():
+        pytest.skip(
+            "no shared data: put tinyshakespeare.txt, tinystories_sample.txt and tiktoken_cache/ "
+            "into a folder and name it in GPTLIB_SHARED"
+        )
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def html() -> Path:
+    """The folder of the built book; builds it if anything changed since the last time."""
+    from bookbuild import build
+
+    return build()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium or Chrome."""
+    named = os.environ.get("CHROMIUM")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    found = named or next((path for name in names if (path := shutil.which(name))), None)
+    if not found:
+        pytest.skip("no Chromium: install one (apt-get install chromium) or name it in CHROMIUM")
+    return found
