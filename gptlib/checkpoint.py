@@ -78,7 +78,7 @@ def check_shapes(path: Any, ours: dict[str, torch.Tensor], theirs: dict[str, tor
         if shapes[0] != shapes[1]:
             raise ValueError(
                 f"{path} is a checkpoint of another model: {name} is {shapes[0]} in the file and "
-                f"{shapes[1]} in the model. Build the model with the configuration of the saved one."
+                f"{shapes[1]} in the model. Build the model by the saved one's configuration."
             )
 
 
@@ -104,7 +104,7 @@ def restore_run(run: Any, state: dict[str, Any]) -> None:
         if name not in FREE and ours.get(name) != value:
             raise ValueError(
                 f"{name} must be {value!r}, as in the run to be resumed; got {ours.get(name)!r}. "
-                f"For other settings begin a new run from its weights: load_checkpoint(path, model)."
+                f"For others begin a new run from its weights, load_checkpoint(path, model)."
             )
     run.optimizer.load_state_dict(state["optimizer"])
     run.generator.set_state(state["data_rng"])

@@ -41,7 +41,7 @@ RANGES = {
     "betas": (
         Sequence,
         "two numbers, each from 0 to below 1",
-        lambda value: len(value) == 2 and all(0 <= beta < 1 for beta in value),
+        lambda value: len(value) == 2 and all(isinstance(b, Real) and 0 <= b < 1 for b in value),
     ),
 }
 
@@ -158,7 +158,7 @@ def pick_device(name: str = "auto") -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        return torch.empty(0, device=name).device
+        return torch.empty(0, device=torch.device(name)).device
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
             f'device must be "auto", "cpu", or a GPU that this machine has ("cuda", "mps"); got '
