@@ -12,33 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gptlib.bigram import check_idx, next_token_loss
-
-
-def check_heads(n_embd: int, n_head: int) -> None:
-    """Raise ValueError unless n_embd splits evenly over n_head heads."""
-    if n_head < 1 or n_embd < 1 or n_embd % n_head != 0:
-        raise ValueError(
-            f"n_embd must be a multiple of n_head, both 1 or more; got n_embd {n_embd} and "
-            f"n_head {n_head}. Every head takes n_embd / n_head numbers of each token."
-        )
-
-
-def check_dropout(dropout: float) -> None:
-    """Raise ValueError unless 0 <= dropout < 1; at 1 nothing would be left."""
-    if not 0 <= dropout < 1:
-        raise ValueError(
-            f"dropout must be at least 0 and below 1; got {dropout}. 0 switches it off."
-        )
-
-
-def check_length(x: torch.Tensor, context_length: int) -> None:
-    """Raise ValueError if x (B, T, C) is longer than the causal mask."""
-    if x.size(1) > context_length:
-        raise ValueError(
-            f"x has {x.size(1)} tokens, more than context_length {context_length}. "
-            f"Allowed length T: 1 to {context_length}."
-        )
+from gptlib.bigram import next_token_loss
+from gptlib.limits import check_count, check_dropout, check_heads, check_idx, check_length
 
 
 def causal_mask(context_length: int) -> torch.Tensor:
@@ -46,19 +21,38 @@ def causal_mask(context_length: int) -> torch.Tensor:
 
     causal_mask(3) -> [[True, False, False], [True, True, False], [True, True, True]]
     """
+    check_count(context_length=context_length)
     return torch.ones(context_length, context_length, dtype=torch.bool).tril()
+
+
+def attention_weights(
+    query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """How much each query takes from each key: two of (…, T, hs) -> (…, T, T), rows sum to 1.
+
+    mask (T, T) is True where a query may look; None lets every query look everywhere.
+    Source: A. Vaswani et al., "Attention Is All You Need", 2017, equation 1.
+
+    Queries of zeros under the causal mask take equally from all they see: rows [1, 0, 0, …],
+    [1/2, 1/2, 0, …], [1/3, 1/3, 1/3, …]. Built in chapter 3.
+    """
+    # A product of hs numbers spreads like sqrt(hs); divided by that, the softmax stays soft.
+    scores = query @ key.transpose(-2, -1) / key.size(-1) ** 0.5  # (…, T, hs) @ (…, hs, T)
+    if mask is not None:
+        # exp(-inf) is 0: what comes later gets no weight at all.
+        scores = scores.masked_fill(~mask, float("-inf"))  # (…, T, T)
+    return F.softmax(scores, dim=-1)
 
 
 class Head(nn.Module):
     """One attention head: x (B, T, C) -> (B, T, head_size).
-
-    Source: A. Vaswani et al., "Attention Is All You Need", 2017, section 3.2.1.
 
     The first token sees only itself, so its row of weights is [1, 0, 0, …]. Built in chapter 3.
     """
 
     def __init__(self, n_embd: int, head_size: int, context_length: int, dropout: float = 0.0):
         super().__init__()
+        check_count(n_embd=n_embd, head_size=head_size)
         check_dropout(dropout)
         self.context_length = context_length
         self.query = nn.Linear(n_embd, head_size, bias=False)  # what am I looking for?
@@ -70,17 +64,12 @@ class Head(nn.Module):
         self.register_buffer("mask", causal_mask(context_length), persistent=False)
 
     def weights(self, x: torch.Tensor) -> torch.Tensor:
-        """How much each token takes from each: (B, T, C) -> (B, T, T), rows sum to 1."""
+        """How much each token takes from each: (B, T, C) -> (B, T, T)."""
+        check_length(x, self.context_length)
         T = x.size(1)
-        q, k = self.query(x), self.key(x)  # (B, T, hs) each
-        # The products of hs numbers grow with sqrt(hs); divided by it they keep softmax soft.
-        scores = q @ k.transpose(-2, -1) / k.size(-1) ** 0.5  # (B, T, hs) @ (B, hs, T) -> (B, T, T)
-        # exp(-inf) is 0: a token that comes later gets no weight at all.
-        scores = scores.masked_fill(~self.mask[:T, :T], float("-inf"))
-        return F.softmax(scores, dim=-1)
+        return attention_weights(self.query(x), self.key(x), self.mask[:T, :T])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        check_length(x, self.context_length)
         weights = self.dropout(self.weights(x))  # (B, T, T)
         return weights @ self.value(x)  # (B, T, T) @ (B, T, hs) -> (B, T, hs)
 
@@ -119,8 +108,8 @@ class CausalSelfAttention(nn.Module):
     """All heads at once: x (B, T, C) -> (B, T, C); `weights(x)` shows who looks where.
 
     One matrix makes the queries, keys and values of every head; the heads become an axis.
-    `forward` hands the products to PyTorch's fused kernel, which never stores the (T, T) weights;
-    `weights` computes them by hand, and a test holds the two together.
+    `forward` leaves the work to PyTorch's fused kernel, which never stores the (T, T) weights;
+    `weights` computes them by hand to be looked at, and a test holds the two together.
 
     Errors: ValueError for n_embd not divisible by n_head, dropout outside [0, 1), T too long.
     CausalSelfAttention(768, 12, 1024) has 4 · 768² = 2,359,296 weights. Built in chapter 3.
@@ -142,27 +131,22 @@ class CausalSelfAttention(nn.Module):
         self.qkv = nn.Linear(n_embd, 3 * n_embd, bias=bias if qkv_bias is None else qkv_bias)
         self.project = nn.Linear(n_embd, n_embd, bias=bias)
         self.dropout = nn.Dropout(dropout)
-        self.register_buffer("mask", causal_mask(context_length), persistent=False)
+        self.register_buffer("mask", causal_mask(context_length), persistent=False)  # as in Head
 
-    def split_heads(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def split_heads(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Queries, keys and values of every head: (B, T, C) -> three of (B, n_head, T, hs)."""
         check_length(x, self.context_length)
         B, T, C = x.size()
-        q, k, v = self.qkv(x).split(C, dim=-1)  # (B, T, 3 * C) -> three of (B, T, C)
-        heads = (B, T, self.n_head, C // self.n_head)
+        qkv = self.qkv(x).split(C, dim=-1)  # (B, T, 3 * C) -> three of (B, T, C)
         # Cut each token into heads, then put the head axis before time: heads never mix.
-        q = q.view(heads).transpose(1, 2)  # (B, n_head, T, hs)
-        k = k.view(heads).transpose(1, 2)  # (B, n_head, T, hs)
-        v = v.view(heads).transpose(1, 2)  # (B, n_head, T, hs)
-        return q, k, v
+        shape = (B, T, self.n_head, C // self.n_head)
+        return [part.view(shape).transpose(1, 2) for part in qkv]  # (B, n_head, T, hs) each
 
     def weights(self, x: torch.Tensor) -> torch.Tensor:
         """How much each token takes from each, by head: (B, T, C) -> (B, n_head, T, T)."""
-        q, k, _ = self.split_heads(x)
         T = x.size(1)
-        scores = q @ k.transpose(-2, -1) / k.size(-1) ** 0.5  # (B, n_head, T, T)
-        scores = scores.masked_fill(~self.mask[:T, :T], float("-inf"))
-        return F.softmax(scores, dim=-1)
+        q, k, _ = self.split_heads(x)  # (B, n_head, T, hs) each
+        return attention_weights(q, k, self.mask[:T, :T])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         B, T, C = x.size()
@@ -187,6 +171,7 @@ class AttentionModel(nn.Module):
         self, vocab_size: int, context_length: int, n_embd: int, n_head: int, positions: bool = True
     ):
         super().__init__()
+        check_count(vocab_size=vocab_size)
         self.vocab_size, self.context_length = vocab_size, context_length
         self.token_embedding = nn.Embedding(vocab_size, n_embd)
         self.position_embedding = nn.Embedding(context_length, n_embd) if positions else None

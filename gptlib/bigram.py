@@ -1,7 +1,7 @@
 """The smallest language model: what comes next depends on the last token only.
 
 Built in chapter 2. First as a table of counts, then as the same table found by gradient descent.
-What every later model shares stands here too: `check_idx`, `next_token_loss`, `estimate_loss`.
+What every later model shares stands here too: the loss, its estimate and the smallest loop.
 
 Tensor letters: B sequences in a batch, T tokens in a sequence, V tokens in the vocabulary.
 """
@@ -16,47 +16,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from gptlib.batches import get_batch
+from gptlib.limits import check_count, check_idx, check_range, check_targets
 
 IGNORED_TARGET = -1  # a target of -1 says: do not score this position
-
-
-def check_idx(idx: torch.Tensor, vocab_size: int, context_length: int | None = None) -> None:
-    """Refuse token ids that a model could not look up, and say what would be accepted.
-
-    Without this check a wrong id is an unexplained crash on the CPU and, on a GPU, an error that
-    is reported many lines later.
-
-    Errors: ValueError if idx is not (B, T), holds no token, is longer than the context or holds
-    an id outside 0 … vocab_size - 1.
-    """
-    if idx.dim() != 2 or idx.is_floating_point():
-        raise ValueError(
-            f"idx must be whole numbers of shape (B, T); got {idx.dtype} of shape "
-            f"{tuple(idx.shape)}. A single sequence becomes a batch of one with idx[None]."
-        )
-    longest = "1 or more" if context_length is None else f"1 to {context_length}"
-    if idx.numel() == 0:
-        raise ValueError(
-            f"idx must hold at least one token; got shape {tuple(idx.shape)}. "
-            f"Allowed length T: {longest}. Begin with a token, the end-of-text token for instance."
-        )
-    if context_length is not None and idx.size(1) > context_length:
-        raise ValueError(
-            f"idx has {idx.size(1)} tokens in a sequence, more than context_length "
-            f"{context_length}. Allowed length T: {longest}. Keep the last ones with "
-            f"idx[:, -{context_length}:]."
-        )
-    check_range("idx", idx, 0, vocab_size)
-
-
-def check_range(name: str, ids: torch.Tensor, lowest: int, vocab_size: int) -> None:
-    """Raise ValueError, naming the first culprit, unless lowest <= ids < vocab_size everywhere."""
-    low, high = int(ids.min()), int(ids.max())
-    if low < lowest or high >= vocab_size:
-        raise ValueError(
-            f"{name} holds the token id {low if low < lowest else high}; allowed are {lowest} to "
-            f"{vocab_size - 1}. Was the text encoded with another tokenizer than the model's?"
-        )
 
 
 def next_token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -67,14 +29,10 @@ def next_token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
 
     Equal logits spread the probability evenly: over 4 tokens the loss is ln 4 = 1.3863.
     """
+    check_targets(targets, logits)
     B, T, V = logits.size()
-    if targets.shape != (B, T):
-        raise ValueError(
-            f"targets must have the shape of idx, {(B, T)}; got {tuple(targets.shape)}."
-        )
-    check_range("targets", targets, IGNORED_TARGET, V)
     # cross_entropy wants one row per prediction, so batch and time become one axis.
-    logits = logits.view(B * T, V)  # (B*T, V)
+    logits = logits.reshape(B * T, V)  # (B*T, V)
     targets = targets.reshape(B * T)  # (B*T)
     return F.cross_entropy(logits, targets, ignore_index=IGNORED_TARGET)
 
@@ -141,6 +99,7 @@ class BigramModel(nn.Module):
 
     def __init__(self, vocab_size: int):
         super().__init__()
+        check_count(vocab_size=vocab_size)
         self.vocab_size = vocab_size
         self.table = nn.Embedding(vocab_size, vocab_size)
         # All logits 0: before the first step every token is equally likely.
@@ -172,18 +131,19 @@ def estimate_loss(
     the mode it was in. A generator with a fixed seed draws the same windows every time, so that
     two estimates differ by the model and not by luck. Built in chapter 2.
     """
-    if n_batches < 1:
-        raise ValueError(f"n_batches must be 1 or more; got {n_batches}.")
+    check_count(n_batches=n_batches)
     was_training = model.training
     device = next(model.parameters()).device
     model.eval()
     losses = []
-    for _ in range(n_batches):
-        x, y = get_batch(
-            data, batch_size, context_length, starts=starts, generator=generator, device=device
-        )
-        losses.append(model(x, y)[1].item())
-    model.train(was_training)
+    try:
+        for _ in range(n_batches):
+            x, y = get_batch(
+                data, batch_size, context_length, starts=starts, generator=generator, device=device
+            )
+            losses.append(model(x, y)[1].item())
+    finally:
+        model.train(was_training)
     return sum(losses) / n_batches
 
 
@@ -207,8 +167,7 @@ def fit(
 
     steps=100, eval_every=50 -> rows for the steps 0, 50 and 100. Built in chapter 2.
     """
-    if steps < 1 or eval_every < 1:
-        raise ValueError(f"steps and eval_every must be 1 or more; got {steps} and {eval_every}.")
+    check_count(steps=steps, eval_every=eval_every)
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     # No weight decay: it would pull the table away from the counts it should find.

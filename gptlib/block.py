@@ -15,6 +15,9 @@ from torch import nn
 
 from gptlib.attention import CausalSelfAttention
 from gptlib.layers import GELU, FeedForward, LayerNorm
+from gptlib.limits import check_choice
+
+NORM_PLACES = ("pre", "post")
 
 
 class ShortcutMLP(nn.Module):
@@ -83,8 +86,7 @@ class TransformerBlock(nn.Module):
         gelu: str = "tanh",
     ):
         super().__init__()
-        if norm not in ("pre", "post"):
-            raise ValueError(f'norm must be "pre" or "post"; got {norm!r}.')
+        check_choice("norm", norm, NORM_PLACES)
         self.norm, self.shortcut = norm, shortcut
         self.attention = CausalSelfAttention(
             n_embd, n_head, context_length, dropout, bias, qkv_bias

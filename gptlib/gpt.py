@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from gptlib.attention import check_dropout, check_heads
-from gptlib.bigram import check_idx, next_token_loss
-from gptlib.block import TransformerBlock
-from gptlib.layers import LayerNorm
+from gptlib.bigram import next_token_loss
+from gptlib.block import NORM_PLACES, TransformerBlock
+from gptlib.layers import GELU_FORMS, LayerNorm
+from gptlib.limits import check_choice, check_count, check_dropout, check_heads, check_idx
 
 PRESETS: dict[str, dict[str, Any]] = {
     # A. Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, table 2.
@@ -65,21 +65,19 @@ class GPTConfig:
     gelu: str = "tanh"
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "context_length", "n_layer", "n_head", "n_embd"):
-            if not isinstance(value := getattr(self, name), int) or value < 1:
-                raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}.")
+        check_count(
+            vocab_size=self.vocab_size, context_length=self.context_length, n_layer=self.n_layer
+        )
         check_heads(self.n_embd, self.n_head)
         check_dropout(self.dropout)
-        choices = {"norm": ("pre", "post"), "init": ("gpt2", "torch"), "gelu": ("tanh", "none")}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}; got {getattr(self, name)!r}.")
+        check_choice("norm", self.norm, NORM_PLACES)
+        check_choice("init", self.init, ("gpt2", "torch"))
+        check_choice("gelu", self.gelu, GELU_FORMS)
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> GPTConfig:
         """A configuration by name, with single fields changed where wanted."""
-        if name not in PRESETS:
-            raise ValueError(f"name must be one of {', '.join(PRESETS)}; got {name!r}.")
+        check_choice("name", name, PRESETS)
         return cls(**{**PRESETS[name], **changes})
 
 
@@ -100,13 +98,11 @@ class GPT(nn.Module):
         self.token_embedding = nn.Embedding(c.vocab_size, c.n_embd)
         self.position_embedding = nn.Embedding(c.context_length, c.n_embd)
         self.dropout = nn.Dropout(c.dropout)
-        options = {"dropout": c.dropout, "bias": c.bias, "qkv_bias": c.qkv_bias}
-        options |= {"norm": c.norm, "gelu": c.gelu}
-        blocks = (
-            TransformerBlock(c.n_embd, c.n_head, c.context_length, **options)
+        options = {"bias": c.bias, "qkv_bias": c.qkv_bias, "norm": c.norm, "gelu": c.gelu}
+        self.blocks = nn.ModuleList(
+            TransformerBlock(c.n_embd, c.n_head, c.context_length, c.dropout, **options)
             for _ in range(c.n_layer)
         )
-        self.blocks = nn.ModuleList(blocks)
         # A post-norm block ends with a norm already.
         self.final_norm = LayerNorm(c.n_embd, c.bias) if c.norm == "pre" else nn.Identity()
         self.head = nn.Linear(c.n_embd, c.vocab_size, bias=False)
@@ -120,8 +116,7 @@ class GPT(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         check_idx(idx, self.config.vocab_size, self.config.context_length)
         positions = torch.arange(idx.size(1), device=idx.device)  # (T)
-        x = self.token_embedding(idx) + self.position_embedding(positions)  # (B, T, C)
-        x = self.dropout(x)
+        x = self.dropout(self.token_embedding(idx) + self.position_embedding(positions))
         for block in self.blocks:
             x = block(x)  # (B, T, C)
         logits = self.head(self.final_norm(x))  # (B, T, V)
@@ -199,8 +194,7 @@ def training_memory(config: GPTConfig, batch_size: int, bytes_per_value: int = 4
     Activations are what the forward pass keeps for the backward pass at full context: an estimate
     for fused attention and no dropout.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be 1 or more; got {batch_size}.")
+    check_count(batch_size=batch_size)
     d, weights = config.n_embd, parameter_bytes(config, bytes_per_value)
     # A block keeps the inputs of its norms and products: 1 + 1 + 4 + 1 before the second shortcut
     # (norm, qkv, q k v and their result, projection), 1 + 1 + 4 + 4 after it.

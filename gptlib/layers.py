@@ -15,7 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gptlib.attention import check_dropout
+from gptlib.limits import check_choice, check_count, check_dropout
+
+GELU_FORMS = ("tanh", "none")
 
 
 def layer_norm(
@@ -65,16 +67,10 @@ def gelu(x: torch.Tensor, approximate: str = "tanh") -> torch.Tensor:
 
     [-1.0, 0.0, 1.0] -> [-0.1588, 0.0, 0.8412] (tanh), [-0.1587, 0.0, 0.8413] (none)
     """
-    check_approximate(approximate)
+    check_choice("approximate", approximate, GELU_FORMS)
     if approximate == "none":
         return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-
-
-def check_approximate(approximate: str) -> None:
-    """Raise ValueError unless approximate is "tanh" or "none"."""
-    if approximate not in ("tanh", "none"):
-        raise ValueError(f'approximate must be "tanh" or "none"; got {approximate!r}.')
 
 
 class GELU(nn.Module):
@@ -82,7 +78,7 @@ class GELU(nn.Module):
 
     def __init__(self, approximate: str = "tanh"):
         super().__init__()
-        check_approximate(approximate)
+        check_choice("approximate", approximate, GELU_FORMS)
         self.approximate = approximate
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -108,8 +104,7 @@ class FeedForward(nn.Module):
     ):
         super().__init__()
         check_dropout(dropout)
-        if expansion < 1:
-            raise ValueError(f"expansion must be 1 or more; got {expansion}.")
+        check_count(n_embd=n_embd, expansion=expansion)
         self.expand = nn.Linear(n_embd, expansion * n_embd, bias=bias)
         self.gelu = GELU(gelu)
         self.project = nn.Linear(expansion * n_embd, n_embd, bias=bias)

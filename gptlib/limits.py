@@ -1,0 +1,98 @@
+"""Given, not built: what the models of chapters 2 to 6 ask of their arguments.
+
+The checks stand here so that the models' own modules can be read for their ideas. Each does
+nothing when all is well, and otherwise raises a ValueError that names the argument, its value,
+what would be allowed and, where it helps, what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from numbers import Integral
+
+import torch
+
+
+def check_range(name: str, ids: torch.Tensor, lowest: int, vocab_size: int) -> None:
+    """Every id of a tensor of any shape lies in lowest … vocab_size - 1."""
+    low, high = int(ids.min()), int(ids.max())
+    if low < lowest or high >= vocab_size:
+        raise ValueError(
+            f"{name} holds the token id {low if low < lowest else high}; allowed are {lowest} to "
+            f"{vocab_size - 1}. Was the text encoded with another tokenizer than the model's?"
+        )
+
+
+def check_idx(idx: torch.Tensor, vocab_size: int, context_length: int | None = None) -> None:
+    """idx is (B, T) token ids a model can look up: not empty, not too long, in the vocabulary.
+
+    Without this a wrong id is an unexplained crash on the CPU and, on a GPU, an error that is
+    reported many lines later.
+    """
+    if idx.dim() != 2 or idx.is_floating_point() or idx.dtype == torch.bool:
+        raise ValueError(
+            f"idx must be whole numbers of shape (B, T); got {idx.dtype} of shape "
+            f"{tuple(idx.shape)}. A single sequence becomes a batch of one with idx[None]."
+        )
+    allowed = "1 or more" if context_length is None else f"1 to {context_length}"
+    if idx.numel() == 0:
+        raise ValueError(
+            f"idx must hold at least one token; got shape {tuple(idx.shape)}. "
+            f"Allowed length T: {allowed}. Begin with a token, the end-of-text token for instance."
+        )
+    if context_length is not None and idx.size(1) > context_length:
+        raise ValueError(
+            f"idx has {idx.size(1)} tokens in a sequence, more than context_length "
+            f"{context_length}. Allowed length T: {allowed}. Keep the last ones with "
+            f"idx[:, -{context_length}:]."
+        )
+    check_range("idx", idx, 0, vocab_size)
+
+
+def check_targets(targets: torch.Tensor, logits: torch.Tensor) -> None:
+    """targets (B, T) has one id, or -1 for "do not score", per row of logits (B, T, V)."""
+    B, T, V = logits.size()
+    if targets.shape != (B, T):
+        raise ValueError(
+            f"targets must have the shape of idx, {(B, T)}; got {tuple(targets.shape)}."
+        )
+    check_range("targets", targets, -1, V)
+
+
+def check_count(**counts: int) -> None:
+    """Each argument is a whole number of 1 or more."""
+    for name, value in counts.items():
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}.")
+
+
+def check_heads(n_embd: int, n_head: int) -> None:
+    """n_embd splits evenly over n_head heads."""
+    check_count(n_embd=n_embd, n_head=n_head)
+    if n_embd % n_head != 0:
+        raise ValueError(
+            f"n_embd must be divisible by n_head; got n_embd {n_embd} and n_head {n_head}. "
+            "Every head takes n_embd / n_head numbers of each token."
+        )
+
+
+def check_dropout(dropout: float) -> None:
+    """0 <= dropout < 1; at 1 nothing would be left."""
+    if not 0 <= dropout < 1:
+        raise ValueError(
+            f"dropout must be at least 0 and below 1; got {dropout}. 0 switches it off."
+        )
+
+
+def check_length(x: torch.Tensor, context_length: int) -> None:
+    """x (B, T, C) has at least one token and is no longer than the causal mask."""
+    if not 1 <= x.size(1) <= context_length:
+        raise ValueError(
+            f"x has {x.size(1)} tokens; allowed length T: 1 to context_length {context_length}."
+        )
+
+
+def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
+    """value is one of the allowed words."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
