@@ -39,7 +39,7 @@ def run(command, **kwargs):
         sys.exit(status)
 
 
-# Setting up ------------------------------------------------------------------------------------
+# Setting up --------------------------------------------------------------------------------------
 
 
 def check_python(version=sys.version_info):
@@ -116,7 +116,7 @@ def install_javascript():
     run([*command, "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=BOOK)
 
 
-# The commands ----------------------------------------------------------------------------------
+# The commands ------------------------------------------------------------------------------------
 
 
 def book(args):

@@ -94,7 +94,9 @@ def floor_line(ax: Axes, value: float, label: str = "floor") -> Line2D:
     if not float("-inf") < value < float("inf"):
         raise ValueError(f"value must be a finite number, not {value}: pass the floor in nats")
     dots = (0, (1, 1.5))
-    return ax.axhline(value, color=GREY, linestyle=dots, linewidth=1.5, label=f"{label} {value:.3f}")
+    return ax.axhline(
+        value, color=GREY, linestyle=dots, linewidth=1.5, label=f"{label} {value:.3f}"
+    )
 
 
 def show(fig: Figure, alt: str) -> None:

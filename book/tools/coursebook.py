@@ -126,7 +126,10 @@ class LinkGlossaryTerms(SphinxTransform):
             return
         pieces, position = [], 0
         for start, end, term in sorted(found):
-            pieces += [nodes.Text(content[position:start]), self.reference(term, content[start:end])]
+            pieces += [
+                nodes.Text(content[position:start]),
+                self.reference(term, content[start:end]),
+            ]
             position = end
             del open_terms[term]
         pieces.append(nodes.Text(content[position:]))

@@ -23,26 +23,26 @@ from nbclient import NotebookClient
 CHECKED = "nbval-check-output"
 SETUP_TAGS = ["remove-cell", "setup"]  # the page leaves it out, JupyterLab and Colab show it
 
-SETUP_CELL = '''\
+SETUP_CELL = """\
 # Brings in gptlib where it is missing, as on Colab. Elsewhere this cell does nothing.
 import importlib.util
 
 if importlib.util.find_spec("gptlib") is None:
 {install}
-'''
+"""
 
-INSTALL = '''\
+INSTALL = """\
     import subprocess
     import sys
 
     source = "{requirement}"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)'''
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)"""
 
-EXPLAIN = '''\
+EXPLAIN = """\
     raise ModuleNotFoundError(
         "This chapter needs gptlib, the course's package, and this Python does not have it. "
         "In the folder of the course run:  python -m pip install .  and restart the kernel."
-    )'''
+    )"""
 
 
 def setup_cell() -> str:

@@ -1,0 +1,164 @@
+"""Every page of the built book in a real browser that can reach this computer and nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+LOOPBACK = ("127.0.0.1", "localhost")
+FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+FLAGS += ["--disable-sync", "--no-first-run"]
+# A second lock beside the routing below: every name but this computer's resolves to nothing.
+FLAGS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"]
+NARROW, WIDE = 390, 1400
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A file server that does not write a line for every request."""
+
+    def log_message(self, *_):
+        pass
+
+
+def serve(folder: Path) -> tuple[ThreadingHTTPServer, str]:
+    """A server of the folder on this computer, and its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, f"http://127.0.0.1:{server.server_port}"
+
+
+def pages_of(folder: Path) -> list[str]:
+    """The pages of a built book, relative to its folder."""
+    found = (page.relative_to(folder) for page in folder.rglob("*.html"))
+    return sorted(p.as_posix() for p in found if p.parts[0] != "_static")
+
+
+@pytest.fixture(scope="session")
+def browser(chromium) -> Iterator:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def problems_on(browser, address: str, width: int = WIDE, theme: str = "light") -> list[str]:
+    """Open one page and say everything that is wrong with it, in words."""
+    problems = []
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+
+    def guard(route):
+        host = urlsplit(route.request.url).hostname
+        if host in LOOPBACK:
+            route.continue_()
+        else:
+            problems.append(f"asks another host: {route.request.url}")
+            route.abort()
+
+    context.route("**/*", guard)
+    page = context.new_page()
+    page.on("requestfailed", lambda r: problems.append(f"request failed: {r.url} ({r.failure})"))
+    page.on("response", lambda r: r.status >= 400 and problems.append(f"{r.status}: {r.url}"))
+    page.on("pageerror", lambda error: problems.append(f"script error: {error}"))
+    page.on(
+        "console",
+        lambda m: m.type in ("error", "warning") and problems.append(f"console {m.type}: {m.text}"),
+    )
+    page.goto(address, wait_until="networkidle")
+    page.evaluate("window.MathJax?.startup?.promise ?? null")
+    # Pictures further down load when they are scrolled to: look at all of them.
+    page.evaluate("document.querySelectorAll('img').forEach(i => { i.loading = 'eager' })")
+    page.wait_for_function("[...document.images].every(i => i.complete)")
+    problems += page.evaluate(
+        """() => [
+            ...[...document.images].filter(i => !i.naturalWidth).map(i => 'no picture: ' + i.src),
+            ...[...document.querySelectorAll('mjx-merror, .MathJax_Error')]
+                .map(e => 'math that cannot be read: ' + e.textContent),
+            ...[...document.querySelectorAll('span.math, div.math')]
+                .filter(e => !e.querySelector('mjx-container'))
+                .map(e => 'math left as source: ' + e.textContent.slice(0, 60)),
+        ]"""
+    )
+    overflow = page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    if overflow > 0:
+        wide = page.evaluate(
+            """() => [...document.querySelectorAll('main *')]
+                .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+                .slice(0, 3).map(e => e.outerHTML.slice(0, 100))"""
+        )
+        problems.append(f"{overflow} px wider than the window of {width} px: {wide}")
+    context.close()
+    return problems
+
+
+@pytest.fixture(scope="session")
+def site(html) -> Iterator[str]:
+    server, address = serve(html)
+    yield address
+    server.shutdown()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(WIDE, "light"), (NARROW, "dark")])
+def test_every_page_is_whole_and_asks_no_other_host(html, site, browser, width, theme):
+    pages = pages_of(html)
+    assert "book/intro.html" in pages and len(pages) > 5
+    problems = {
+        page: found
+        for page in pages
+        if (found := problems_on(browser, f"{site}/{page}", width, theme))
+    }
+    assert not problems
+
+
+def test_mathematics_is_drawn(html, site, browser):
+    pages = [p for p in pages_of(html) if 'class="math' in (html / p).read_text(encoding="utf-8")]
+    assert pages, "no page of the book has a formula: this test looks at nothing"
+    page = browser.new_page()
+    page.goto(f"{site}/{pages[0]}", wait_until="networkidle")
+    page.wait_for_selector("mjx-container mjx-math")
+    page.close()
+
+
+def test_a_folded_solution_opens_with_the_keyboard(html, site, browser):
+    pages = [p for p in pages_of(html) if "<details" in (html / p).read_text(encoding="utf-8")]
+    pages = [p for p in pages if p.startswith("chapters/")]
+    assert pages, "no chapter has a folded solution: this test looks at nothing"
+    page = browser.new_page()
+    page.goto(f"{site}/{pages[0]}", wait_until="networkidle")
+    details = page.locator("main details:not(.toggle-details):has(> summary)").first
+    assert not details.evaluate("d => d.open")
+    details.locator("summary").first.focus()
+    page.keyboard.press("Enter")
+    assert details.evaluate("d => d.open")
+    page.close()
+
+
+BROKEN = {
+    "another host": ('<img src="http://example.org/a.png" alt="">', "asks another host"),
+    "a missing picture": ('<img src="nowhere.png" alt="">', "no picture"),
+    "a failed request": ('<script src="nowhere.js"></script>', "404"),
+    "a script error": ("<script>throw new Error('oh')</script>", "script error: oh"),
+    "a console error": ("<script>console.error('oh')</script>", "console error: oh"),
+    "a wide page": ('<div style="width: 2000px">wide</div>', "wider than the window"),
+    "undrawn math": (r'<span class="math">\(x\)</span>', "math left as source"),
+}
+
+
+@pytest.mark.parametrize(("body", "said"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_page_is_found(tmp_path, browser, body, said):
+    head = '<!DOCTYPE html><title>t</title><link rel="icon" href="data:,"><main>'
+    (tmp_path / "page.html").write_text(head + body, encoding="utf-8")
+    server, address = serve(tmp_path)
+    try:
+        assert any(said in problem for problem in problems_on(browser, f"{address}/page.html"))
+    finally:
+        server.shutdown()

@@ -1,0 +1,262 @@
+"""The chapters as notebooks: what is stored, what they import, what they build, how they read.
+
+That every cell runs, and that stored outputs come out again, is what `pytest --nbval-lax chapters`
+shows; the commands of the README run both together.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import nbformat
+import pytest
+from bookbuild import CACHE, ROOT, chapters, imported_names
+from notebooks import CHECKED, code_cells, setup_cell, tags
+from test_package import CHAPTERS, may_import, modules
+
+MAX_LINES = 25
+# Words that tell the reader how hard something should feel. Code, figures of speech in quotation
+# marks and quoted sources are not looked at.
+BANNED = ["simply", "just", "obviously", "obvious", "easy", "easily", "trivial", "trivially"]
+BANNED += ["of course", "clearly", "merely"]
+
+every_chapter = pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
+
+
+def read(path: Path):
+    return nbformat.read(path, as_version=4)
+
+
+def number(path: Path) -> int | None:
+    """The number of a chapter, None for an appendix."""
+    found = re.match(r"(\d+)_", path.name)
+    return int(found[1]) if found else None
+
+
+def python_of(cell) -> str:
+    """A cell's code without the lines that only IPython understands."""
+    return re.sub(r"^(\s*)[%!].*$", r"\1pass", cell.source, flags=re.M)
+
+
+# What is stored ----------------------------------------------------------------------------------
+
+
+@every_chapter
+def test_a_chapter_is_a_valid_notebook(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert notebook.cells[0].cell_type == "markdown"
+    assert notebook.cells[0].source.startswith("# ")
+
+
+@every_chapter
+def test_only_exact_outputs_are_stored(path):
+    cells = code_cells(read(path))
+    for cell in cells:
+        stored = bool(cell.outputs)
+        assert stored == (CHECKED in tags(cell)), f"{cell.source}\n-> run: make notebooks"
+        for output in cell.outputs:
+            assert output.output_type in ("stream", "execute_result"), cell.source
+            assert set(output.get("data", {"text/plain": ""})) == {"text/plain"}, cell.source
+        assert cell.execution_count is None, "run: make notebooks"
+    assert any(cell.outputs for cell in cells), "no cell is compared: tag some nbval-check-output"
+
+
+@every_chapter
+def test_the_first_code_cell_is_the_book_s(path):
+    first = code_cells(read(path))[0]
+    assert first.source == setup_cell(), "run: make notebooks"
+
+
+def test_the_set_up_cell_installs_from_the_address_in_the_settings(monkeypatch, tmp_path):
+    import notebooks
+
+    settings = 'repository: {url: "https://example.org/a/gpt/", branch: spring}'
+    (tmp_path / "_config.yml").write_text(settings)
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
+    compile(setup_cell(), "cell", "exec")
+    assert '"gptlib @ git+https://example.org/a/gpt@spring"' in setup_cell()
+    (tmp_path / "_config.yml").write_text('repository: {url: ""}')
+    with pytest.raises(ModuleNotFoundError, match="python -m pip install"):
+        exec(setup_cell().replace('"gptlib"', '"no_such_gptlib"'), {})
+
+
+@every_chapter
+def test_the_set_up_cell_does_nothing_where_gptlib_is(path):
+    exec(code_cells(read(path))[0].source, {})
+
+
+# What a chapter builds ---------------------------------------------------------------------------
+
+
+def without_docstrings(tree: ast.AST) -> str:
+    """A syntax tree as text, docstrings aside."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+def definitions(source: str) -> dict[str, str]:
+    """The last definition of each class and function at the top of a source."""
+    return {
+        node.name: without_docstrings(node)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    }
+
+
+def built_by(path: Path) -> list[str]:
+    """The modules that a chapter builds, those that exist."""
+    return [name for name in CHAPTERS.get(number(path), []) if name in modules()]
+
+
+def source_of(module: str) -> str:
+    return (ROOT / "gptlib" / f"{module}.py").read_text(encoding="utf-8")
+
+
+@every_chapter
+def test_the_last_definition_in_a_chapter_is_the_module_s(path):
+    ours = definitions("\n".join(python_of(cell) for cell in code_cells(read(path))))
+    for module in built_by(path):
+        for name, tree in definitions(source_of(module)).items():
+            if name in ours:
+                assert ours[name] == tree, f"{name}: chapter and gptlib/{module}.py differ"
+
+
+@every_chapter
+def test_a_chapter_defines_every_public_class_of_its_modules(path):
+    if path.stem == "01_tokenizer" and "A placeholder." in read(path).cells[0].source:
+        return
+    ours = definitions("\n".join(python_of(cell) for cell in code_cells(read(path))))
+    for module in built_by(path):
+        tree = ast.parse(source_of(module))
+        public = {n.name for n in tree.body if isinstance(n, ast.ClassDef) and n.name[0] != "_"}
+        assert public <= set(ours), f"the chapter never builds {public - set(ours)}"
+
+
+def test_two_definitions_differ_by_code_and_not_by_docstring():
+    one = definitions('def f(x):\n    """One."""\n    return x')
+    assert one == definitions('def f(x):\n    """Two."""\n    return x')
+    assert one != definitions("def f(x):\n    return -x")
+    assert one == definitions("def f(x): return 0\ndef f(x):\n    return x")
+
+
+@every_chapter
+def test_a_chapter_imports_only_what_was_built_before_it(path):
+    """A chapter builds its own modules before the reader's eyes and imports none of them."""
+    if number(path) is None or number(path) not in CHAPTERS:
+        return
+    given_or_before = may_import(CHAPTERS[number(path)][0])
+    allowed = given_or_before | {"scoring"}
+    code = "\n".join(python_of(cell) for cell in code_cells(read(path)))
+    used = {name.split(".")[1] for name in imported_names(code) if "." in name}
+    assert used & set(modules()) <= allowed
+
+
+# How it reads ------------------------------------------------------------------------------------
+
+
+@every_chapter
+def test_words_stand_before_every_code_cell(path):
+    cells = read(path).cells
+    for before, cell in pairwise(cells):
+        if cell.cell_type == "code" and "setup" not in tags(cell):
+            assert before.cell_type == "markdown" or "setup" in tags(before), cell.source
+
+
+@every_chapter
+def test_code_cells_are_short(path):
+    for cell in code_cells(read(path)):
+        assert len(cell.source.splitlines()) <= MAX_LINES, cell.source
+
+
+def prose(markdown: str) -> str:
+    """Markdown without code, formulas, addresses and quotations."""
+    for pattern in (
+        r"```.*?```",
+        r"\$\$.*?\$\$",
+        r"`[^`\n]*`",
+        r"\$[^$\n]*\$",
+        r"\]\([^)]*\)",
+        r"</?[a-z][^>]*>",
+        r"^>.*$",
+        r"[“\"][^”\"\n]*[”\"]",
+    ):
+        markdown = re.sub(pattern, " ", markdown, flags=re.S | re.M)
+    return markdown
+
+
+def faults(markdown: str) -> list[str]:
+    """The banned words and exclamation marks in the prose of a Markdown text."""
+    text = prose(markdown)
+    words = re.findall(rf"\b(?:{'|'.join(BANNED)})\b", text, flags=re.I)
+    return words + re.findall(r"\w+!(?=\s|$)", text)
+
+
+@pytest.mark.parametrize(
+    "path", [*sorted((ROOT / "book").glob("*.md")), *chapters()], ids=lambda path: path.stem
+)
+def test_the_prose_does_not_tell_how_hard_it_should_feel(path):
+    if path.suffix == ".md":
+        texts = [path.read_text(encoding="utf-8")]
+    else:
+        texts = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
+    assert [fault for text in texts for fault in faults(text)] == []
+
+
+def test_a_banned_word_is_found_in_prose_and_not_in_code_or_quotation():
+    assert faults("This is Just\nsimply so!") == ["Just", "simply", "so!"]
+    assert faults("`just` and $easy$ and “easy!”, adjust; `n != 1`") == []
+    assert faults("```python\n# easy\n```\n\n> Quoted, obviously!") == []
+
+
+# The figures -------------------------------------------------------------------------------------
+
+
+def silent_images(notebook) -> list[str]:
+    """The cells of an executed notebook that show a picture without alt text."""
+    return [
+        cell.source
+        for cell in code_cells(notebook)
+        for output in cell.outputs
+        for mime in output.get("data", {})
+        if mime.startswith("image/")
+        and len(output.metadata.get(mime, {}).get("alt", "").split()) < 4
+    ]
+
+
+@pytest.fixture(scope="module")
+def executed(html):
+    """The executed form of each chapter, from the build of the book: {path: notebook}."""
+    from jupyter_cache import get_cache
+
+    cache = get_cache(str(CACHE))
+    return {
+        path: cache.merge_match_into_notebook(read(path), nb_meta=None)[1] for path in chapters()
+    }
+
+
+@every_chapter
+def test_every_figure_has_words(path, executed):
+    assert silent_images(executed[path]) == []
+
+
+@every_chapter
+def test_a_chapter_stays_small(path, executed):
+    assert len(nbformat.writes(executed[path])) < 2_000_000
+
+
+def test_a_figure_without_words_is_found():
+    new = nbformat.v4
+    mute = new.new_output("display_data", data={"image/png": "x"})
+    loud = new.new_output("display_data", data={"image/png": "x"})
+    loud.metadata = nbformat.from_dict({"image/png": {"alt": "The loss falls to 0.4."}})
+    cells = [new.new_code_cell(name, outputs=[out]) for name, out in (("a", mute), ("b", loud))]
+    assert silent_images(new.new_notebook(cells=cells)) == ["a"]
