@@ -25,6 +25,7 @@ from gptlib.checks import (
     check_text,
     check_vocab_size,
 )
+from gptlib.unicode16 import LETTER, NUMBER
 
 if TYPE_CHECKING:
     import tiktoken
@@ -34,9 +35,11 @@ Pair = tuple[int, int]
 END_OF_TEXT = "<|endoftext|>"
 
 # GPT-2's rule for cutting text into words; pairs merge only inside a word. In order: the endings
-# of English contractions; letters, digits, or other signs, each with one space before them; white
+# of English contractions; letters, numbers, or other signs, each with one space before them; white
 # space. `\s+(?!\S)` leaves the last space of a run to the word that follows.
-SPLIT_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+SPLIT_PATTERN = (
+    rf"'(?:[sdmt]|ll|ve|re)| ?{LETTER}+| ?{NUMBER}+| ?[^\s{LETTER}{NUMBER}]+|\s+(?!\S)|\s+"
+)
 
 MAX_CACHED_WORDS = 100_000
 
@@ -73,7 +76,7 @@ def split_words(text: str) -> list[str]:
 
     split_words("I'm  here, 24h!") -> ["I", "'m", " ", " here", ",", " 24", "h", "!"]
     """
-    return regex.findall(SPLIT_PATTERN, text)
+    return regex.findall(SPLIT_PATTERN, text, flags=regex.V1)
 
 
 def split_special(text: str, special_tokens: Collection[str]) -> list[str]:
