@@ -417,18 +417,14 @@ def test_tiny_shakespeare_below_the_floor_of_every_bigram(shared_data):
     ids = torch.tensor([ids_of[c] for c in text])
     train_ids, val_ids = train_val_split(ids)
     V = len(ids_of)
-    # The best any bigram table can do on this very text, even one that has seen it.
+    # The best that any bigram table can do on this very text, even one made from it.
     floor = conditional_entropy(count_bigrams(val_ids, V))
+    assert floor < conditional_entropy(count_bigrams(ids, V))
     torch.manual_seed(0)
-    model = GPT(
-        GPTConfig(
-            vocab_size=V, context_length=64, n_layer=2, n_head=2, n_embd=64, bias=False,
-            qkv_bias=False,
-        )
-    )  # fmt: skip
+    shape = {"context_length": 32, "n_layer": 1, "n_head": 2, "n_embd": 64}
+    model = GPT(GPTConfig(V, **shape, bias=False, qkv_bias=False))
     config = TrainConfig(
-        steps=500, batch_size=16, lr=4e-3, eval_every=500, eval_batches=40, device="cpu"
+        steps=600, batch_size=12, lr=1e-2, eval_every=600, eval_batches=100, device="cpu"
     )
     history = train(model, train_ids, val_ids, config, progress=False)
-    assert 2.2 < floor < 2.5
-    assert history[-1]["val_loss"] < floor - 0.05
+    assert history[-1]["val_loss"] < floor - 0.1
