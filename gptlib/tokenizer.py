@@ -47,7 +47,7 @@ MAX_CACHED_WORDS = 100_000
 def count_pairs(ids: Sequence[int]) -> Counter[Pair]:
     """How often each pair of neighbours stands in `ids`, overlapping pairs included.
 
-    count_pairs([1, 2, 3, 1, 2]) -> {(1, 2): 2, (2, 3): 1, (3, 1): 1}
+    count_pairs([5, 6, 9, 5, 6]) -> {(5, 6): 2, (6, 9): 1, (9, 5): 1}
     count_pairs([7, 7, 7])       -> {(7, 7): 2}
     """
     return Counter(pairwise(ids))

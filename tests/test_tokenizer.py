@@ -1,0 +1,593 @@
+"""Tokenizers against naive training, tiktoken, HF tokenizers and GPT-2's published ids."""
+
+import json
+import random
+from collections import Counter
+
+import pytest
+import regex
+import tiktoken
+import tokenizers
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gptlib.checks
+import gptlib.tokenizer
+from gptlib.tokenizer import (
+    END_OF_TEXT,
+    BPETokenizer,
+    CharTokenizer,
+    apply_merges,
+    build_vocab,
+    count_pairs,
+    merge_pair,
+    most_frequent,
+    split_special,
+    split_words,
+    train_merges,
+)
+from gptlib.unicode16 import LETTER, NUMBER
+
+unicode_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+
+LINES = "The cat sat on the mat. I'm sure it's the cat's mat, isn't it?\n\n  12 mats, 345 cats... "
+SAMPLE = LINES * 3 + "Zoë naïve — ☕ 東京 αβγ 😀😀 aaaa aaa aa\t\tend  "
+
+
+@pytest.fixture(scope="module")
+def shakespeare(shared_data):
+    return (shared_data / "tinyshakespeare.txt").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def bpe(shakespeare):
+    return BPETokenizer.train(shakespeare[:100_000], 500, [END_OF_TEXT])
+
+
+@pytest.fixture(scope="module")
+def gpt2(shared_data):
+    files = (shared_data / "tiktoken_cache").iterdir()
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    return BPETokenizer.from_gpt2(next(t for t in texts if t.startswith("#version")))
+
+
+@pytest.fixture(scope="module")
+def tiktoken_gpt2(shared_data):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIKTOKEN_CACHE_DIR", str(shared_data / "tiktoken_cache"))
+        yield tiktoken.get_encoding("gpt2")
+
+
+SNIPPETS = [
+    *["'s", "'ll", "'S", "''", "’s", "I'm", "don't", END_OF_TEXT, "<|endoftext", "|>", "aaaa", "_"],
+    *["e\u0301", "\u0301", "ß", "ﬁ", "İ", "ǅ", "½", "²", "Ⅷ", "١٢٣", "000000000", "\x00", "\u200b"],
+    *["👩\u200d👩\u200d👧", "🏳️\u200d🌈", "한국어", "ไทย", "नमस्ते", "עברית", "\ufeff", "\uffff"],
+]
+SPACES = [" ", "\n", "\r\n", "\t", "\x0b", "\x1c", "\x85", "\u00a0", "\u2003", "\u2028", "\u3000"]
+
+
+def adversarial(n_chars, seed):
+    """Text that tries a splitter: contractions, runs of odd spaces, marks, any character at all."""
+    rng = random.Random(seed)
+    pieces, length = [], 0
+    while length < n_chars:
+        code = rng.randrange(0x110000 - 0x800)
+        pieces += [
+            rng.choice(SNIPPETS),
+            rng.choice(SPACES) * rng.randrange(5),
+            "".join(chr(rng.randrange(32, 127)) for _ in range(rng.randrange(20))),
+            rng.choice(SPACES) * rng.randrange(2),
+            chr(code if code < 0xD800 else code + 0x800),
+        ]
+        length += sum(map(len, pieces[-5:]))
+    return "".join(pieces)[:n_chars]
+
+
+# --- Pairs and merges ---------------------------------------------------------------------------
+
+
+def test_worked_values_of_the_docstrings():
+    assert count_pairs([5, 6, 9, 5, 6]) == {(5, 6): 2, (6, 9): 1, (9, 5): 1}
+    assert count_pairs([7, 7, 7]) == {(7, 7): 2}
+    assert merge_pair([5, 6, 9, 5, 6], (5, 6), 256) == [256, 9, 256]
+    assert merge_pair([5, 5, 5], (5, 5), 256) == [256, 5]
+    assert split_words("I'm  here, 24h!") == ["I", "'m", " ", " here", ",", " 24", "h", "!"]
+    assert split_special("a<s>b", ["<s>"]) == ["a", "<s>", "b"]
+    assert most_frequent({(98, 97): 3, (97, 98): 3, (1, 1): 2}) == (97, 98)
+    assert train_merges({"aab": 2, "ab": 1}, 2) == {(97, 98): 256, (97, 256): 257}
+    assert apply_merges([97, 97, 98], {(97, 98): 256, (97, 256): 257}) == [257]
+    assert build_vocab(bytes(range(256)), [(97, 98), (256, 256)])[256:] == [b"ab", b"abab"]
+    assert CharTokenizer("hello").encode("hole") == [1, 3, 2, 0]
+    assert CharTokenizer("hello").chars == ["e", "h", "l", "o"]
+    assert BPETokenizer([(97, 98), (97, 256)]).encode("aab ab") == [257, 32, 256]
+    assert BPETokenizer.train("low lower lowest", 258).vocab[256:] == [b"lo", b"low"]
+
+
+@pytest.mark.parametrize("n", range(8))
+def test_a_run_of_one_token_merges_from_left_to_right(n):
+    assert merge_pair([1] * n, (1, 1), 2) == [2] * (n // 2) + [1] * (n % 2)
+
+
+@given(st.lists(st.integers(0, 3), max_size=30))
+def test_merging_a_pair_leaves_none_of_it_and_can_be_undone(ids):
+    merged = merge_pair(ids, (1, 2), 9)
+    assert (1, 2) not in count_pairs(merged)
+    assert [i for m in merged for i in ((1, 2) if m == 9 else (m,))] == ids
+
+
+def naive_merges(text, n_merges):
+    """An independent trainer: counts all pairs of the whole text again for each merge."""
+    words = [[bytes([b]) for b in word.encode()] for word in split_words(text)]
+    id_of = {bytes([b]): b for b in range(256)}
+    merges = []
+    while len(merges) < n_merges:
+        counts = Counter()
+        for word in words:
+            for k in range(len(word) - 1):
+                counts[word[k], word[k + 1]] += 1
+        if not counts:
+            break
+        ranked = sorted(counts, key=lambda p: (-counts[p], id_of[p[0]], id_of[p[1]]))
+        left, right = ranked[0]
+        merges.append((id_of[left], id_of[right]))
+        id_of[left + right] = 255 + len(merges)
+        for word in words:
+            k = 0
+            while k < len(word) - 1:
+                if word[k] == left and word[k + 1] == right:
+                    word[k : k + 2] = [left + right]
+                k += 1
+    return merges
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.one_of(
+        st.text("ab", max_size=80),
+        st.text("aaab ", max_size=80),
+        st.text("abc \n1!", max_size=120),
+        st.text("aé東😀 ", max_size=40),
+    ),
+    st.integers(0, 30),
+)
+def test_merges_equal_those_of_a_naive_trainer(text, n_merges):
+    expected = naive_merges(text, n_merges)
+    merges = train_merges(Counter(split_words(text)), n_merges)
+    assert list(merges) == expected
+    assert list(merges.values()) == list(range(256, 256 + len(expected)))
+
+
+def test_merges_on_real_text_equal_those_of_a_naive_trainer(shakespeare):
+    text = shakespeare[:8_000]
+    assert list(BPETokenizer.train(text, 256 + 60).merges) == naive_merges(text, 60)
+
+
+def test_merges_equal_those_of_hf_tokenizers(shakespeare):
+    """Its rule for ties is ours where its order of bytes is ours: in visible ASCII."""
+    text = shakespeare[:300_000].replace(" ", "-").replace("\n", "|")
+    theirs = tokenizers.Tokenizer(tokenizers.models.BPE())
+    theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=256 + 300, initial_alphabet=alphabet, show_progress=False
+    )
+    theirs.train_from_iterator([text], trainer)
+    ours = BPETokenizer.train(text, 256 + 300)
+    expected = [tuple(merge) for merge in json.loads(theirs.to_str())["model"]["merges"]]
+    vocab = [token.decode() if max(token) < 128 else "" for token in ours.vocab]
+    assert [(vocab[left], vocab[right]) for left, right in ours.merges] == expected
+
+
+@pytest.mark.parametrize("text", ["ba ab", "ab ba", "zz yy xx", "abab", "aaaa"])
+def test_ties_go_to_the_smallest_pair_whatever_the_order_of_the_text(text):
+    pairs = {pair for word in split_words(text) for pair in count_pairs(word.encode())}
+    assert next(iter(BPETokenizer.train(text, 257).merges)) == min(pairs)
+
+
+# "aaa": "aa", then "aaa"; "a b c": " b" and " c", for "a" stands alone.
+@pytest.mark.parametrize(("text", "possible"), [("aaa", 2), ("a b c", 2), ("", 0), ("ab", 1)])
+def test_too_few_pairs_for_the_vocabulary_says_how_many_merges_there_are(text, possible):
+    assert len(BPETokenizer.train(text, 256 + possible).merges) == possible
+    with pytest.raises(
+        ValueError, match=rf"only {possible} are possible.*at most {256 + possible}"
+    ):
+        BPETokenizer.train(text, 256 + possible + 1)
+
+
+def test_vocab_size_counts_bytes_merges_and_special_tokens():
+    tokenizer = BPETokenizer.train(SAMPLE, 300, ["<a>", "<b>"])
+    assert tokenizer.vocab_size == len(tokenizer.vocab) == 300
+    assert len(tokenizer.merges) == 300 - 256 - 2
+    assert tokenizer.special_tokens == {"<a>": 298, "<b>": 299}
+    assert tokenizer.vocab[:256] == [bytes([b]) for b in range(256)]
+
+
+@pytest.mark.parametrize("vocab_size", [0, 255, 257, -1, 300.0, "300"])
+def test_vocab_size_too_small_or_no_whole_number(vocab_size):
+    with pytest.raises(ValueError, match=r"vocab_size is .*at least 258"):
+        BPETokenizer.train(SAMPLE, vocab_size, ["<a>", "<b>"])
+
+
+def test_special_tokens_in_the_training_text_are_not_learned_from():
+    text = "ab" + END_OF_TEXT + "ab" + END_OF_TEXT
+    tokenizer = BPETokenizer.train(text, 258, [END_OF_TEXT])
+    assert tokenizer.vocab[256:] == [b"ab", END_OF_TEXT.encode()]
+    with pytest.raises(ValueError, match="only 1 are possible"):
+        BPETokenizer.train(text, 259, [END_OF_TEXT])
+
+
+# --- Round trips --------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(unicode_text)
+def test_bpe_gives_any_text_back(bpe, text):
+    assert bpe.decode(bpe.encode(text)) == text
+    assert bpe.decode(bpe.encode(text, allowed_special="all")) == text
+    assert bpe.decode_bytes(bpe.encode(text)) == text.encode("utf-8")
+
+
+@settings(deadline=None)
+@given(unicode_text.filter(bool))
+def test_characters_give_any_text_back(text):
+    tokenizer = CharTokenizer(text)
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text
+    assert sorted(set(ids)) == list(range(tokenizer.vocab_size))
+    assert tokenizer.chars == sorted(set(text))
+
+
+@given(unicode_text)
+def test_words_joined_are_the_text(text):
+    assert "".join(split_words(text)) == text
+
+
+def test_characters_of_tiny_shakespeare(shakespeare):
+    tokenizer = CharTokenizer(shakespeare)
+    assert tokenizer.vocab_size == 65
+    assert tokenizer.encode("hii there") == [46, 47, 47, 1, 58, 46, 43, 56, 43]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 499), max_size=40))
+def test_any_ids_decode(bpe, ids):
+    assert bpe.decode(ids) == b"".join(bpe.vocab[i] for i in ids).decode(errors="replace")
+
+
+def test_half_a_character_decodes_to_the_replacement_character():
+    assert BPETokenizer([]).decode([0xE6, 0x9D]) == "\ufffd"
+    assert BPETokenizer([]).decode_bytes([0xE6, 0x9D]) == b"\xe6\x9d"
+
+
+def test_ids_may_be_a_tensor_or_an_iterator(bpe):
+    ids = bpe.encode(SAMPLE)
+    assert bpe.decode(torch.tensor(ids)) == bpe.decode(iter(ids)) == SAMPLE
+    assert bpe.decode([torch.tensor(i) for i in ids]) == SAMPLE
+
+
+def test_what_encode_returns_is_not_the_cache(bpe):
+    ids = bpe.encode("the")
+    ids.append(0)
+    assert bpe.encode("the") == ids[:-1]
+
+
+def test_a_full_cache_is_emptied_and_changes_nothing(bpe, monkeypatch):
+    monkeypatch.setattr(gptlib.tokenizer, "MAX_CACHED_WORDS", 3)
+    tokenizer = BPETokenizer(bpe.merges)
+    assert tokenizer.encode(SAMPLE) == bpe.encode(SAMPLE)
+    assert len(tokenizer._cache) <= 3
+
+
+# --- GPT-2 and tiktoken -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("Every effort moves you", [6109, 3626, 6100, 345]),
+        ("Every day holds a", [6109, 1110, 6622, 257]),
+        ("Hello, I am", [15496, 11, 314, 716]),
+    ],
+)
+def test_published_token_ids_of_gpt2(gpt2, text, ids):
+    assert gpt2.encode(text) == ids
+    assert gpt2.decode(ids) == text
+
+
+def test_gpt2_vocabulary(gpt2):
+    assert gpt2.vocab_size == 50257
+    assert gpt2.special_tokens == {END_OF_TEXT: 50256}
+
+
+def test_gpt2_ids_of_tiny_shakespeare_are_tiktokens(gpt2, tiktoken_gpt2, shakespeare):
+    ids = gpt2.encode(shakespeare)
+    assert ids == tiktoken_gpt2.encode_ordinary(shakespeare)
+    assert gpt2.decode(ids) == shakespeare
+
+
+def test_gpt2_ids_of_a_million_adversarial_characters_are_tiktokens(gpt2, tiktoken_gpt2):
+    text = adversarial(1_000_000, seed=1)
+    assert gpt2.encode(text) == tiktoken_gpt2.encode_ordinary(text)
+
+
+def test_letters_numbers_and_spaces_are_the_same_characters_for_tiktoken():
+    """Python's regex and tiktoken's know other versions of Unicode; ours holds to version 16."""
+    text = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
+    bytes_only = {bytes([b]): b for b in range(256)}
+    for pattern, n in [(LETTER, 141_028), (NUMBER, 1_911), (r"\s", 25)]:
+        ours = "".join(regex.findall(pattern, text, flags=regex.V1))
+        assert len(ours) == n  # as many as Unicode 16 has
+        encoding = tiktoken.Encoding(
+            "test", pat_str=pattern, mergeable_ranks=bytes_only, special_tokens={}
+        )
+        # What the pattern does not match is left out by tiktoken.
+        assert encoding.decode(encoding.encode_ordinary(text)) == ours
+
+
+@pytest.mark.parametrize("char", ["\U0003fb13", "\u088f", "\U00011de0", "\U00032e9d"])
+def test_letters_newer_than_unicode_16_are_signs(char, gpt2, tiktoken_gpt2):
+    assert split_words(f"a{char}'s") == ["a", f"{char}'", "s"]
+    assert gpt2.encode(f"a{char}'s") == tiktoken_gpt2.encode_ordinary(f"a{char}'s")
+
+
+@settings(deadline=None)
+@given(text=unicode_text)
+def test_gpt2_ids_of_any_text_are_tiktokens(gpt2, tiktoken_gpt2, text):
+    assert gpt2.encode(text) == tiktoken_gpt2.encode_ordinary(text)
+
+
+def test_gpt2_special_token_beside_tiktoken(gpt2, tiktoken_gpt2):
+    text = f"One.{END_OF_TEXT}Two. <|endoftext{END_OF_TEXT}{END_OF_TEXT}\n"
+    allowed = gpt2.encode(text, allowed_special="all")
+    assert allowed == tiktoken_gpt2.encode(text, allowed_special="all")
+    assert gpt2.encode(text) == tiktoken_gpt2.encode(text, disallowed_special=())
+
+
+def test_gpt2_as_tiktoken_is_tiktokens_gpt2(gpt2, tiktoken_gpt2):
+    ours = gpt2.to_tiktoken("ours")
+    assert ours.n_vocab == tiktoken_gpt2.n_vocab
+    assert ours._mergeable_ranks == tiktoken_gpt2._mergeable_ranks
+
+
+def test_ids_of_a_million_characters_equal_those_of_to_tiktoken(bpe, shakespeare):
+    encoding = bpe.to_tiktoken()
+    for text in (shakespeare, adversarial(1_000_000, seed=2)):
+        ids = bpe.encode(text)
+        assert encoding.encode_ordinary(text) == ids
+        assert encoding.decode_bytes(ids) == text.encode("utf-8")
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.text("ab \né", min_size=4, max_size=200), unicode_text, st.integers(0, 40))
+def test_to_tiktoken_of_any_trained_tokenizer(training_text, text, n_merges):
+    merges = train_merges(Counter(split_words(training_text)), n_merges)
+    tokenizer = BPETokenizer(merges, ["<s>", END_OF_TEXT])
+    encoding = tokenizer.to_tiktoken()
+    for sample in (training_text, text, f"{text}<s>{training_text}{END_OF_TEXT}"):
+        assert encoding.encode_ordinary(sample) == tokenizer.encode(sample)
+        all_ids = encoding.encode(sample, allowed_special="all")
+        assert all_ids == tokenizer.encode(sample, allowed_special="all")
+    assert encoding.n_vocab == tokenizer.vocab_size
+
+
+def test_to_tiktoken_takes_a_million_spaces(bpe):
+    for text in (" " * 1_000_000, "x" + "\n \t" * 300_000):
+        assert bpe.to_tiktoken().encode_ordinary(text) == bpe.encode(text)
+
+
+def test_to_tiktoken_refuses_a_token_that_can_not_be_reached():
+    ab, bc = (97, 98), (98, 99)
+    tokenizer = BPETokenizer([ab, bc, (97, 257)])  # "abc" from "a" + "bc", but "ab" merges first
+    assert tokenizer.encode("abc") == [256, 99]
+    with pytest.raises(ValueError, match=r"token 258 \(b'abc'\) out of reach"):
+        tokenizer.to_tiktoken()
+
+
+@pytest.mark.parametrize("text", ["#version: 0.2\nx yy", "a", "a b c", "<html>", "a b\n\nb c"])
+def test_a_file_that_is_not_gpt2s_is_refused(text):
+    with pytest.raises(ValueError, match=r"vocab_bpe, line \d"):
+        BPETokenizer.from_gpt2(text)
+
+
+# --- Special tokens -----------------------------------------------------------------------------
+
+
+def test_plain_text_can_not_inject_a_special_token(bpe):
+    end = bpe.special_tokens[END_OF_TEXT]
+    text = f"a{END_OF_TEXT}b"
+    assert end not in bpe.encode(text)
+    assert bpe.encode(text, allowed_special="all") == [97, end, 98]
+    assert bpe.encode(text, allowed_special=[END_OF_TEXT]) == [97, end, 98]
+    assert bpe.encode(text, allowed_special={END_OF_TEXT}) == [97, end, 98]
+    assert bpe.decode(bpe.encode(text)) == bpe.decode([97, end, 98]) == text
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([END_OF_TEXT, "<|", "|>", "endoftext", " ", "a"]), max_size=12))
+def test_no_text_yields_a_special_id_unless_allowed(bpe, parts):
+    assert bpe.special_tokens[END_OF_TEXT] not in bpe.encode("".join(parts))
+
+
+def test_only_the_named_special_tokens_are_allowed():
+    tokenizer = BPETokenizer([], ["<a>", "<b>"])
+    assert tokenizer.encode("<a><b>", allowed_special=["<b>"]) == [*b"<a>", 257]
+
+
+def test_of_two_special_tokens_the_longer_one_counts_and_signs_mean_themselves():
+    tokenizer = BPETokenizer([], ["<a", "<a>", ".*", "(?"])
+    assert tokenizer.encode("<a><ab(?.*x", allowed_special="all") == [257, 256, 98, 259, 258, 120]
+
+
+@pytest.mark.parametrize("special", ["<s>", ["a", "a"], [""], [3], {"<a>", "<b>"}, ["\ud800"]])
+def test_bad_special_tokens(special):
+    for make in (lambda: BPETokenizer([], special), lambda: BPETokenizer.train("a", 300, special)):
+        with pytest.raises(ValueError, match="special_tokens"):
+            make()
+
+
+@pytest.mark.parametrize("allowed", [END_OF_TEXT, ["<other>"], "some", ""])
+def test_bad_allowed_special(bpe, allowed):
+    with pytest.raises(ValueError, match="allowed_special"):
+        bpe.encode("text", allowed_special=allowed)
+
+
+# --- Bad input ----------------------------------------------------------------------------------
+
+
+def test_an_unknown_character_is_named_with_its_position():
+    with pytest.raises(ValueError, match=r"'z' at position 2, which is none of the 4 characters"):
+        CharTokenizer("hello").encode("hez")
+
+
+def test_an_empty_text_makes_no_characters():
+    with pytest.raises(ValueError, match="text is empty"):
+        CharTokenizer("")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda text: BPETokenizer([]).encode(text),
+        lambda text: BPETokenizer.train(text, 256),
+        CharTokenizer,
+    ],
+)
+def test_text_must_be_a_str_without_lone_surrogates(call):
+    with pytest.raises(ValueError, match=r"text holds '\\ud83d' at position 2: a lone surrogate"):
+        call("ab\ud83d")
+    with pytest.raises(ValueError, match="text must be a str, got bytes"):
+        call(b"ab")
+
+
+@pytest.mark.parametrize("tokenizer", [BPETokenizer([(97, 98)]), CharTokenizer("hello")])
+def test_an_id_outside_the_vocabulary_is_named_with_the_range(tokenizer):
+    last = tokenizer.vocab_size - 1
+    tokenizer.decode([0, last])
+    for bad in (-1, last + 1, 10**30):
+        with pytest.raises(ValueError, match=rf"ids\[1\] is {bad}, .* from 0 to {last}"):
+            tokenizer.decode([0, bad])
+    for bad in ([0.5], [[0]], ["a"], 3, torch.zeros(2, 2, dtype=torch.long), torch.tensor(3)):
+        with pytest.raises(ValueError, match="ids must be one row of whole numbers"):
+            tokenizer.decode(bad)
+
+
+@pytest.mark.parametrize(
+    "merges",
+    [
+        [(97, 98), (97, 98)],
+        [(97, 256)],
+        [(-1, 97)],
+        [(97, 98, 99)],
+        [(97.0, 98)],
+        [(True, 98)],
+        ["ab"],
+        {(97, 98): 300},
+        {(97, 98): 257, (98, 99): 256},
+    ],
+)
+def test_merges_must_join_known_ids_once_each(merges):
+    with pytest.raises(ValueError, match="merges"):
+        BPETokenizer(merges)
+
+
+@pytest.mark.parametrize("order", [bytes(256), bytes(range(255)), list(range(256))])
+def test_byte_order_must_hold_each_byte_once(order):
+    with pytest.raises(ValueError, match="byte_order"):
+        BPETokenizer([], byte_order=order)
+
+
+# --- Files --------------------------------------------------------------------------------------
+
+
+def test_bpe_survives_saving(bpe, tmp_path):
+    bpe.save(tmp_path / "bpe.json")
+    loaded = BPETokenizer.load(tmp_path / "bpe.json")
+    assert (loaded.merges, loaded.special_tokens) == (bpe.merges, bpe.special_tokens)
+    assert loaded.vocab == bpe.vocab
+    assert loaded.encode(SAMPLE) == bpe.encode(SAMPLE)
+
+
+def test_gpt2_survives_saving(gpt2, tmp_path):
+    gpt2.save(str(tmp_path / "gpt2.json"))
+    loaded = BPETokenizer.load(str(tmp_path / "gpt2.json"))
+    assert loaded.encode("Hello, I am") == [15496, 11, 314, 716]
+
+
+@settings(deadline=None, max_examples=30)
+@given(text=unicode_text.filter(bool))
+def test_characters_survive_saving(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("chars") / "chars.json"
+    CharTokenizer(text).save(path)
+    assert CharTokenizer.load(path).chars == sorted(set(text))
+
+
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "chars.json"
+    CharTokenizer("old").save(path)
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(gptlib.checks.os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        CharTokenizer("new").save(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["chars.json"]
+    assert CharTokenizer.load(path).chars == ["d", "l", "o"]
+
+
+GOOD = {"type": "BPETokenizer", "merges": [[97, 98]], "special_tokens": ["<s>"]}
+GOOD["byte_order"] = bytes(range(256)).hex()
+DOUBLING = [[97, 97]] + [[i, i] for i in range(256, 400)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not json",
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b"import os",
+        json.dumps({"type": "CharTokenizer", "chars": "abc"}).encode(),
+        *[
+            json.dumps({**GOOD, **change}).encode()
+            for change in (
+                {"merges": 5},
+                {"merges": [5]},
+                {"merges": [[97, 256]]},
+                {"merges": ["ab"]},
+                {"merges": DOUBLING},
+                {"special_tokens": "<s>"},
+                {"special_tokens": [1]},
+                {"byte_order": 10**12},
+                {"byte_order": "00"},
+                {"byte_order": "zz"},
+                {"surprise": 1},
+            )
+        ],
+        json.dumps({k: v for k, v in GOOD.items() if k != "merges"}).encode(),
+    ],
+)
+def test_a_file_that_is_no_saved_bpe_is_refused(tmp_path, content):
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps(GOOD))
+    assert BPETokenizer.load(path).vocab_size == 258
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"file\.json is not a saved BPETokenizer"):
+        BPETokenizer.load(path)
+
+
+@pytest.mark.parametrize("chars", [5, ["a"], "", "\ud800", None])
+def test_a_file_that_is_no_saved_characters_is_refused(tmp_path, chars):
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps({"type": "CharTokenizer", "chars": chars}))
+    with pytest.raises(ValueError, match=r"file\.json is not a saved CharTokenizer"):
+        CharTokenizer.load(path)
+
+
+def test_a_missing_file_is_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        BPETokenizer.load(tmp_path / "none.json")
