@@ -1,0 +1,243 @@
+"""The bigram model against its own counts, and the pieces every model shares against PyTorch."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptlib.batches import train_val_split
+from gptlib.bigram import (
+    BigramModel,
+    bigram_probs,
+    conditional_entropy,
+    count_bigrams,
+    estimate_loss,
+    fit,
+    next_token_loss,
+)
+
+VOCAB_SIZE = 6
+
+
+def random_text(n: int, seed: int = 0) -> torch.Tensor:
+    """n tokens of a random Markov chain, so that some pairs are common and some never come."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.softmax(3 * torch.randn(VOCAB_SIZE, VOCAB_SIZE, generator=generator), dim=1)
+    ids = [0]
+    for _ in range(n - 1):
+        ids.append(int(torch.multinomial(rows[ids[-1]], 1, generator=generator)))
+    return torch.tensor(ids)
+
+
+@given(st.lists(st.integers(0, VOCAB_SIZE - 1), min_size=2, max_size=60))
+def test_counts_equal_a_plain_count_of_pairs(ids):
+    counts = count_bigrams(ids, VOCAB_SIZE)
+    pairs = Counter(pairwise(ids))
+    assert counts.dtype == torch.int64
+    assert {(i, j): int(counts[i, j]) for i, j in counts.nonzero().tolist()} == dict(pairs)
+
+
+@given(
+    st.lists(st.integers(0, VOCAB_SIZE - 1), min_size=2, max_size=60),
+    st.sampled_from([0.0, 0.5, 1.0, 100.0]),
+)
+def test_every_row_of_probabilities_sums_to_one(ids, smoothing):
+    counts = count_bigrams(ids, VOCAB_SIZE)
+    probs = bigram_probs(counts, smoothing)
+    assert torch.allclose(probs.sum(dim=1), torch.ones(VOCAB_SIZE))
+    for i in range(VOCAB_SIZE):
+        total = counts[i].sum() + smoothing * VOCAB_SIZE
+        expected = (counts[i] + smoothing) / total if total else torch.tensor(1 / VOCAB_SIZE)
+        assert torch.allclose(probs[i], expected.float())
+
+
+def test_worked_values():
+    counts = count_bigrams([0, 1, 0, 1, 1], vocab_size=2)
+    assert counts.tolist() == [[0, 2], [1, 1]]
+    assert bigram_probs(counts).tolist() == [[0.0, 1.0], [0.5, 0.5]]
+    assert conditional_entropy(counts) == pytest.approx(math.log(2) / 2)
+    assert conditional_entropy(torch.ones(4, 4)) == pytest.approx(math.log(4))
+    assert conditional_entropy(torch.eye(4)) == 0.0
+    assert conditional_entropy(torch.diag(torch.tensor([3, 0, 0]))) == 0.0
+
+
+def test_the_entropy_is_the_mean_surprise_of_the_text_under_its_own_counts():
+    ids = random_text(500)
+    counts = count_bigrams(ids, VOCAB_SIZE)
+    surprise = -bigram_probs(counts)[ids[:-1], ids[1:]].log()
+    assert conditional_entropy(counts) == pytest.approx(float(surprise.mean()), abs=1e-5)
+    # No other table does better on this text.
+    for smoothing in (0.1, 1.0):
+        other = -bigram_probs(counts, smoothing)[ids[:-1], ids[1:]].log()
+        assert float(other.mean()) > conditional_entropy(counts)
+
+
+@pytest.mark.parametrize("vocab_size", [2, 65, 1024])
+def test_the_loss_starts_at_ln_vocab_size(vocab_size):
+    idx = torch.randint(vocab_size, (4, 8))
+    logits, loss = BigramModel(vocab_size)(idx, idx)
+    assert logits.shape == (4, 8, vocab_size)
+    assert loss.item() == pytest.approx(math.log(vocab_size), abs=1e-5)
+
+
+def test_gradient_descent_finds_the_table_of_counts():
+    ids = random_text(800)
+    counts = count_bigrams(ids, VOCAB_SIZE)
+    model = BigramModel(VOCAB_SIZE)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.0)
+    x, y = ids[None, :-1], ids[None, 1:]  # the whole text as one batch
+    for step in range(600):
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 600)
+        _, loss = model(x, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    learned = torch.softmax(model.table.weight, dim=1)
+    assert torch.allclose(learned, bigram_probs(counts), atol=0.005)
+    assert loss.item() == pytest.approx(conditional_entropy(counts), abs=0.002)
+    assert loss.item() >= conditional_entropy(counts) - 1e-5
+    # The logits are the log-counts, up to a number that is the same in the whole row.
+    often = counts >= 20
+    difference = (model.table.weight.detach() - counts.clamp(min=1).log())[often]
+    row = often.nonzero()[:, 0]
+    for i in row.unique():
+        of_row = difference[row == i]
+        assert float((of_row - of_row.mean()).abs().max()) < 0.02
+
+
+def test_the_logits_depend_on_the_last_token_only():
+    model = BigramModel(VOCAB_SIZE)
+    torch.nn.init.normal_(model.table.weight)
+    one, other = torch.tensor([[0, 1, 2, 3]]), torch.tensor([[5, 4, 0, 3]])
+    assert torch.equal(model(one)[0][:, -1], model(other)[0][:, -1])
+    assert torch.equal(model(one)[0][0, -1], model.table.weight[3])
+
+
+def test_the_loss_is_the_mean_over_all_scored_positions():
+    logits = torch.randn(3, 5, VOCAB_SIZE)
+    targets = torch.randint(VOCAB_SIZE, (3, 5))
+    by_hand = -torch.log_softmax(logits, dim=-1).gather(2, targets[:, :, None]).squeeze(2)
+    assert torch.allclose(next_token_loss(logits, targets), by_hand.mean())
+    targets[0] = -1
+    targets[2, 3] = -1
+    assert torch.allclose(next_token_loss(logits, targets), by_hand[targets >= 0].mean())
+    assert next_token_loss(torch.zeros(1, 1, 4), torch.zeros(1, 1, dtype=torch.long)) == (
+        pytest.approx(math.log(4))
+    )
+
+
+class NoisyModel(torch.nn.Module):
+    """A model whose loss says whether it is in training mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, idx, targets=None):
+        assert not torch.is_grad_enabled()
+        return None, torch.tensor(1.0 if self.training else float(targets.float().mean()))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_estimate_loss_evaluates_and_restores_the_mode(training):
+    model = NoisyModel().train(training)
+    data = torch.full((50,), 3)
+    settings = {"batch_size": 2, "context_length": 4, "n_batches": 3}
+    assert estimate_loss(model, data, **settings) == 3.0
+    assert model.training is training
+    with pytest.raises(ValueError):
+        estimate_loss(model, data[:4], **settings)  # too short for one window
+    assert model.training is training
+
+
+def test_estimate_loss_averages_and_repeats_with_a_seed():
+    ids, model = random_text(300), BigramModel(VOCAB_SIZE)
+    torch.nn.init.normal_(model.table.weight)
+    settings = {"batch_size": 4, "context_length": 8, "n_batches": 5}
+
+    def estimate(seed, **more):
+        generator = torch.Generator().manual_seed(seed)
+        return estimate_loss(model, ids, generator=generator, **settings, **more)
+
+    assert estimate(1) == estimate(1) != estimate(2)
+    # With every window at one start there is no chance left: the estimate is that window's loss.
+    window = model(ids[None, 7:15], ids[None, 8:16])[1].item()
+    assert estimate(1, starts=torch.tensor([7])) == pytest.approx(window)
+
+
+def test_fit_comes_close_to_the_floor():
+    ids = random_text(5000)
+    train, val = train_val_split(ids)
+    floor = conditional_entropy(count_bigrams(train, VOCAB_SIZE))
+    settings = {"batch_size": 16, "context_length": 16, "lr": 0.05, "eval_every": 100}
+    model = BigramModel(VOCAB_SIZE)
+    history = fit(model, train, val, steps=250, **settings)
+    assert [step for step, _, _ in history] == [0, 100, 200, 250]
+    assert history[0][1] == pytest.approx(math.log(VOCAB_SIZE), abs=1e-5)
+    assert history[-1][1] == pytest.approx(floor, abs=0.05)
+    assert history == fit(BigramModel(VOCAB_SIZE), train, val, steps=250, **settings)
+    assert history != fit(BigramModel(VOCAB_SIZE), train, val, steps=250, seed=1, **settings)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: count_bigrams([1], 4), ["ids", "2 tokens"]),
+        (lambda: count_bigrams([0, 4], 4), ["ids", "4", "0 to 3"]),
+        (lambda: count_bigrams([0, -1], 4), ["ids", "-1", "0 to 3"]),
+        (lambda: bigram_probs(torch.ones(2, 2), -0.1), ["smoothing", "-0.1", "0 or more"]),
+        (lambda: bigram_probs(torch.ones(2, 2), math.nan), ["smoothing", "nan"]),
+        (lambda: conditional_entropy(torch.zeros(2, 2)), ["counts"]),
+        (lambda: BigramModel(0), ["vocab_size", "1 or more"]),
+        (lambda: BigramModel(4)(torch.tensor([[4]])), ["idx", "4", "0 to 3"]),
+        (lambda: BigramModel(4)(torch.tensor([[-1]])), ["idx", "-1", "0 to 3"]),
+        (lambda: BigramModel(4)(torch.tensor([1, 2])), ["idx", "(B, T)", "idx[None]"]),
+        (lambda: BigramModel(4)(torch.tensor([[1.0]])), ["idx", "float"]),
+        (lambda: BigramModel(4)(torch.zeros(1, 0, dtype=torch.long)), ["idx", "at least one"]),
+        (
+            lambda: BigramModel(4)(torch.tensor([[1, 2]]), torch.tensor([[1]])),
+            ["targets", "(1, 2)", "(1, 1)"],
+        ),
+        (
+            lambda: BigramModel(4)(torch.tensor([[1]]), torch.tensor([[4]])),
+            ["targets", "4", "-1 to 3"],
+        ),
+        (
+            lambda: estimate_loss(
+                BigramModel(4), torch.zeros(9), batch_size=1, context_length=2, n_batches=0
+            ),
+            ["n_batches", "1 or more", "0"],
+        ),
+        (
+            lambda: fit(
+                BigramModel(4),
+                torch.zeros(9),
+                torch.zeros(9),
+                steps=0,
+                batch_size=1,
+                context_length=2,
+                lr=1.0,
+                eval_every=1,
+            ),
+            ["steps", "1 or more", "0"],
+        ),
+    ],
+)
+def test_errors_name_the_argument_and_what_is_allowed(call, words):
+    with pytest.raises(ValueError) as error:
+        call()
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_cross_entropy_is_what_pytorch_computes():
+    logits, targets = torch.randn(2, 3, 7), torch.randint(7, (2, 3))
+    expected = F.cross_entropy(logits.transpose(1, 2), targets)  # PyTorch's own (B, V, T) form
+    assert torch.allclose(next_token_loss(logits, targets), expected)
