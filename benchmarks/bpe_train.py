@@ -1,0 +1,149 @@
+"""How long it takes to learn 512 merges: ours, minbpe's method, and HF tokenizers.
+
+    python benchmarks/bpe_train.py --peer PATH_OF_A_MINBPE_CHECKOUT --text PATH_OF_A_TEXT
+
+Meant for Tiny Shakespeare (1,115,394 characters). minbpe counts every pair of the text again for
+each merge, which takes most of a minute there; so it is measured on the first `--slice` characters
+only, beside ours on the same slice. Ours and HF tokenizers (compiled, on all cores) are measured
+on the whole text too.
+
+All take turns, several times, in one process, so that whatever else the machine does hits each.
+Printed and kept: the median time of each, and the median of the rounds' ratios, ours divided by
+theirs. Below 1, ours is the faster one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from gptlib import __version__
+from gptlib.tokenizer import BPETokenizer
+
+N_MERGES = 512
+RESULT = Path(__file__).parent / "results" / "bpe_train.json"
+
+Trainer = Callable[[str], None]
+
+
+def train_ours(text: str) -> None:
+    """Learn the merges with the book's trainer."""
+    BPETokenizer.train(text, 256 + N_MERGES)
+
+
+def train_hf(text: str) -> None:
+    """Learn the merges with HF tokenizers, byte-level and with GPT-2's pattern, as ours."""
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=256 + N_MERGES,
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([text], trainer)
+    if tokenizer.get_vocab_size() != 256 + N_MERGES:
+        raise SystemExit("HF tokenizers learned another number of merges: nothing to compare.")
+
+
+def load_minbpe(checkout: Path) -> Trainer:
+    """minbpe's trainer with GPT-2's pattern, from a checkout."""
+    if not (checkout / "minbpe" / "regex.py").is_file():
+        raise SystemExit("--peer must be a checkout of minbpe; there is no minbpe/regex.py in it.")
+    sys.path.insert(0, str(checkout))
+    from minbpe.regex import GPT2_SPLIT_PATTERN, RegexTokenizer
+
+    def train_minbpe(text: str) -> None:
+        RegexTokenizer(GPT2_SPLIT_PATTERN).train(text, 256 + N_MERGES)
+
+    return train_minbpe
+
+
+def measure(trainers: dict[str, Trainer], text: str, rounds: int) -> dict[str, Any]:
+    """Seconds of each trainer on `text`, in turn; the order moves on by one each round."""
+    seconds: dict[str, list[float]] = {name: [] for name in trainers}
+    names = list(trainers)
+    for i in range(rounds):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            start = time.perf_counter()
+            trainers[name](text)
+            seconds[name].append(time.perf_counter() - start)
+    result: dict[str, Any] = {"characters": len(text), "rounds": rounds}
+    result["seconds"] = {name: round(statistics.median(s), 3) for name, s in seconds.items()}
+    result["ratio_ours_over"] = {
+        name: round(statistics.median(o / t for o, t in zip(seconds["ours"], s, strict=True)), 3)
+        for name, s in seconds.items()
+        if name != "ours"
+    }
+    return result
+
+
+def git_commit(checkout: Path) -> str:
+    """The commit of a checkout, or "unknown" where git does not say."""
+    command = ["git", "-C", str(checkout), "rev-parse", "--short=12", "HEAD"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    return run.stdout.strip() or "unknown"
+
+
+def show(title: str, result: dict[str, Any]) -> None:
+    """Print one measurement as a small table."""
+    print(f"{title}: {result['characters']:,} characters, median of {result['rounds']} rounds")
+    for name, seconds in result["seconds"].items():
+        ratio = result["ratio_ours_over"].get(name, 1.0)
+        print(f"  {name:<14} {seconds:8.3f} s   ours / this: {ratio:.3f}")
+
+
+def main() -> None:
+    """Measure, print, and keep the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--text", type=Path, required=True, help="a text file, Tiny Shakespeare")
+    parser.add_argument("--peer", type=Path, required=True, help="a checkout of minbpe")
+    parser.add_argument("--slice", type=int, default=100_000, help="characters for minbpe")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    args = parser.parse_args()
+    text = args.text.read_text(encoding="utf-8")
+    if args.rounds < 1 or not 0 < args.slice <= len(text):
+        parser.error(f"--rounds must be 1 or more and --slice from 1 to {len(text)}")
+    both = {"ours": train_ours, "hf_tokenizers": train_hf}
+    all_three = {**both, "minbpe": load_minbpe(args.peer)}
+
+    whole = measure(both, text, args.rounds)
+    show("Whole text", whole)
+    part = measure(all_three, text[: args.slice], args.rounds)
+    show("Slice", part)
+
+    result = {
+        "claim": f"seconds to learn {N_MERGES} merges",
+        "date": date.today().isoformat(),
+        "whole_text": whole,
+        "slice": part,
+        "versions": {
+            "gptlib": __version__,
+            "python": platform.python_version(),
+            "regex": importlib.metadata.version("regex"),
+            "tokenizers": tokenizers.__version__,
+            "minbpe": git_commit(args.peer),
+        },
+        "machine": {"cpu": platform.machine(), "cores": os.cpu_count()},
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = args.out.with_name(args.out.name + ".part")
+    temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, args.out)
+
+
+if __name__ == "__main__":
+    main()
