@@ -28,6 +28,8 @@ from gptlib.checkpoint import load_checkpoint, replacing, save_checkpoint
 
 Callback = Callable[[int, nn.Module, dict[str, Any]], None]
 Evaluate = Callable[[nn.Module], dict[str, Any]]
+# NumPy's numbers are welcome too; they become Python's, which any file can hold.
+PLAIN = {Integral: int, Real: float, Sequence: lambda pair: tuple(float(number) for number in pair)}
 COUNT = (Integral, "a whole number, 1 or more", lambda value: value >= 1)
 NOT_NEGATIVE = (Real, "a finite number, 0 or more", lambda value: 0 <= value < math.inf)
 POSITIVE = (Real, "a finite number above 0", lambda value: 0 < value < math.inf)
@@ -79,6 +81,7 @@ class TrainConfig:
                 continue
             if not isinstance(value, kind) or isinstance(value, bool | str) or not fits(value):
                 raise ValueError(f"{name} must be {allowed}; got {value!r}.")
+            object.__setattr__(self, name, PLAIN[kind](value))
         if self.warmup_steps is None:
             object.__setattr__(self, "warmup_steps", min(100, self.steps // 10))
         if not (isinstance(self.warmup_steps, Integral) and 0 <= self.warmup_steps <= self.steps):
