@@ -1,0 +1,111 @@
+"""A chapter alone in an empty folder, with gptlib from its wheel: what a download gives a reader.
+
+The wheel is built without a network. The clean environment sees the pinned packages of this one by
+a .pth file, but not this repository: it must find everything of ours in the wheel.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+from bookbuild import ROOT, chapters
+
+RUN = """
+import sys
+from pathlib import Path
+import nbformat
+from nbclient import NotebookClient
+path = Path(sys.argv[1])
+client = NotebookClient(nbformat.read(path, 4), timeout=300, kernel_name="python3")
+client.execute(cwd=str(path.parent))
+"""
+
+
+def run(*command, **kwargs) -> str:
+    """Run a command and return what it says; fail the test with that when it fails."""
+    words = [str(word) for word in command]
+    answer = subprocess.run(words, capture_output=True, text=True, **kwargs)
+    assert answer.returncode == 0, (answer.stdout + answer.stderr)[-4000:]
+    return answer.stdout
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    """gptlib's wheel, built from the files that git knows or would know."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy2(ROOT / name, source)
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(ROOT / "gptlib", source / "gptlib", ignore=ignore)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps"]
+    run(*pip, "--no-build-isolation", "--wheel-dir", target, source)
+    (built,) = target.glob("gptlib-*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def clean_python(wheel, tmp_path_factory) -> Path:
+    """The Python of an environment with the wheel and the pinned packages, but not this folder."""
+    home = tmp_path_factory.mktemp("clean") / "venv"
+    run(sys.executable, "-m", "venv", "--without-pip", home)
+    scheme = {"base": str(home), "platbase": str(home)}
+    packages = Path(sysconfig.get_path("purelib", "venv", scheme))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(packages)
+    # addsitedir would also read the parent's .pth files, and with them the editable gptlib; a bare
+    # path in a .pth file does not.
+    (packages / "parent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    python = Path(sysconfig.get_path("scripts", "venv", scheme)) / Path(sys.executable).name
+    kernel = home / "share" / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    arguments = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": arguments, "display_name": "Python 3", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(spec))
+    return python
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """An environment that leads back to this repository by no variable."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return {**kept, "IPYTHONDIR": str(folder / ".ipython"), "MPLBACKEND": ""}
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.split("/")[0] for name in archive.namelist()}
+        assert "gptlib/py.typed" in archive.namelist()
+    assert {top.split("-")[0] for top in tops} == {"gptlib"}
+
+
+def test_the_clean_environment_has_gptlib_from_the_wheel(clean_python, tmp_path):
+    code = "import gptlib; print(gptlib.__file__)"
+    where = run(clean_python, "-c", code, cwd=tmp_path, env=environment(tmp_path))
+    assert str(ROOT) not in where and "venv" in where
+
+
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda path: path.stem)
+def test_a_chapter_runs_alone_in_an_empty_folder(chapter, clean_python, tmp_path):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy2(chapter, alone)
+    run(clean_python, "-c", RUN, alone / chapter.name, cwd=alone, env=environment(tmp_path))
+
+
+def test_without_gptlib_a_chapter_says_what_to_install(clean_python, tmp_path):
+    """The set-up cell, in a Python that has no gptlib at all."""
+    from notebooks import setup_cell
+
+    if "subprocess" in setup_cell():
+        return  # with an address set it would install from there: not in a test
+    answer = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", setup_cell()], capture_output=True, text=True
+    )
+    assert answer.returncode != 0 and "python -m pip install ." in answer.stderr
