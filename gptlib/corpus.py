@@ -1,0 +1,293 @@
+"""The text with an answer key: stories with a known probability, a judge, and one loader for all texts.
+
+Given, not built. :func:`stories` writes, :func:`judge` reads, :func:`floor` says how good a model
+can be, :func:`load` brings any text. The grammar itself stands in :mod:`gptlib.storybook`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import NamedTuple, Protocol
+
+from gptlib import storybook
+from gptlib.download import SOURCES, fetch, read_text
+from gptlib.grammar import Derivation, Grammar
+
+END = "<|endoftext|>"
+"""Stands after every story: the one special token of the course."""
+
+GRAMMAR = Grammar(
+    storybook.RULES, storybook.ROWS, storybook.COMPUTED, storybook.SKILLS, start="story"
+)
+
+SKILLS = {
+    "name": "the hero keeps one name",
+    "pronoun": "she and her go with a girl's name, he and his with a boy's",
+    "colour": "a thing keeps its colour",
+    "thing": "the thing that was lost or made is the thing that is found or given",
+    "helper": "the animal or relative that came in is the one that speaks",
+    "count": "what is left is what there was less what was given",
+    "cause": "the effect fits its cause",
+    "riddle": "the answer fits the riddle",
+    "who": "of two runners, the one who stopped comes second",
+    "order": "lists and swaps are told again in their order",
+    "ending": "the ending takes up the beginning",
+    "wording": "the words are those of the stories",
+}
+"""Each skill, and the rule that a story breaks where the skill is missing."""
+
+
+class Label(NamedTuple):
+    """A place, in characters, where the story leaves one possibility and a skill is needed."""
+
+    skill: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Story:
+    """A story and its answer key.
+
+    ``nats``: minus the logarithm of its exact probability. ``labels``: the places that test a skill,
+    in order. ``derivation``: every choice that wrote it.
+    """
+
+    text: str
+    derivation: Derivation
+
+    @property
+    def nats(self) -> float:
+        return self.derivation.nats
+
+    @property
+    def plot(self) -> str:
+        """The name of the plot, such as ``lost``."""
+        return plot_of(self.derivation)
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        sure = (c for c in self.derivation.copies if c.sure and c.skill != "wording")
+        return tuple(Label(c.skill, c.start, c.end) for c in sure)
+
+
+class Tokenizer(Protocol):
+    """What :func:`floor` needs of a tokenizer: those of chapter 1 have it, tiktoken's too."""
+
+    def encode(self, text: str, /) -> list[int]: ...
+
+    def decode(self, ids: list[int], /) -> str: ...
+
+
+def plot_of(derivation: Derivation) -> str:
+    return derivation.choices[0].taken.split("<")[2].rstrip(">")
+
+
+def stories(n: int, seed: int = 0) -> list[Story]:
+    """``n`` stories; the same seed gives the same bytes on every machine and Python.
+
+    Two seeds are two different texts: train on one, measure on another. A longer list begins
+    with the shorter one of the same seed. Errors: ValueError for a negative ``n`` or ``seed``.
+
+    stories(1, seed=1)[0].plot -> 'lost'
+    """
+    for name, value in (("n", n), ("seed", seed)):
+        if not isinstance(value, int) or value < 0:
+            raise ValueError(f"{name} must be a whole number, 0 or more; got {value!r}.")
+    rng = Random(seed)
+    return [Story(*GRAMMAR.write(rng)) for _ in range(n)]
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The lowest loss that any model can reach on a text, in its several units.
+
+    A story ends with the mark ``END``, which counts as one character and one token: a model has to
+    say when it is done. Per token only where a tokenizer was given.
+    """
+
+    nats_per_story: float
+    nats_per_char: float
+    nats_per_token: float | None = None
+
+    @property
+    def bits_per_char(self) -> float:
+        return self.nats_per_char / math.log(2)
+
+    @property
+    def bits_per_token(self) -> float | None:
+        return None if self.nats_per_token is None else self.nats_per_token / math.log(2)
+
+
+def floor(texts: Sequence[Story], tokenizer: Tokenizer | None = None) -> Floor:
+    """What these stories cost a reader who knows the grammar: no model can do better on average.
+
+    It is the mean of minus the log-probability, over just these stories, so a model's loss on the
+    same stories compares with it free of sampling noise. The expectation over all stories is
+    ``GRAMMAR.entropy()``. Errors: ValueError for no stories.
+    """
+    if not texts:
+        raise ValueError("texts must hold at least one story; got none.")
+    nats = sum(story.nats for story in texts)
+    chars = sum(len(story.text) + 1 for story in texts)
+    tokens = sum(len(tokenizer.encode(s.text)) + 1 for s in texts) if tokenizer else None
+    return Floor(nats / len(texts), nats / chars, nats / tokens if tokens else None)
+
+
+def surprisals(story: Story, tokenizer: Tokenizer) -> list[float]:
+    """What each token of a story costs a reader who knows the grammar, in nats; ``END`` last.
+
+    They add up to ``story.nats``. A token costs the drop in probability from the prefix before it
+    to the prefix that ends with it. (A tokenizer that looks ahead, as BPE does within a word, moves
+    a little of that cost between neighbouring tokens; the sum stays exact.)
+    """
+    prices = GRAMMAR.read(story.text)[2]
+    at, costs = 0, []
+    for i in tokenizer.encode(story.text):
+        end = at + len(tokenizer.decode([i]))
+        costs.append(prices[end] - prices[at])
+        at = end
+    return [*costs, story.nats - prices[at]]
+
+
+def window_floor(
+    texts: Sequence[Story], tokenizer: Tokenizer, context_length: int
+) -> tuple[float, float]:
+    """Bounds, in nats per token, on the best loss over windows that start anywhere in the text.
+
+    A window of T tokens that begins in the middle of a story hides what came before it. The best
+    model then loses T · floor plus the information I that the hidden part has about the window,
+    and 0 <= I <= H(state): all that the rest of a story needs from its past is a state, namely the
+    place in the plot and the values that will be used again. The entropy of the place is counted
+    over every token of ``texts``; a value costs the logarithm of its number of options.
+    Hence floor <= best <= floor + H(state) / T. Windows that begin with a story need no state: the
+    floor itself is their bound.
+    """
+    if context_length < 1:
+        raise ValueError(f"context_length must be 1 or more; got {context_length!r}.")
+    places: Counter = Counter()
+    values = 0.0
+    for story in texts:
+        states, at = GRAMMAR.states(story.derivation), 0
+        for i in tokenizer.encode(story.text):
+            place, cost = states[at]
+            places[place] += 1
+            values += cost
+            at += len(tokenizer.decode([i]))
+    n = places.total()
+    of_place = sum(k / n * math.log(n / k) for k in places.values())
+    low = floor(texts, tokenizer).nats_per_token
+    return low, low + (of_place + values / n) / context_length
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the parser says of one text: a derivation, or the rule it broke and where.
+
+    ``skill``: a key of ``SKILLS``, or "end" for a text that stops early; ``message``: the same in
+    words; ``position``: the character where reading stopped. All three are None for a story.
+    """
+
+    text: str
+    derivation: Derivation | None = None
+    skill: str | None = None
+    position: int | None = None
+    message: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.derivation is not None
+
+    @property
+    def nats(self) -> float | None:
+        """Minus the log-probability of the story, equal to the generator's."""
+        return None if self.derivation is None else self.derivation.nats
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the parser says of a text of many stories. Shares are between 0 and 1, of all of them."""
+
+    verdicts: tuple[Verdict, ...]
+    known: frozenset[str]
+
+    @property
+    def well_formed(self) -> float:
+        """The share that the grammar could have written."""
+        return self._share(verdict.ok for verdict in self.verdicts)
+
+    @property
+    def new(self) -> float:
+        """The share that is well formed and not among the known stories."""
+        return self._share(v.ok and v.text not in self.known for v in self.verdicts)
+
+    @property
+    def distinct(self) -> float:
+        """Different texts as a share of all: 1 where nothing was said twice."""
+        return len({v.text for v in self.verdicts}) / max(1, len(self.verdicts))
+
+    @property
+    def broken(self) -> dict[str, int]:
+        """How many stories broke which rule, the most frequent first."""
+        return dict(Counter(v.skill for v in self.verdicts if not v.ok).most_common())
+
+    def _share(self, flags: Iterable[bool]) -> float:
+        return sum(flags) / max(1, len(self.verdicts))
+
+
+def judge(text: str, known: Collection[str] = ()) -> Judgement:
+    """Read a text of stories, separated by ``END``, as a strict teacher would.
+
+    ``known``: texts of stories (a training set) that do not count as new. It never raises, whatever
+    ``text`` holds. An empty text has no verdicts, and all its shares are 0.
+
+    judge("Mia was a shy boy" + END).verdicts[0].message ->
+    'character 14: expected "girl", found "boy" (she and her go with a girl\'s name, …)'
+    """
+    parts = [part.strip() for part in str(text).split(END)]
+    return Judgement(tuple(_verdict(part) for part in parts if part), frozenset(known))
+
+
+def _verdict(text: str) -> Verdict:
+    derivations, failure, _ = GRAMMAR.read(text)
+    if derivations:
+        return Verdict(text, derivation=derivations[0])
+    at = failure.position
+    wanted = " or ".join(f'"{piece}"' for piece in failure.expected[:3])
+    wanted += " or another" if len(failure.expected) > 3 else ""
+    if at == len(text):
+        message = f"the story stops after {at} characters, where {wanted} should follow"
+        return Verdict(text, skill="end", position=at, message=message)
+    found = text[at : at + 20].split("\n")[0]
+    message = f'character {at}: expected {wanted}, found "{found}" ({SKILLS[failure.skill]})'
+    return Verdict(text, skill=failure.skill, position=at, message=message)
+
+
+def load(name_or_path: str | os.PathLike[str], *, n: int = 30_000, seed: int = 0) -> str:
+    """A text to learn from: "stories", a named one from the network, or a file of your own.
+
+    "stories": ``n`` of them from ``seed``, each followed by ``END``; they need no network.
+    "tinyshakespeare", "tinystories": fetched once, checked, and kept (:mod:`gptlib.download`).
+    Anything else is the path of a text file in UTF-8. Errors: ValueError for a name that is
+    neither, for a file that is empty or not UTF-8; DownloadError where fetching fails.
+
+    load("stories", n=1).count(END) -> 1
+    """
+    if name_or_path == "stories":
+        return "".join(story.text + END for story in stories(n, seed))
+    if name_or_path in SOURCES:
+        return read_text(fetch(name_or_path))
+    path = Path(name_or_path).expanduser()
+    if not path.is_file():
+        names = ", ".join(repr(name) for name in ("stories", *SOURCES))
+        raise ValueError(
+            f"name_or_path must be one of {names} or the path of a text file; "
+            f"there is no file {str(name_or_path)!r}."
+        )
+    return read_text(path)

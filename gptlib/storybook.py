@@ -1,0 +1,391 @@
+"""The words and plots of the stories, in the notation of :mod:`gptlib.grammar`.
+
+Given, not built. A table lists one row a line, its columns between bars; the first column is the
+word itself and its header names the rest. Order matters in ``number`` alone (``{a=number<b}``).
+"""
+
+import re
+
+from gptlib.grammar import Memory, Row
+
+TABLES = {
+    "name": """child
+        Mia, Anna, Lily, Nora, Rosa, Ella, Ivy, Ruby, Clara, Maya, Zoe, Lucy, Hana, Tessa, Faye, Olga, Amina, Greta | girl
+        Tom, Ben, Leo, Max, Sam, Finn, Omar, Jack, Hugo, Noah, Theo, Eli, Kofi, Ravi, Oscar, Milo, Pablo, Anton | boy""",
+    "trait": """
+        curious, careful, cheerful, stubborn, patient, clever, shy, noisy, dreamy, brave, gentle, restless,
+        hopeful, thoughtful, lively, quiet, playful, sensible, daring, modest""",
+    "home": """
+        by the sea, on a small farm, in a tall tower, on a river boat, in a dark forest, on an island,
+        in an old windmill, in a stone castle, at the end of a lane, in a deep valley, above a bakery,
+        on a green hill, in a sleepy village, behind a herb garden, next to a railway, beside a lake,
+        near a harbour, in a busy city, at the foot of a mountain, under a straw roof""",
+    "hobby": """
+        drawing maps, counting stars, climbing trees, singing to the cows, baking bread, collecting shells,
+        jumping over puddles, telling jokes, watching ants, building sandcastles, asking questions,
+        reading about whales, painting pebbles, playing the drum, making paper boats, feeding the sparrows,
+        looking for tracks, learning new words, inventing games, polishing spoons, rolling down slopes,
+        following snails, planting acorns, folding paper birds, mixing colours, writing letters,
+        walking backwards, listening to the rain""",
+    "day": """
+        One morning, One afternoon, One windy day, One cold day, On a sunny Monday, On a rainy Sunday,
+        Early one day, After breakfast, Before supper, One long summer day, On the first day of spring""",
+    "number": """
+        one, two, three, four, five, six, seven, eight, nine""",
+    "colour": """
+        red, blue, green, yellow, orange, purple, white, black, brown, pink, silver, golden""",
+    "thing": """
+        kite, ball, hat, scarf, drum, cup, bell, book, ribbon, button, basket, lantern, umbrella, whistle,
+        blanket, mitten, bucket, marble, feather, box, pencil, ring, spoon, comb, doll, flag""",
+    "animal": """
+        fox, owl, rabbit, hedgehog, mouse, frog, duck, crow, badger, squirrel, goat, turtle, otter, bear,
+        deer, hen, pony, cat, dog, mole, swan, goose, beaver, seal, heron, toad""",
+    "manner": """
+        old, kind, grumpy, sleepy, tiny, proud, funny, young, wise, fluffy, polite, lonely, serious, thin,
+        muddy, hungry, nervous, plump, cheeky, spotted, famous, forgetful, tired, friendly""",
+    "food": """many
+        apple | apples
+        pear | pears
+        plum | plums
+        bun | buns
+        nut | nuts
+        carrot | carrots
+        biscuit | biscuits
+        cake | cakes
+        fig | figs
+        muffin | muffins
+        pancake | pancakes
+        cherry | cherries
+        tart | tarts
+        potato | potatoes
+        peach | peaches
+        radish | radishes""",
+    "spot": """
+        the bridge, the market, the pond, the orchard, the windy beach, the big rock, the old well,
+        the meadow, the harbour, the crossroads, the fountain, the hollow tree""",
+    "place": """
+        under the stairs, behind the stove, in the tall grass, on the roof, beside the well, in the barn,
+        under a bench, behind the shed, in a bird's nest, at the bottom of the pond, on top of the wall,
+        inside the piano""",
+    "state": """
+        covered in leaves, safe and dry, a little bit wet, as good as new, hanging from a nail,
+        half hidden by moss""",
+    "relative": """
+        mother, father, grandmother, grandfather, aunt, uncle, sister, brother""",
+    "weather": """effect | tool
+        it had rained | the lane was full of mud | a broom
+        it had snowed | the door would not open | a shovel
+        the wind had blown | the roof had lost its tiles | a ladder
+        the sun had burned | the flowers were thirsty | a watering can
+        the river had risen | the boat had drifted away | a long rope
+        the waves had crashed | the beach was full of seaweed | a rake
+        there had been hail | the window was broken | a pane of glass
+        there had been thunder | the sheep had run off | a shepherd's horn
+        the fog had been thick | nobody had lit the lamps | a box of matches
+        there had been frost | the pump was frozen | a kettle of hot water
+        the moon had been full | the wolves had stolen the pie | a bag of flour
+        it had been too warm | the butter had melted | a block of ice
+        the mice had danced | the bells were out of tune | a little hammer
+        the stove had smoked | the kitchen was black with soot | a wet cloth""",
+    "slip": """effect | lesson
+        left the gate open | the goats were eating the beans | shut the gate twice
+        forgot to water the roses | the roses hung their heads | watered the roses first
+        left the milk in the sun | the milk was sour | kept the milk in the shade
+        built the wall too high | the wall fell with a crash | built low walls
+        put salt in the jam | the jam tasted of the sea | tasted the sugar first
+        left the window open | the floor was wet | closed the window at night
+        forgot to feed the hens | there were no eggs | fed the hens at dawn
+        let the fire go out | the soup was cold | watched the fire
+        left the lid off the honey | there were ants in the honey | put the lid back
+        tied a loose knot | the canoe was floating away | tied tight knots
+        carried the plates in one hand | the plates lay in pieces | used both hands
+        hung the washing in the rain | every shirt was dripping | looked at the sky first
+        slept too long | the bus was gone | got up with the sun
+        cut the cake too early | there was no cake for the guests | waited for the guests
+        whistled in the library | the librarian woke up | whistled outside
+        painted the bench too late | there was paint on the mayor | put up a sign""",
+    "distraction": """
+        pick a flower, tie a shoe, watch a beetle, drink some water, wave at a train, chase a butterfly,
+        look at a cloud, eat a sandwich""",
+    "stuff": """
+        old wool, soft clay, a broken chair, bits of string, driftwood, three pine cones, a flour sack,
+        thick paper""",
+    "treasure": """
+        a room full of music, a staircase to the stars, a garden of glass, a sleeping dragon, a table set for two,
+        a map of the moon, a thousand candles, a small door just like it, a library of tiny books,
+        the smell of fresh bread""",
+    "trap": """
+        stuck in a fence, caught in a net, under a fallen branch, at the bottom of a pit, tangled in a kite string,
+        shut in a crate""",
+    "trouble": """answer
+        got lost in the fog | knew the way home
+        dropped a key into the lake | dived to the bottom
+        could not reach the last branch | bent the branch down
+        was locked out in the cold | found an open window
+        could not cross the stream | built a bridge of stones
+        lost the path in the dark | brought a light""",
+    "riddle": """answer
+        I have hands but cannot clap | a clock
+        I have teeth but cannot bite | a saw
+        I have one eye but cannot see | a needle
+        I run all day but have no legs | a stream
+        I have a neck but no head | a bottle
+        I have four legs but cannot walk | a table
+        I have many keys but open nothing | a piano
+        I have many leaves but am not a tree | a dictionary
+        I grow shorter while I work | a candle
+        I follow you only when it is bright | a shadow
+        I have a bed but never sleep in it | a river
+        I can fill a house but not a spoon | smoke""",
+    "bed": """
+        behind the shed, beside the well, under the pear tree, along the fence, in an old boot, by the back door,
+        where the sun lingers, next to the compost""",
+    "plant": """many
+        pumpkin | pumpkins
+        melon | melons
+        tomato | tomatoes
+        sunflower | sunflowers
+        cabbage | cabbages
+        turnip | turnips
+        pepper | peppers
+        cucumber | cucumbers""",
+    "noise": """source
+        a tapping at the window | a branch in the wind
+        a creaking on the stairs | the wood growing cold
+        a scratching in the wall | a mouse with a nutshell
+        a long, low howl | the neighbour's dog
+        a slow drip | the kitchen tap
+        a rumble like a giant | a storm far away
+        a buzzing by the lamp | a lost moth
+        a rattle at the door | the cat coming home
+        a flapping overhead | a sheet on the line
+        a splash outside | a frog in the barrel
+        a crunch in the garden | a hedgehog eating pears
+        a song without words | the kettle on the stove
+        a ring like a tiny bell | a spoon in a glass
+        a sigh from the cupboard | a coat sliding down""",
+    "goods": """
+        milk, bread, butter, cheese, honey, salt, sugar, flour, rice, soap, string, tea, ink, oil""",
+    "shop": """
+        the baker, the grocer, the man with the scales, the woman behind the counter""",
+    "wish": """do | did
+        seen a whale | see a whale | saw a whale
+        heard an echo | hear an echo | heard an echo
+        touched snow | touch snow | touched snow
+        ridden a camel | ride a camel | rode a camel
+        slept in a tent | sleep in a tent | slept in a tent
+        met a queen | meet a queen | met a queen
+        caught a fish | catch a fish | caught a fish
+        flown in a balloon | fly in a balloon | flew in a balloon
+        rowed to the island | row to the island | rowed to the island
+        won a prize | win a prize | won a prize
+        tasted a lemon | taste a lemon | tasted a lemon
+        danced at a wedding | dance at a wedding | danced at a wedding""",
+    "journey": """
+        three days, two nights, a whole week, half a day, a long hour, a month""",
+    "dream": """
+        flying, dragons, honey cake, the sea, giants, a silver train, dancing bears, nothing at all,
+        talking trees, snowflakes, being tall, a friendly ghost""",
+    "dark": """
+        One night, Late one evening, Long after midnight, When the lamps were out, Before dawn,
+        In the middle of a dream""",
+    "listener": """
+        the cat, the neighbours, the whole family, the moon, a very old teddy bear, everybody twice,
+        the postman, a secret diary""",
+}
+
+PLOTS = (
+    "sharing lost weather mistake race present doors rescue riddle harvest night errand swap wish"
+)
+
+RULES = {
+    "story": [f"<opening><{plot}><ending>" for plot in PLOTS.split()],
+    "opening": ["<hero><likes>"],
+    "hero": [
+        "{hero=name} was {trait.a=trait} {hero.child~} who lived {home=home}.",
+        "There was once {trait.a=trait} child named {hero=name} who lived {home=home}.",
+        "{home.Text=home} lived {trait.a=trait} child called {hero=name}.",
+    ],
+    "likes": [
+        " {hero.She} loved {hobby=hobby}.",
+        " {hero.She} was always {hobby=hobby}.",
+        " Nothing made {hero.him~} happier than {hobby=hobby}.",
+    ],
+    "sharing": [
+        " {=day}, {hero.she} packed {many=plenty} {food.many=food}"
+        " and met {manner.a=manner} {animal=animal} at {=spot}."
+        ' "[I have not eaten since yesterday|My tummy is empty|Something smells good],"'
+        ' said the {animal~}. "Take {few=number<many}," said {hero~}. That left {rest~}.'
+        ' "Thank you, {hero~}," said the {animal~}, [with a full mouth|and bowed|chewing slowly].'
+    ],
+    "lost": [
+        " {=day}, {hero.her} {colour=colour} {thing=thing} was gone."
+        " {manner.A=manner} {animal=animal} stopped."
+        ' "What colour is it?" asked the {animal~}. "It is {colour~}," said {hero~}.'
+        ' "Then look {where=place}." And there, {where~}, was the {colour~} {thing~}, {=state}.'
+    ],
+    "weather": [
+        " All [night|day|week] {weather=weather}, and now {weather.effect~}."
+        ' "What shall we do?" asked {hero.her~} {who=relative}.'
+        " {hero} [thought for a moment|jumped up|had an idea|ran off] and fetched {weather.tool~}"
+        " [from the shed|from next door|out of the cellar|out of an old chest]."
+        ' "All this because {weather~}," said {hero.her~} {who~}, "but thank you, {hero~}."'
+    ],
+    "mistake": [
+        " {=day}, {hero.she} {slip=slip}. Soon {slip.effect~}."
+        ' "Who did this?" asked {hero.her~} {who=relative}.'
+        " {hero} [looked at the floor|turned red|wanted to hide|took a deep breath|began to cry]."
+        ' "I did," {hero.she~} said. "I {slip~}."'
+        ' "[Then let us mend it|Thank you for telling me|That happened to me once|I am glad you said so],"'
+        " said {hero.her~} {who~}. After that, {hero.she~} always {slip.lesson~}."
+    ],
+    "race": [
+        " {=day}, {hero.she} raced {friend=name-hero} [across the fields|through the puddles|down the hill]"
+        " to {goal=spot}. Halfway there, {slow=runner} stopped to {why=distraction},"
+        ' so {fast~} got there first. "Well done, {fast~}," said {slow~}.'
+        ' "Next time I will not {why~}."'
+    ],
+    "present": [
+        " It was nearly the birthday of {hero.her~} {who=relative}, and {hero} had no money."
+        " So {hero.she~} made {colour.a=colour} {thing=thing} out of {=stuff}."
+        " It was [a bit crooked|not quite round|softer than it looked|nearly perfect|the best in the world]."
+        ' "For me?" asked {hero.her~} {who~}. "I always wanted {colour.a~} {thing~}."'
+    ],
+    "doors": [
+        " {=day}, {hero.she} found {colour.a=colour} key {=place}. In the cellar were three doors."
+        " The {second=colour-colour} one stayed shut, and so did the {=colour-colour-second} one."
+        " But the {colour~} door opened with a [click|creak|sigh]."
+        " Behind it [was|lay|waited] {=treasure}."
+    ],
+    "rescue": [
+        " {=day}, {hero.she} found {manner.a=manner} {animal=animal} {=trap} and set it free."
+        ' "I will remember this, {hero~}," said the {animal~}.'
+        " That [spring|summer|autumn|winter], {hero} {trouble=trouble}."
+        " [Who came to help?|Guess who came by.] It was the {animal~}, who {trouble.answer~}."
+    ],
+    "riddle": [
+        " {=day}, {manner.a=manner} {animal=animal}"
+        " [blocked the road|sat on the bridge|lay across the path]."
+        ' "{riddle=riddle}. What am I?" it asked.'
+        " {hero} [scratched {hero.her~} head|walked in a circle|closed both eyes]."
+        ' "You are {riddle.answer~}," {hero.she~} said.'
+        " The {animal~} [grinned|nodded|clapped] and let {hero.him~} pass."
+    ],
+    "harvest": [
+        " In spring, {hero.she~} planted {plant=plant} seeds {=bed}."
+        " In autumn there were {many=plenty} fat {plant.many~}."
+        " {manner.A=manner} {animal=animal} asked for {few=number<many}."
+        ' "Take them," said {hero~}, "then I have {rest~}."'
+        " So they both [made soup|had a feast|ate until dark]."
+    ],
+    "night": [
+        " {=dark}, {hero.she~} heard {noise=noise}."
+        ' "What is it?" {hero.she~} whispered.'
+        " {hero.Her} {who=relative} [lit a candle|came in slippers|listened, too|took a broom|was not so sure]."
+        " They went to look, and it was only {noise.source~}."
+        ' "So that makes {noise~}," said {hero~}, and [yawned|laughed|felt brave again].'
+    ],
+    "errand": [
+        " {=day}, {hero.her} {who=relative} needed {a=goods}, {b=goods-a} and {c=goods-a-b}."
+        ' All the way to the shop, {hero.she~} whispered, "{a.Text~}, {b~}, {c~}."'
+        " [A dog barked|It began to rain|A friend waved], but {hero~} did not forget."
+        ' "{a.Text~}, {b~} and {c~}," {hero.she~} told {=shop}.'
+    ],
+    "swap": [
+        " {=day}, {hero.she} set off with {one.a=thing}."
+        " {manner.A=manner} {animal=animal} swapped it for {two.a=thing-one}."
+        " Then {other.a=animal-animal} offered {three.a=thing-one-two} instead."
+        ' "I left with {one.a~} and came home with {three.a~}," said {hero~}.'
+    ],
+    "wish": [
+        " But {hero.she~} had never {wish=wish}."
+        ' "I would love to {wish.do~}," {hero.she~} told {manner.a=manner} {animal=animal}.'
+        ' "Come with me," said the {animal~}.'
+        " They travelled for {=journey}, past {there=spot} and {=spot-there}."
+        " At last, [by moonlight|on a quiet morning|to the sound of bells], {hero~} {wish.did~}."
+    ],
+    "ending": [
+        " Then {hero.she~} went back to {hobby~}.",
+        " That night, {home.back~}, {hero.she~} dreamed of {=dream}.",
+        " Back {home.back~}, {hero.she~} told {=listener}.",
+        " From then on, people called {hero.him~} {trait.Text~} {hero~}.",
+    ],
+}
+
+# What a reader must be able to do to write on at a labelled place: slot, or slot.form -> skill.
+SKILLS = {
+    "hero": "name",
+    "hero.child": "pronoun",
+    "hero.she": "pronoun",
+    "hero.her": "pronoun",
+    "hero.him": "pronoun",
+    "colour": "colour",
+    "thing": "thing",
+    "animal": "helper",
+    "who": "helper",
+    "rest": "count",
+    "weather": "cause",
+    "slip": "cause",
+    "noise": "cause",
+    "trouble": "cause",
+    "riddle": "riddle",
+    "fast": "who",
+    "slow": "who",
+    "a": "order",
+    "b": "order",
+    "c": "order",
+    "one": "order",
+    "three": "order",
+    "hobby": "ending",
+    "home": "ending",
+    "trait": "ending",
+    "wish": "ending",
+}
+
+PRONOUNS = {
+    "girl": {"she": "she", "her": "her", "him": "her"},
+    "boy": {"she": "he", "her": "his", "him": "him"},
+}
+
+
+def _table(name: str, source: str) -> list[Row]:
+    """Rows from the layout above: a header of column names, then ``word, word | column | column``."""
+    header, *lines = source.split("\n")
+    columns = [c.strip() for c in header.split("|")] if header.strip() else []
+    rows = []
+    for line in lines if columns else [" ".join(lines)]:
+        words, *rest = line.split("|")
+        for word in (
+            re.split(r",\s+(?=\S)", words.strip()) if (not columns or name == "name") else [words]
+        ):
+            row = {
+                "text": word.strip(),
+                **dict(zip(columns, (r.strip() for r in rest), strict=True)),
+            }
+            rows.append(row)
+    if name == "name":
+        rows = [row | PRONOUNS[row["child"]] for row in rows]
+    if name == "home":
+        rows = [row | {"back": re.sub(r"\ban?\b", "the", row["text"], count=1)} for row in rows]
+    return rows
+
+
+def _runners(memory: Memory) -> list[Row]:
+    return [memory["hero"], memory["friend"]]
+
+
+def _rest(memory: Memory) -> Row:
+    numbers = ROWS["number"]
+    return numbers[numbers.index(memory["many"]) - numbers.index(memory["few"]) - 1]
+
+
+def _fast(memory: Memory) -> Row:
+    return memory["friend"] if memory["slow"] is memory["hero"] else memory["hero"]
+
+
+ROWS = {name: _table(name, source) for name, source in TABLES.items()}
+ROWS["runner"] = _runners
+ROWS["plenty"] = ROWS["number"][2:]  # three or more: enough to give some away and keep some
+
+# What follows from what was said: the slots it needs, and the row that follows.
+COMPUTED = {"rest": (("many", "few"), _rest), "fast": (("hero", "friend", "slow"), _fast)}
