@@ -1,0 +1,694 @@
+"""Downloads, from a real server on this machine that misbehaves in every way we know of."""
+
+import hashlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from gptlib import download
+from gptlib.download import SOURCES, DownloadError, Source, cache_dir, fetch, read_text
+
+TEXT = "".join(f"Line {n} of a play, and äöü “quotes”.\n" for n in range(8000)).encode()
+PAGE = b"<!DOCTYPE html>\n<html><body>Please log in to the hotel's network.</body></html>"
+SIZE, HALF = len(TEXT), len(TEXT) // 2
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers each request by the next step of the server's plan, the last one again and again."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        server = self.server
+        with server.lock:
+            server.asked.append(dict(self.headers))
+            step = server.plan.pop(0) if len(server.plan) > 1 else server.plan[0]
+        self.close_connection = True
+        step(self)
+
+    def head(self, status, length=None, **headers):
+        self.send_response(status)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Connection", "close")
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+def whole(content=TEXT, kind="text/plain", tag='"v1"', **headers):
+    """A well-behaved server: ranges, and If-Range against its ETag."""
+
+    def answer(request):
+        asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+        same = request.headers.get("If-Range", tag) == tag
+        if asked and same and int(asked[1]) >= len(content):
+            return request.head(416, 0)
+        if asked and same:
+            start = int(asked[1])
+            span = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            request.head(206, len(content) - start, Content_Range=span, ETag=tag, **headers)
+            return request.wfile.write(content[start:])
+        request.head(200, len(content), Content_Type=kind, ETag=tag, **headers)
+        return request.wfile.write(content)
+
+    return answer
+
+
+def no_ranges(content=TEXT):
+    def answer(request):
+        request.head(200, len(content))
+        request.wfile.write(content)
+
+    return answer
+
+
+def cut(at, content=TEXT, length=SIZE, tag='"v1"'):
+    """Breaks off after `at` bytes although it promised `length`; None promises nothing."""
+
+    def answer(request):
+        request.head(200, length, ETag=tag)
+        request.wfile.write(content[:at])
+
+    return answer
+
+
+def stall(at, seconds=3.0):
+    def answer(request):
+        if at is not None:
+            request.head(200, len(TEXT), ETag='"v1"')
+            request.wfile.write(TEXT[:at])
+            request.wfile.flush()
+        request.server.released.wait(seconds)
+
+    return answer
+
+
+def status(code):
+    return lambda request: request.head(code, 0)
+
+
+def redirect(to):
+    return lambda request: request.head(302, 0, Location=to)
+
+
+@pytest.fixture
+def server():
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd.daemon_threads = True
+    httpd.lock, httpd.asked, httpd.plan = threading.Lock(), [], [whole()]
+    httpd.released = threading.Event()
+    httpd.url = f"http://127.0.0.1:{httpd.server_port}/input.txt"
+    threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True).start()
+    yield httpd
+    httpd.released.set()
+    httpd.shutdown()
+    httpd.server_close()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """An empty cache, and no proxy between us and the local server."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("GPTLIB_DATA", str(folder))
+    return folder
+
+
+def source(server, content=TEXT, **changes):
+    right = Source(
+        "play.txt", server.url, len(content), hashlib.sha256(content).hexdigest(), "ours"
+    )
+    return replace(right, **changes)
+
+
+def quick(what, **changes):
+    """fetch without a bar and without long waits."""
+    usual = {"progress": False, "timeout": 5, "pause": 0.001}
+    return fetch(what, **{**usual, **changes})
+
+
+def left(cache):
+    """What lies in the cache, apart from the lock, which is empty."""
+    return sorted(path.name for path in cache.iterdir() if path.suffix != ".lock")
+
+
+def refused(cache, what, match, **changes):
+    """fetch fails, in one sentence with the ways out, and no finished file is left."""
+    with pytest.raises(DownloadError, match=match) as caught:
+        quick(what, **changes)
+    message = str(caught.value)
+    assert str(cache / what.file) in message
+    assert what.url in message
+    for way in ("by hand", "GPTLIB_DATA", "HTTPS_PROXY", 'corpus.load("stories")'):
+        assert way in message
+    assert message.endswith(".")
+    assert not re.search(r"\. [A-Z]", message)
+    assert not (cache / what.file).exists()
+    return message
+
+
+def is_first_half(part):
+    """What came before a break at HALF, apart from the piece that was being read then."""
+    content = part.read_bytes()
+    return TEXT.startswith(content) and HALF - download.CHUNK < len(content) <= HALF
+
+
+def continues_at(headers):
+    """The byte from which a request wants the file, None for all of it."""
+    match = re.fullmatch(r"bytes=(\d+)-", headers.get("Range", ""))
+    return match and int(match[1])
+
+
+def in_the_middle(at):
+    return at is not None and HALF - download.CHUNK < at <= HALF
+
+
+# When all is well
+
+
+def test_it_comes_whole_and_only_once(server, cache):
+    path = quick(source(server))
+    assert path == cache / "play.txt"
+    assert path.read_bytes() == TEXT
+    assert quick(source(server)) == path
+    assert len(server.asked) == 1
+    assert left(cache) == ["play.txt"]
+
+
+def test_the_bar_shows_and_can_be_switched_off(server, capfd):
+    quick(source(server))
+    assert capfd.readouterr() == ("", "")
+    quick(source(server, file="other.txt"), progress=True)
+    shown = capfd.readouterr().err
+    assert "other.txt" in shown
+    assert "100%" in shown
+
+
+def test_a_file_in_the_cache_that_is_not_right_is_replaced(server, cache):
+    cache.mkdir()
+    for wrong in (TEXT[:-1], TEXT[:-2] + b"!\n", b""):
+        (cache / "play.txt").write_bytes(wrong)
+        assert quick(source(server)).read_bytes() == TEXT
+    assert len(server.asked) == 3
+
+
+def test_a_redirect_is_followed(server):
+    server.plan = [redirect(f"{server.url}?elsewhere"), whole()]
+    assert quick(source(server)).read_bytes() == TEXT
+
+
+def test_no_length_given_is_no_trouble(server):
+    server.plan = [cut(len(TEXT), length=None)]
+    assert quick(source(server)).read_bytes() == TEXT
+
+
+def test_the_server_is_asked_for_plain_bytes(server):
+    quick(source(server))
+    assert server.asked[0]["Accept-Encoding"] == "identity"
+
+
+# Continuing
+
+
+def test_a_broken_transfer_is_continued_where_it_stopped(server, cache):
+    server.plan = [cut(HALF), whole()]
+    assert quick(source(server)).read_bytes() == TEXT
+    assert in_the_middle(continues_at(server.asked[1]))
+    assert server.asked[1]["If-Range"] == '"v1"'
+    assert left(cache) == ["play.txt"]
+
+
+def test_the_next_call_continues_too(server, cache):
+    server.plan = [cut(HALF), status(503)]
+    refused(cache, source(server), "answers 503", attempts=2)
+    assert is_first_half(cache / "play.txt.part")
+    server.plan = [whole()]
+    assert quick(source(server)).read_bytes() == TEXT
+    assert in_the_middle(continues_at(server.asked[-1]))
+    assert left(cache) == ["play.txt"]
+
+
+def test_many_short_pieces(server):
+    def piece(request):
+        start, total = continues_at(request.headers) or 0, len(TEXT)
+        if start == 0:
+            request.head(200, total)
+        else:
+            request.head(206, total - start, Content_Range=f"bytes {start}-{total - 1}/{total}")
+        request.wfile.write(TEXT[start : start + total // 3])
+
+    server.plan = [piece]
+    assert quick(source(server), attempts=6).read_bytes() == TEXT
+    starts = [continues_at(request) or 0 for request in server.asked]
+    assert starts == sorted(starts)
+    assert len(starts) >= 4
+
+
+def test_a_server_that_ignores_ranges_starts_anew(server):
+    server.plan = [cut(HALF), no_ranges()]
+    assert quick(source(server)).read_bytes() == TEXT
+    assert "Range" in server.asked[1]
+
+
+def test_a_file_that_changed_in_between_is_taken_from_the_start(server):
+    old = b"x" * len(TEXT)
+    server.plan = [cut(HALF, old, tag='"old"'), whole(tag='"new"')]
+    assert quick(source(server)).read_bytes() == TEXT
+    assert server.asked[1]["If-Range"] == '"old"'
+
+
+@pytest.mark.parametrize("tag", ["", 'W/"weak"'])
+def test_a_change_that_no_tag_told_is_found_by_the_sum(server, cache, tag):
+    old = b"x" * len(TEXT)
+    server.plan = [cut(HALF, old, tag=tag), whole()]
+    assert quick(source(server)).read_bytes() == TEXT
+    assert "If-Range" not in server.asked[1]
+    assert "Range" not in server.asked[2]  # half old, half new: the sum is wrong, so all again
+    assert left(cache) == ["play.txt"]
+
+
+@pytest.mark.parametrize("wrong", ["bytes 0-9/10", "bytes 5-/x", ""])
+def test_another_range_than_the_one_asked_for(server, wrong):
+    def answer(request):
+        request.head(206, 10, Content_Range=wrong)
+        request.wfile.write(TEXT[:10])
+
+    server.plan = [cut(HALF), answer, whole()]
+    assert quick(source(server)).read_bytes() == TEXT
+
+
+def test_a_range_that_does_not_exist_any_more(server):
+    server.plan = [cut(HALF), status(416), whole()]
+    assert quick(source(server)).read_bytes() == TEXT
+
+
+@pytest.mark.parametrize("content", [TEXT + b"more", b"x" * len(TEXT), b""])
+def test_a_bad_part_file_of_another_day(server, cache, content):
+    cache.mkdir()
+    (cache / "play.txt.part").write_bytes(content)
+    assert quick(source(server)).read_bytes() == TEXT
+    assert left(cache) == ["play.txt"]
+
+
+def test_a_complete_part_file_needs_no_server(server, cache):
+    cache.mkdir()
+    (cache / "play.txt.part").write_bytes(TEXT)
+    assert quick(source(server)).read_bytes() == TEXT
+    assert server.asked == []
+
+
+def test_an_interrupt_keeps_what_has_come(server, cache, monkeypatch):
+    monkeypatch.setattr(download, "CHUNK", 1000)
+
+    class Bar:
+        def __init__(self, **more):
+            self.seen = 0
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def update(self, n):
+            self.seen += n
+            if self.seen > HALF:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(download, "tqdm", Bar)
+        with pytest.raises(KeyboardInterrupt):
+            quick(source(server))
+    assert not (cache / "play.txt").exists()
+    assert quick(source(server)).read_bytes() == TEXT
+    assert continues_at(server.asked[1]) > HALF
+
+
+# Servers that misbehave
+
+
+def test_a_server_that_stalls_is_given_up_and_asked_again(server):
+    server.plan = [stall(HALF), whole()]
+    assert quick(source(server), timeout=0.3).read_bytes() == TEXT
+    assert in_the_middle(continues_at(server.asked[1]))
+
+
+@pytest.mark.parametrize("at", [None, 0, HALF])
+def test_a_server_that_always_stalls(server, cache, at):
+    server.plan = [stall(at)]
+    began = time.monotonic()
+    refused(cache, source(server), "sent nothing for 0.2 seconds", timeout=0.2, attempts=2)
+    assert time.monotonic() - began < 60  # it ends: no matter when
+
+
+@pytest.mark.parametrize("length", [len(TEXT), None])
+def test_a_server_that_always_truncates(server, cache, length):
+    server.plan = [cut(HALF, length=length)]
+    refused(cache, source(server), "broke off", attempts=3)
+    assert len(server.asked) == 3
+    assert left(cache) in (["play.txt.part", "play.txt.part.etag"], ["play.txt.part"])
+    assert is_first_half(cache / "play.txt.part")
+
+
+@pytest.mark.parametrize("length", [10, len(TEXT) - 1, len(TEXT) + 1, 10**12])
+def test_a_length_that_is_not_the_files(server, cache, length):
+    server.plan = [cut(len(TEXT), length=length)]
+    refused(cache, source(server), f"has {length:,} bytes instead of {len(TEXT):,}")
+    assert len(server.asked) == 1
+    assert left(cache) == []
+
+
+def test_more_bytes_than_expected_are_not_stored_without_end(server, cache):
+    server.plan = [cut(2 * len(TEXT), content=TEXT * 2, length=None)]
+    refused(cache, source(server), "more than the expected")
+    assert left(cache) == []
+
+
+def test_a_length_that_is_a_lie_about_a_longer_file(server, cache):
+    longer = TEXT[:-1] + b"?" + TEXT
+    server.plan = [cut(len(longer), content=longer, length=len(TEXT))]
+    refused(cache, source(server), "SHA-256 sum is wrong")
+    assert left(cache) == []
+
+
+def test_corrupt_bytes_are_refused_and_removed(server, cache):
+    server.plan = [whole(TEXT[:HALF] + b"#" + TEXT[HALF + 1 :])]
+    refused(cache, source(server), "SHA-256 sum is wrong")
+    assert len(server.asked) == 1  # the same server would send the same bytes again
+    assert left(cache) == []
+
+
+@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "text/plain"])
+@pytest.mark.parametrize("page", [PAGE, b"\n  <HTML>" + b" " * (len(TEXT) - 9)])
+def test_a_web_page_instead_of_the_text(server, cache, kind, page):
+    server.plan = [lambda request: (request.head(200, None, Content_Type=kind),
+                                    request.wfile.write(page))]  # fmt: skip
+    refused(cache, source(server), "a web page came instead")
+    assert left(cache) == []
+    assert len(server.asked) == 1
+
+
+def test_a_web_page_does_not_cost_the_good_part(server, cache):
+    server.plan = [cut(HALF), whole(PAGE, kind="text/html", tag='"page"')]
+    refused(cache, source(server), "a web page came instead")
+    assert is_first_half(cache / "play.txt.part")
+
+
+@pytest.mark.parametrize("code", [401, 403, 404, 410])
+def test_what_is_not_there_is_not_asked_for_again(server, cache, code):
+    server.plan = [status(code)]
+    refused(cache, source(server), f"the server answers {code} ")
+    assert len(server.asked) == 1
+    assert left(cache) == []
+
+
+@pytest.mark.parametrize("code", [429, 500, 502, 503])
+def test_a_server_in_trouble_is_asked_again(server, cache, code):
+    server.plan = [status(code), status(code), whole()]
+    assert quick(source(server)).read_bytes() == TEXT
+    assert left(cache) == ["play.txt"]
+
+
+def test_a_server_that_stays_in_trouble(server, cache):
+    server.plan = [status(500)]
+    refused(cache, source(server), "the server answers 500 Internal Server Error", attempts=3)
+    assert len(server.asked) == 3
+    assert left(cache) == []
+
+
+def test_an_empty_answer(server, cache):
+    server.plan = [cut(0, length=None)]
+    refused(cache, source(server), "broke off after 0 of", attempts=2)
+
+
+def test_a_redirect_without_end(server, cache):
+    server.plan = [redirect(server.url)]
+    refused(cache, source(server), "redirects")
+
+
+@pytest.mark.parametrize("to", ["file:///etc/hostname", "ftp://127.0.0.1/play.txt"])
+def test_a_redirect_that_leaves_the_web(server, cache, to):
+    server.plan = [redirect(to)]
+    refused(cache, source(server), re.escape(to))
+    assert len(server.asked) == 1
+
+
+def test_the_pauses_grow_and_stay_bounded(server, cache, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(download.time, "sleep", pauses.append)
+    server.plan = [status(500)]
+    refused(cache, source(server), "500", attempts=8, pause=1.0)
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+
+
+# No network
+
+
+def closed_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_connection_refused(server, cache):
+    nowhere = source(server, url=f"http://127.0.0.1:{closed_port()}/input.txt")
+    refused(cache, nowhere, "there is no connection to 127.0.0.1", attempts=2)
+
+
+def test_a_name_that_cannot_be_resolved(server, cache):
+    nowhere = source(server, url="https://no-such-host.invalid/input.txt")
+    refused(cache, nowhere, "there is no connection to no-such-host.invalid", attempts=2)
+
+
+def test_a_proxy_that_does_not_answer(server, cache, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
+    nowhere = source(server, url="http://play.invalid/input.txt")
+    refused(cache, nowhere, "the proxy that leads to play.invalid", attempts=2)
+
+
+def test_no_second_traceback_in_a_notebook(server, cache):
+    nowhere = source(server, url=f"http://127.0.0.1:{closed_port()}/input.txt")
+    with pytest.raises(DownloadError) as caught:
+        quick(nowhere, attempts=1)
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_what_is_in_the_cache_needs_no_network(server, cache):
+    cache.mkdir()
+    (cache / "play.txt").write_bytes(TEXT)
+    before = left(cache), [path.name for path in cache.iterdir()]
+    nowhere = source(server, url="https://no-such-host.invalid/input.txt")
+    assert quick(nowhere).read_bytes() == TEXT
+    assert (left(cache), [path.name for path in cache.iterdir()]) == before  # not even a lock
+
+
+def test_a_wrong_file_saved_by_hand_is_told(server, cache):
+    cache.mkdir()
+    (cache / "play.txt").write_bytes(PAGE)
+    nowhere = source(server, url="https://no-such-host.invalid/input.txt")
+    with pytest.raises(DownloadError, match=f"is there has {len(PAGE)} bytes and is not it"):
+        quick(nowhere, attempts=1)
+
+
+# The cache folder
+
+
+def test_where_the_cache_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("GPTLIB_DATA", str(tmp_path / "mine"))
+    assert cache_dir() == tmp_path / "mine"
+    assert not cache_dir().exists()  # asking makes nothing
+    monkeypatch.setenv("GPTLIB_DATA", "~/texts")
+    assert cache_dir() == download.Path.home() / "texts"
+    monkeypatch.delenv("GPTLIB_DATA")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_dir() == tmp_path / "gptlib"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_dir() == download.Path.home() / ".cache" / "gptlib"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert cache_dir() == download.Path.home() / "Library" / "Caches" / "gptlib"
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "Local"))
+    assert cache_dir() == tmp_path / "Local" / "gptlib"
+
+
+def cannot_be_used(what):
+    with pytest.raises(DownloadError, match=r"cannot be used .*GPTLIB_DATA to a folder"):
+        quick(what)
+
+
+def test_a_cache_folder_that_is_a_file(server, cache):
+    cache.write_text("not a folder")
+    cannot_be_used(source(server))
+    cache.unlink()
+    cache.parent.joinpath("file").write_text("")
+    os.environ["GPTLIB_DATA"] = str(cache.parent / "file" / "below")
+    cannot_be_used(source(server))
+    assert server.asked == []
+
+
+def test_a_cache_folder_that_cannot_be_written(server, cache, monkeypatch):
+    # The superuser may write anywhere, so the refusal is acted: the lock is the first file made.
+    def acquire(self, **more):
+        raise PermissionError(13, "Permission denied", self.lock_file)
+
+    cache.mkdir()
+    monkeypatch.setattr(download.FileLock, "acquire", acquire)
+    cannot_be_used(source(server))
+    (cache / "play.txt").write_bytes(TEXT)  # to read from such a folder is another matter
+    assert quick(source(server)).read_bytes() == TEXT
+
+
+def test_a_full_disk(server, cache, monkeypatch):
+    def replace_file(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(download.os, "replace", replace_file)
+    cannot_be_used(source(server))
+    assert not (cache / "play.txt").exists()
+
+
+def test_two_processes_at_once(server, cache):
+    def slow(request):
+        request.head(200, len(TEXT))
+        for start in range(0, len(TEXT), len(TEXT) // 8):
+            request.wfile.write(TEXT[start : start + len(TEXT) // 8])
+            time.sleep(0.1)
+
+    server.plan = [slow]
+    what = source(server)
+    code = (
+        "from gptlib.download import Source, fetch\n"
+        f"print(fetch({what!r}, progress=True, timeout=20))"
+    )
+    run = [sys.executable, "-c", code]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(run, **pipes) for _ in range(2)]
+    for process in both:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert out.strip() == str(cache / "play.txt")
+    assert (cache / "play.txt").read_bytes() == TEXT
+    assert left(cache) == ["play.txt"]
+    assert len(server.asked) == 1  # the second one waited and found the file
+
+
+def test_a_process_that_was_killed_does_not_lock_the_rest_out(server, cache):
+    server.plan = [stall(HALF, 30), whole()]
+    code = f"from gptlib.download import Source, fetch\nfetch({source(server)!r}, timeout=30)"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    part = cache / "play.txt.part"
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (part.exists() and part.stat().st_size):
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert quick(source(server)).read_bytes() == TEXT
+
+
+# Sources
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://host/file", "input.txt", "https:///x", ""]
+)
+def test_only_web_addresses(server, url):
+    with pytest.raises(ValueError, match="url must begin with http"):
+        source(server, url=url)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [("size", 0), ("sha256", "abc"), ("sha256", "G" * 64), ("file", "../x"), ("file", "")],
+)
+def test_a_source_that_makes_no_sense(server, name, bad):
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        source(server, **{name: bad})
+
+
+def test_an_unknown_name():
+    with pytest.raises(ValueError, match=r"source must be one of tinyshakespeare, .*got 'shakes'"):
+        fetch("shakes")
+
+
+@pytest.mark.parametrize(("name", "bad"), [("timeout", 0), ("attempts", 0), ("timeout", -1.0)])
+def test_bad_arguments(server, name, bad):
+    with pytest.raises(ValueError, match=f"{name} must be above 0"):
+        fetch(source(server), **{name: bad})
+
+
+def test_every_source_is_pinned_by_https_and_has_a_licence():
+    for known in SOURCES.values():
+        assert known.url.startswith("https://")
+        assert re.search(r"/[0-9a-f]{40}/", known.url)  # a commit, not a branch that moves
+        assert known.licence
+    assert len({known.file for known in SOURCES.values()}) == len(SOURCES)
+
+
+def test_the_real_tiny_shakespeare_passes(server, cache, shared_data, monkeypatch):
+    server.plan = [whole((shared_data / "tinyshakespeare.txt").read_bytes())]
+    here = replace(SOURCES["tinyshakespeare"], url=server.url)
+    monkeypatch.setitem(SOURCES, "tinyshakespeare", here)
+    text = read_text(quick("tinyshakespeare"))
+    assert (len(text), len(set(text))) == (1_115_394, 65)
+    assert text.startswith("First Citizen:\n")
+
+
+def test_what_is_not_the_real_tinystories_is_refused(server, cache, shared_data, monkeypatch):
+    # The sample has the format and not the content, so the pinned size and sum must refuse it.
+    server.plan = [whole((shared_data / "tinystories_sample.txt").read_bytes())]
+    here = replace(SOURCES["tinystories"], url=server.url)
+    refused(cache, here, "bytes instead of 22,502,601")
+
+
+# The text in a file
+
+
+def test_reading_text(tmp_path, shared_data):
+    path = tmp_path / "text.txt"
+    path.write_bytes(TEXT)
+    assert read_text(path) == TEXT.decode()
+    assert read_text(str(path)) == TEXT.decode()
+    path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n")  # as a Windows editor saves it
+    assert read_text(path) == "one\ntwo\n"
+    sample = read_text(shared_data / "tinystories_sample.txt")
+    assert "<|endoftext|>" in sample
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b" \n\t", "is empty"),
+        ("café".encode("latin-1"), r"not UTF-8 text: byte 0xe9 at position 3"),
+        ("a text".encode("utf-16"), "not UTF-8 text"),
+        (b"\x89PNG\r\n\x1a\n", "not UTF-8 text: byte 0x89 at position 0"),
+        (b"text\0text", "bytes of value 0"),
+    ],
+)
+def test_what_is_no_text(tmp_path, content, message):
+    path = tmp_path / "text.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_text(path)
+    assert str(path) in str(caught.value)
+
+
+def test_no_file_and_a_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file at"):
+        read_text(tmp_path / "nothing.txt")
+    with pytest.raises(ValueError, match="is a folder"):
+        read_text(tmp_path)
