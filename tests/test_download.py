@@ -12,6 +12,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
 from gptlib import download
 from gptlib.download import SOURCES, DownloadError, Source, cache_dir, fetch, read_text
 
