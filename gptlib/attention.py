@@ -183,7 +183,8 @@ class AttentionModel(nn.Module):
         check_idx(idx, self.vocab_size, self.context_length)
         x = self.token_embedding(idx)  # (B, T, C)
         if self.position_embedding is not None:
-            x = x + self.position_embedding(torch.arange(idx.size(1), device=idx.device))
+            positions = torch.arange(idx.size(1), device=idx.device)  # (T)
+            x = x + self.position_embedding(positions)  # (B, T, C) + (T, C) -> (B, T, C)
         return x
 
     def forward(

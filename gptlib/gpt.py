@@ -115,8 +115,9 @@ class GPT(nn.Module):
         self, idx: torch.Tensor, targets: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         check_idx(idx, self.config.vocab_size, self.config.context_length)
-        positions = torch.arange(idx.size(1), device=idx.device)  # (T)
-        x = self.dropout(self.token_embedding(idx) + self.position_embedding(positions))
+        tokens = self.token_embedding(idx)  # (B, T, C)
+        positions = self.position_embedding(torch.arange(idx.size(1), device=idx.device))  # (T, C)
+        x = self.dropout(tokens + positions)  # (B, T, C): each sequence gets the same positions
         for block in self.blocks:
             x = block(x)  # (B, T, C)
         logits = self.head(self.final_norm(x))  # (B, T, V)

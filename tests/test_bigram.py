@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptlib.batches import train_val_split
@@ -36,6 +36,7 @@ def random_text(n: int, seed: int = 0) -> torch.Tensor:
     return torch.tensor(ids)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, VOCAB_SIZE - 1), min_size=2, max_size=60))
 def test_counts_equal_a_plain_count_of_pairs(ids):
     counts = count_bigrams(ids, VOCAB_SIZE)
@@ -44,6 +45,7 @@ def test_counts_equal_a_plain_count_of_pairs(ids):
     assert {(i, j): int(counts[i, j]) for i, j in counts.nonzero().tolist()} == dict(pairs)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, VOCAB_SIZE - 1), min_size=2, max_size=60),
     st.sampled_from([0.0, 0.5, 1.0, 100.0]),
