@@ -105,9 +105,8 @@ def test_of_equals_the_first_ids_stay_in_top_p_and_all_stay_in_top_k():
 
 
 def test_top_p_of_one_keeps_every_token():
-    # Adding up thousands of rounded numbers passes 1 before the last token is reached.
-    logits = torch.randn(20_000, generator=seeded(3))
-    assert (next_token_probs(logits, top_p=1.0) > 0).all()
+    # Rounded, the first probability is 1, and nothing would seem to be missing.
+    assert next_token_probs(torch.tensor([20.0, 0.0]), top_p=1.0)[1] > 0
 
 
 @given(
