@@ -62,7 +62,7 @@ def test_only_exact_outputs_are_stored(path):
         for output in cell.outputs:
             assert output.output_type in ("stream", "execute_result"), cell.source
             assert set(output.get("data", {"text/plain": ""})) == {"text/plain"}, cell.source
-        assert cell.execution_count is None, "run: make notebooks"
+        assert (cell.execution_count is None) != stored, "run: make notebooks"
     assert any(cell.outputs for cell in cells), "no cell is compared: tag some nbval-check-output"
 
 
@@ -132,8 +132,6 @@ def test_the_last_definition_in_a_chapter_is_the_module_s(path):
 
 @every_chapter
 def test_a_chapter_defines_every_public_class_of_its_modules(path):
-    if path.stem == "01_tokenizer" and "A placeholder." in read(path).cells[0].source:
-        return
     ours = definitions("\n".join(python_of(cell) for cell in code_cells(read(path))))
     for module in built_by(path):
         tree = ast.parse(source_of(module))

@@ -17,6 +17,7 @@ FLAGS += ["--disable-sync", "--no-first-run"]
 # A second lock beside the routing below: every name but this computer's resolves to nothing.
 FLAGS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"]
 NARROW, WIDE = 390, 1400
+PATIENCE = 120_000  # milliseconds: a busy machine is slow, and that is no fault of a page
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -64,6 +65,7 @@ def problems_on(browser, address: str, width: int = WIDE, theme: str = "light") 
 
     context.route("**/*", guard)
     page = context.new_page()
+    page.set_default_timeout(PATIENCE)
     page.on("requestfailed", lambda r: problems.append(f"request failed: {r.url} ({r.failure})"))
     page.on("response", lambda r: r.status >= 400 and problems.append(f"{r.status}: {r.url}"))
     page.on("pageerror", lambda error: problems.append(f"script error: {error}"))
