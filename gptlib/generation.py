@@ -39,8 +39,10 @@ def next_token_probs(
     check_sampling(temperature, top_k, top_p, vocab_size=logits.size(-1))
     if temperature == 0:
         return F.one_hot(logits.argmax(dim=-1), logits.size(-1)).float()  # (…, V)
-    # Minus the largest logit, so that a tiny temperature cannot push the scores out of range.
-    scores = (logits.float() - logits.float().amax(dim=-1, keepdim=True)) / temperature  # (…, V)
+    # Minus the largest logit, and no temperature that float32 takes for 0: a tiny one must not
+    # turn the best score into infinity or nan.
+    scores = logits.float() - logits.float().amax(dim=-1, keepdim=True)  # (…, V), at most 0
+    scores = scores / max(temperature, 1e-30)  # (…, V)
     if top_k is not None:
         kth = scores.topk(top_k, dim=-1).values[..., -1:]  # (…, 1)
         scores = scores.masked_fill(scores < kth, -math.inf)
@@ -151,7 +153,8 @@ def generate(
     temperature, top_k, top_p: see `next_token_probs`; temperature 0 is greedy. A row that has
     drawn one of stop_tokens repeats it from there on, and when every row has, the result ends
     early. A model with a context_length sees only the last tokens that fit. The same seed in
-    generator gives the same text. The model is left in the mode it was in.
+    generator, which must be on the model's device, gives the same text. The model is left in the
+    mode it was in.
 
     Errors: ValueError that names the argument and the allowed range. Built in chapter 8.
     """

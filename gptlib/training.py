@@ -172,8 +172,8 @@ def pick_device(name: str = "auto") -> torch.device:
 @contextmanager
 def measuring(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, no gradients, random numbers put back: looking does not change the run."""
-    was_training = model.training
-    gpus = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    was_training, device = model.training, next(model.parameters()).device
+    gpus = [device] if device.type == "cuda" else []  # the CPU's own are always put back
     model.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(gpus):
