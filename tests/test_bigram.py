@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptlib.batches import train_val_split
+from gptlib.batches import get_batch, train_val_split
 from gptlib.bigram import (
     BigramModel,
     bigram_probs,
@@ -169,6 +169,10 @@ def test_estimate_loss_averages_and_repeats_with_a_seed():
         return estimate_loss(model, ids, generator=generator, **settings, **more)
 
     assert estimate(1) == estimate(1) != estimate(2)
+    generator = torch.Generator().manual_seed(1)
+    batches = [get_batch(ids, 4, 8, generator=generator) for _ in range(5)]
+    mean = sum(model(x, y)[1].item() for x, y in batches) / 5
+    assert estimate(1) == pytest.approx(mean)
     # With every window at one start there is no chance left: the estimate is that window's loss.
     window = model(ids[None, 7:15], ids[None, 8:16])[1].item()
     assert estimate(1, starts=torch.tensor([7])) == pytest.approx(window)
@@ -185,7 +189,19 @@ def test_fit_comes_close_to_the_floor():
     assert history[0][1] == pytest.approx(math.log(VOCAB_SIZE), abs=1e-5)
     assert history[-1][1] == pytest.approx(floor, abs=0.05)
     assert history == fit(BigramModel(VOCAB_SIZE), train, val, steps=250, **settings)
-    assert history != fit(BigramModel(VOCAB_SIZE), train, val, steps=250, seed=1, **settings)
+
+
+def test_the_seed_of_fit_decides_the_batches():
+    ids = random_text(300)
+
+    def table(seed):
+        model = BigramModel(VOCAB_SIZE)
+        settings = {"steps": 3, "batch_size": 2, "context_length": 8, "lr": 0.1, "eval_every": 3}
+        fit(model, ids, ids, seed=seed, eval_batches=1, **settings)
+        return model.table.weight
+
+    assert torch.equal(table(0), table(0))
+    assert not torch.equal(table(0), table(1))
 
 
 @pytest.mark.parametrize(
