@@ -394,7 +394,9 @@ def test_to_tiktoken_refuses_a_token_that_can_not_be_reached():
         tokenizer.to_tiktoken()
 
 
-@pytest.mark.parametrize("text", ["#version: 0.2\nx yy", "a", "a b c", "<html>", "a b\n\nb c"])
+@pytest.mark.parametrize(
+    "text", ["#version: 0.2\nx yy", "a", "a b c", "<html>", "a b\n\nb c", "a b\n#version: 0.2"]
+)
 def test_a_file_that_is_not_gpt2s_is_refused(text):
     with pytest.raises(ValueError, match=r"vocab_bpe, line \d"):
         BPETokenizer.from_gpt2(text)
@@ -565,6 +567,7 @@ DOUBLING = [[97, 97]] + [[i, i] for i in range(256, 400)]
         *[
             json.dumps({**GOOD, **change}).encode()
             for change in (
+                {"type": "CharTokenizer"},
                 {"merges": 5},
                 {"merges": [5]},
                 {"merges": [[97, 256]]},
