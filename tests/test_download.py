@@ -1,5 +1,6 @@
 """Downloads, from a real server on this machine that misbehaves in every way we know of."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -177,6 +178,20 @@ def in_the_middle(at):
     return at is not None and HALF - download.CHUNK < at <= HALF
 
 
+def count_bytes(monkeypatch, react=lambda seen: None):
+    """Put a counter in the place of the progress bar."""
+
+    class Bar(contextlib.nullcontext):
+        seen = 0
+
+        def update(self, n):
+            Bar.seen += n
+            react(Bar.seen)
+
+    monkeypatch.setattr(download, "tqdm", lambda **settings: Bar())
+    return Bar
+
+
 # When all is well
 
 
@@ -281,7 +296,7 @@ def test_a_change_that_no_tag_told_is_found_by_the_sum(server, cache, tag):
     assert left(cache) == ["play.txt"]
 
 
-@pytest.mark.parametrize("wrong", ["bytes 0-9/10", "bytes 5-/x", ""])
+@pytest.mark.parametrize("wrong", ["bytes 0-9/10", f"bytes 0-9/{SIZE}", "bytes 5-/x", ""])
 def test_another_range_than_the_one_asked_for(server, wrong):
     def answer(request):
         request.head(206, 10, Content_Range=wrong)
@@ -302,6 +317,7 @@ def test_a_bad_part_file_of_another_day(server, cache, content):
     (cache / "play.txt.part").write_bytes(content)
     assert quick(source(server)).read_bytes() == TEXT
     assert left(cache) == ["play.txt"]
+    assert [continues_at(request) for request in server.asked] == [None]
 
 
 def test_a_complete_part_file_needs_no_server(server, cache):
@@ -314,23 +330,12 @@ def test_a_complete_part_file_needs_no_server(server, cache):
 def test_an_interrupt_keeps_what_has_come(server, cache, monkeypatch):
     monkeypatch.setattr(download, "CHUNK", 1000)
 
-    class Bar:
-        def __init__(self, **more):
-            self.seen = 0
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            pass
-
-        def update(self, n):
-            self.seen += n
-            if self.seen > HALF:
-                raise KeyboardInterrupt
+    def stop(seen):
+        if seen > HALF:
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(download, "tqdm", Bar)
+        count_bytes(patched, stop)
         with pytest.raises(KeyboardInterrupt):
             quick(source(server))
     assert not (cache / "play.txt").exists()
@@ -372,9 +377,11 @@ def test_a_length_that_is_not_the_files(server, cache, length):
     assert left(cache) == []
 
 
-def test_more_bytes_than_expected_are_not_stored_without_end(server, cache):
-    server.plan = [cut(2 * len(TEXT), content=TEXT * 2, length=None)]
+def test_more_bytes_than_expected_are_not_stored_without_end(server, cache, monkeypatch):
+    bar = count_bytes(monkeypatch)
+    server.plan = [cut(20 * SIZE, content=TEXT * 20, length=None)]
     refused(cache, source(server), "more than the expected")
+    assert bar.seen <= SIZE
     assert left(cache) == []
 
 
@@ -438,6 +445,7 @@ def test_an_empty_answer(server, cache):
 def test_a_redirect_without_end(server, cache):
     server.plan = [redirect(server.url)]
     refused(cache, source(server), "redirects")
+    assert len(server.asked) == 31  # as many as requests follows, and not four times as many
 
 
 @pytest.mark.parametrize("to", ["file:///etc/hostname", "ftp://127.0.0.1/play.txt"])
