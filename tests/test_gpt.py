@@ -315,6 +315,10 @@ def test_dropout_reaches_every_place_and_acts_in_training_only():
     model, idx = small(dropout=0.2), torch.randint(61, (2, 9))
     rates = [m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)]
     assert rates == [0.2] * (1 + 2 * SMALL["n_layer"])
+    inputs = []
+    model.blocks[0].register_forward_pre_hook(lambda block, args: inputs.append(args[0]))
+    model(idx)
+    assert (inputs[0] == 0).float().mean().item() == pytest.approx(0.2, abs=0.07)
     assert not torch.equal(model(idx)[0], model(idx)[0])
     model.eval()
     assert torch.equal(model(idx)[0], model(idx)[0])
