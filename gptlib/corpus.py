@@ -35,8 +35,7 @@ SKILLS = {
     "count": "what is left is what there was less what was given",
     "cause": "the effect fits its cause",
     "riddle": "the answer fits the riddle",
-    "who": "of two runners, the one who stopped comes second",
-    "order": "lists and swaps are told again in their order",
+    "order": "what came first and what came next are told again in that order",
     "ending": "the ending takes up the beginning",
     "wording": "the words are those of the stories",
 }
@@ -86,7 +85,7 @@ class Tokenizer(Protocol):
 
 
 def plot_of(derivation: Derivation) -> str:
-    return derivation.choices[0].taken.split("<")[2].rstrip(">")
+    return derivation.choices[0].taken.split("<")[-1].rstrip(">")
 
 
 def stories(n: int, seed: int = 0) -> list[Story]:

@@ -1,0 +1,29 @@
+"""Given, not built: what a chapter needs because it is a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+Method = TypeVar("Method", bound="Callable | classmethod | staticmethod")
+
+
+def add_to(cls: type) -> Callable[[Method], Method]:
+    """Put the function below into a class that exists: a chapter builds a class piece by piece.
+
+    The package keeps the same class in one piece; a test holds the two together.
+
+    >>> class Dog: pass
+    >>> @add_to(Dog)
+    ... def speak(self): return "woof"
+    >>> Dog().speak()
+    'woof'
+    """
+
+    def put(method: Method) -> Method:
+        function = getattr(method, "__func__", method)
+        function.__qualname__ = f"{cls.__qualname__}.{function.__name__}"
+        setattr(cls, function.__name__, method)
+        return method
+
+    return put

@@ -1,0 +1,386 @@
+"""The stories, their exact probabilities, the judge, the floor and the loader."""
+
+import hashlib
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptlib import corpus, storybook
+from gptlib.corpus import END, GRAMMAR, floor, judge, load, stories
+from gptlib.grammar import Choice, Grammar
+from gptlib.tokenizer import BPETokenizer, CharTokenizer
+
+SAMPLE = stories(20_000, seed=7)
+FEW = SAMPLE[:300]
+
+
+def words(text):
+    return re.findall(r"[a-z']+", text.lower())
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    text = "".join(story.text for story in SAMPLE[:1000])
+    return BPETokenizer.train(text, 600, special_tokens=[END])
+
+
+# --- what the issue of a good corpus asks for, counted
+
+
+def test_size_of_the_language():
+    lengths = [len(words(story.text)) for story in SAMPLE]
+    types = {word for story in SAMPLE for word in words(story.text)}
+    print(f"{len(types)} word types, {min(lengths)} to {max(lengths)} words a story")
+    assert 700 <= len(types) <= 1000
+    assert min(lengths) >= 40 and max(lengths) <= 100
+
+
+def test_at_least_ten_plots_with_different_structure():
+    shapes = defaultdict(set)
+    for story in FEW:
+        # the structure: which skills are tested in which order, and who speaks how often
+        skills = tuple(label.skill for label in story.labels)
+        shapes[story.plot].add((skills, story.text.count('"')))
+    assert len(shapes) >= 10
+    for a in shapes:
+        for b in shapes:
+            assert a == b or not shapes[a] & shapes[b], (a, b)
+
+
+def test_every_skill_is_tested_and_explained():
+    counts = Counter(label.skill for story in SAMPLE for label in story.labels)
+    wanted = {"name", "pronoun", "colour", "count", "cause", "ending"}
+    assert wanted <= set(counts) <= set(corpus.SKILLS)
+    assert min(counts.values()) > 500
+
+
+def test_a_million_stories_would_differ():
+    assert len({story.text for story in SAMPLE}) == len(SAMPLE)
+
+
+# --- probabilities
+
+
+def test_one_text_one_derivation_and_its_probability():
+    """Every derivation of 20,000 stories is looked for; each has one, the generator's own."""
+    for story in SAMPLE:
+        derivations, _, prices = GRAMMAR.read(story.text)
+        assert derivations == [story.derivation]
+        assert prices[-1] == pytest.approx(story.nats, abs=1e-9)
+
+
+def test_probability_is_the_product_of_the_choices():
+    for story in FEW:
+        p = math.prod(1 / choice.options for choice in story.derivation.choices)
+        assert math.exp(-story.nats) == pytest.approx(p, rel=1e-9)
+
+
+def test_labelled_places_leave_one_possibility():
+    for story in SAMPLE[:2000]:
+        prices = GRAMMAR.read(story.text)[2]
+        for label in story.labels:
+            assert prices[label.start] == pytest.approx(prices[label.end], abs=1e-9), label
+
+
+def test_entropy_is_the_mean_of_the_nats():
+    nats = [story.nats for story in SAMPLE]
+    mean = sum(nats) / len(nats)
+    error = (sum((x - mean) ** 2 for x in nats) / len(nats)) ** 0.5 / len(nats) ** 0.5
+    print(f"entropy {GRAMMAR.entropy():.3f} nats a story; mean of 20,000: {mean:.3f} ± {error:.3f}")
+    assert abs(GRAMMAR.entropy() - mean) < 4 * error
+
+
+TINY = Grammar(
+    {"s": ["{x=pet} [and|or] {y=pet-x}<t>.", "a {n=num} {m=num<n}"], "t": ["", " {x~}"]},
+    {
+        "pet": [{"text": t} for t in ("cat", "car", "owl")],
+        "num": [{"text": "1"}, {"text": "2"}, {"text": "3"}],
+    },
+    {},
+    {},
+    "s",
+)
+
+
+def test_a_tiny_grammar_sums_to_one_and_its_prefixes_do():
+    """All of it written out: 24 texts and 3 more; each price is the sum over the texts it begins."""
+    pets = ["cat", "car", "owl"]
+    texts = {
+        f"{x} {c} {y}{t}.": 1 / (2 * 3 * 2 * 2 * 2)
+        for x in pets
+        for c in ("and", "or")
+        for y in pets
+        if x != y
+        for t in ("", f" {x}")
+    }
+    texts |= {"a 2 1": 1 / 6, "a 3 1": 1 / 12, "a 3 2": 1 / 12}
+    # n = 1 leaves m no row: such a grammar may not be written
+    texts_without = {k: v for k, v in texts.items() if not k.startswith("a")}
+    for text, p in texts_without.items():
+        derivations, _, prices = TINY.read(text)
+        assert [math.exp(-d.nats) for d in derivations] == [pytest.approx(p)]
+        for k in range(len(text) + 1):
+            mass = sum(q for t, q in texts_without.items() if t.startswith(text[:k]))
+            mass += 1 / 2 if k == 0 else 0
+            assert math.exp(-prices[k]) == pytest.approx(mass), text[:k]
+
+
+def test_ambiguous_rules_are_refused_or_seen():
+    with pytest.raises(ValueError, match="twice"):
+        Grammar({"s": ["a[b|b]"]}, {}, {}, {}, "s")
+    two = Grammar({"s": ["[a|ab][bc|c]"]}, {}, {}, {}, "s")
+    assert len(two.read("abc")[0]) == 2  # the reader finds every derivation, not only the first
+
+
+# --- the same bytes everywhere
+
+HASH = "see below"
+
+
+def digest(n):
+    return hashlib.sha256(load("stories", n=n).encode()).hexdigest()
+
+
+def test_same_seed_same_bytes():
+    assert digest(1000) == STORIES_SHA256
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_same_bytes_on_other_pythons(version):
+    """The corpus needs no package: any Python that is at hand can check it."""
+    python = shutil.which(f"python{version}")
+    works = python and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
+    if not works:
+        python = sys.executable  # the one that runs the tests, in a process of its own
+    code = (
+        "import hashlib, random\n"
+        "from gptlib import storybook as b\nfrom gptlib.grammar import Grammar\n"
+        "g = Grammar(b.RULES, b.ROWS, b.COMPUTED, b.SKILLS, 'story')\n"
+        "r = random.Random(0)\n"
+        f"t = ''.join(g.write(r)[0] + {END!r} for _ in range(1000))\n"
+        "print(hashlib.sha256(t.encode()).hexdigest())"
+    )
+    root = Path(__file__).parent.parent
+    env = {**os.environ, "PYTHONPATH": str(root), "PYTHONHASHSEED": "random"}
+    run = subprocess.run([python, "-c", code], capture_output=True, text=True, env=env, check=True)
+    assert run.stdout.strip() == STORIES_SHA256
+
+
+STORIES_SHA256 = "0"
+
+
+def test_longer_lists_begin_with_shorter_ones_and_seeds_differ():
+    assert stories(5, seed=3) == stories(50, seed=3)[:5]
+    assert stories(5, seed=3) != stories(5, seed=4)
+
+
+@pytest.mark.parametrize(("n", "seed", "name"), [(-1, 0, "n"), (1.5, 0, "n"), (1, -1, "seed")])
+def test_bad_numbers_name_the_argument(n, seed, name):
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        stories(n, seed)
+
+
+# --- the floor
+
+
+def test_floor_counts_the_end_mark_and_converts_units(tokenizer):
+    f = floor(FEW, tokenizer)
+    assert f.nats_per_story == pytest.approx(sum(s.nats for s in FEW) / len(FEW))
+    assert f.nats_per_char == pytest.approx(
+        f.nats_per_story / (sum(len(s.text) + 1 for s in FEW) / len(FEW))
+    )
+    assert f.bits_per_char == pytest.approx(f.nats_per_char / math.log(2))
+    ids = tokenizer.encode("".join(s.text + END for s in FEW), allowed_special="all")
+    assert f.nats_per_token == pytest.approx(sum(s.nats for s in FEW) / len(ids))
+    with pytest.raises(ValueError, match="at least one story"):
+        floor([])
+
+
+def test_no_other_reader_beats_the_floor():
+    """A model that knows everything but one colour pays for it: cross-entropy over entropy."""
+    lost = [s for s in SAMPLE if s.plot == "lost"]
+    shown = Counter(c.taken for s in lost for c in s.derivation.choices if c.name == "colour")
+    n = sum(shown.values())
+    wrong = {colour: (k + 30) / (n + 30 * len(shown)) for colour, k in shown.items()}
+    paid = -sum(k * math.log(wrong[colour]) for colour, k in shown.items()) / n
+    assert paid >= -sum(k / n * math.log(k / n) for k in shown.values())
+
+
+def test_surprisals_add_up_to_the_story(tokenizer):
+    chars = CharTokenizer("".join(s.text for s in SAMPLE[:2000]))
+    for story in FEW[:50]:
+        for t in (tokenizer, chars):
+            costs = corpus.surprisals(story, t)
+            assert len(costs) == len(t.encode(story.text)) + 1
+            assert sum(costs) == pytest.approx(story.nats)
+            assert min(costs) > -1e-9
+
+
+def test_window_floor_bounds(tokenizer):
+    low, high = corpus.window_floor(FEW, tokenizer, 64)
+    assert low == pytest.approx(floor(FEW, tokenizer).nats_per_token)
+    assert low < high
+    assert corpus.window_floor(FEW, tokenizer, 6400)[1] - low == pytest.approx((high - low) / 100)
+    with pytest.raises(ValueError, match="context_length"):
+        corpus.window_floor(FEW, tokenizer, 0)
+
+
+def test_window_bound_against_an_exact_count():
+    """A grammar small enough to enumerate every window: the best loss lies between the bounds."""
+    g = Grammar(
+        {"s": ["{x=pet}{=pet}{x~}."]}, {"pet": [{"text": t} for t in "abc"]}, {}, {"x": "name"}, "s"
+    )
+    texts = [f"{x}{y}{x}." for x in "abc" for y in "abc"]
+    stream = Counter()
+    T = 3
+    for first in texts:  # two stories in a row, every start in the first one
+        for second in texts:
+            for at in range(4):
+                stream[(first + second)[at : at + T]] += 1
+    n = stream.total()
+    best = -sum(k / n * math.log(k / n) for k in stream.values()) / T
+    places, values = Counter(), 0.0
+    derivations = [g.read(t)[0][0] for t in texts]
+    for d in derivations:
+        for place, cost in g.states(d):
+            places[place] += 1
+            values += cost / (4 * len(texts))
+    m = places.total()
+    state = values - sum(k / m * math.log(k / m) for k in places.values())
+    low = g.entropy() / 4
+    assert low <= best <= low + state / T
+
+
+# --- the judge
+
+
+def test_judge_inverts_the_generator():
+    text = "".join(story.text + END for story in SAMPLE[:1000])
+    result = judge(text, known=[s.text for s in SAMPLE[:400]])
+    assert (result.well_formed, result.new, result.distinct) == (1.0, 0.6, 1.0)
+    assert result.broken == {}
+    for verdict, story in zip(result.verdicts, SAMPLE, strict=False):
+        assert verdict.derivation == story.derivation
+        assert verdict.nats == story.nats
+
+
+def test_judge_names_the_broken_skill():
+    """At each label of 200 stories, another word of the same kind: the judge says which rule broke."""
+    rng = Random(0)
+    missed = Counter()
+    total = Counter()
+    vocabulary = defaultdict(set)
+    for story in SAMPLE[:500]:
+        for label in story.labels:
+            vocabulary[label.skill].add(story.text[label.start : label.end])
+    for story in SAMPLE[:200]:
+        for label in story.labels:
+            right = story.text[label.start : label.end]
+            others = [w for w in sorted(vocabulary[label.skill]) if w[0].isupper() == right[0].isupper()]
+            wrong = rng.choice([w for w in others if w != right and not w.startswith(right)])
+            broken = story.text[: label.start] + wrong + story.text[label.end :]
+            verdict = judge(broken).verdicts[0]
+            assert not verdict.ok
+            total[label.skill] += 1
+            missed[label.skill] += verdict.skill != label.skill
+    print({skill: f"{1 - missed[skill] / total[skill]:.3f}" for skill in total})
+    assert sum(missed.values()) == 0
+
+
+def test_judge_says_where_and_what_in_words():
+    story = next(s for s in SAMPLE if s.plot == "sharing")
+    name = next(c.taken for c in story.derivation.choices if c.name == "hero")
+    label = next(la for la in story.labels if la.skill == "name")
+    other = "Tom" if name[0] != "T" else "Mia"
+    text = story.text[: label.start] + other + story.text[label.end :]
+    verdict = judge(text).verdicts[0]
+    assert (verdict.skill, verdict.position) == ("name", label.start)
+    assert f'expected "{name}"' in verdict.message
+    assert corpus.SKILLS["name"] in verdict.message
+    early = judge(story.text[:-9]).verdicts[0]
+    assert early.skill == "end" and "stops" in early.message
+    assert judge(story.text + " And so on.").broken == {"ending": 1}
+
+
+def test_judge_counts_repeats_and_ignores_white_space_around():
+    a, b = SAMPLE[0].text, SAMPLE[1].text
+    result = judge(f"\n{a}\n{END}\n{b}{END}{a}{END}  ")
+    assert len(result.verdicts) == 3
+    assert result.distinct == pytest.approx(2 / 3)
+
+
+@given(st.one_of(st.text(), st.lists(st.sampled_from([END, "Mia", " was", " a", "\x00", "é"])).map("".join)))
+def test_judge_never_raises(text):
+    result = judge(text)
+    assert result.well_formed == 0.0
+    assert sum(result.broken.values()) == len(result.verdicts)
+
+
+@given(st.integers(0, 299), st.integers(0, 400), st.text(max_size=5), st.integers(0, 30))
+def test_judge_never_raises_on_damaged_stories(i, at, insert, cut):
+    text = FEW[i].text
+    judge(text[:at] + insert + text[at + cut :])
+
+
+@pytest.mark.parametrize("thing", [None, 3, b"Mia", ["Mia"], "\ud800", "x" * 300_000, END * 1000])
+def test_judge_never_raises_on_strange_things(thing):
+    assert judge(thing).well_formed == 0.0
+
+
+# --- the loader
+
+
+def test_load_stories_is_stories_and_end_marks():
+    assert load("stories", n=3, seed=5) == "".join(s.text + END for s in stories(3, seed=5))
+
+
+def test_load_a_file_of_ones_own(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("Grüße aus dem Garten\n", encoding="utf-8")
+    assert load(path) == load(str(path)) == "Grüße aus dem Garten\n"
+
+
+def test_load_clear_errors(tmp_path):
+    with pytest.raises(ValueError, match="'stories', 'tinyshakespeare', 'tinystories' or the path"):
+        load("tinyshakespear")
+    empty = tmp_path / "empty.txt"
+    empty.touch()
+    with pytest.raises(ValueError, match="empty"):
+        load(empty)
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes("Grüße".encode("latin-1"))
+    with pytest.raises(ValueError, match="UTF-8"):
+        load(latin)
+
+
+def test_load_reads_the_real_files(shared_data):
+    text = load(shared_data / "tinyshakespeare.txt")
+    assert (len(text), len(set(text))) == (1_115_394, 65)
+    sample = load(shared_data / "tinystories_sample.txt")
+    assert END in sample and "“" in sample
+
+
+# --- the sample in data/
+
+
+def test_data_sample_is_what_its_card_says():
+    folder = Path(__file__).parent.parent / "data"
+    text = (folder / "stories.txt").read_text(encoding="utf-8")
+    train, val = text.split("# validation\n")
+    train = train.split("# training\n")[1]
+    wanted = [(train, 0), (val, 1)]
+    for part, seed in wanted:
+        shown = [p for p in part.strip().split("\n\n") if p]
+        assert shown == [s.text for s in stories(len(shown), seed=seed)]
+    assert len(storybook.RULES["story"]) >= 10
+    assert isinstance(SAMPLE[0].derivation.choices[0], Choice)
