@@ -17,7 +17,7 @@ from pathlib import Path
 
 import nbformat
 import yaml
-from bookbuild import ROOT, chapters
+from bookbuild import ROOT, chapters, kernel_environment
 from nbclient import NotebookClient
 
 CHECKED = "nbval-check-output"
@@ -100,7 +100,7 @@ def execute(notebook, folder: Path) -> None:
     client = NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
-    client.execute()
+    client.execute(env=kernel_environment())
 
 
 def save(notebook, path: Path) -> None:
