@@ -304,6 +304,7 @@ def test_another_range_than_the_one_asked_for(server, wrong):
 
     server.plan = [cut(HALF), answer, whole()]
     assert quick(source(server)).read_bytes() == TEXT
+    assert [continues_at(request) is None for request in server.asked] == [True, False, True]
 
 
 def test_a_range_that_does_not_exist_any_more(server):
@@ -535,8 +536,9 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
 
 
 def cannot_be_used(what):
-    with pytest.raises(DownloadError, match=r"cannot be used .*GPTLIB_DATA to a folder"):
+    with pytest.raises(DownloadError, match=r"cannot be used .*GPTLIB_DATA to a folder") as caught:
         quick(what)
+    assert caught.value.__suppress_context__
 
 
 def test_a_cache_folder_that_is_a_file(server, cache):
