@@ -18,7 +18,7 @@ from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
 # Words that also have an everyday meaning. They become links only where the chapter puts them in
-# emphasis, as it does where it introduces a term: *value*.
+# emphasis, as it does where it introduces a term: *value* or **value**.
 EVERYDAY = {
     *("key", "value", "query", "head", "floor", "shape", "batch", "buffer", "skill", "merge"),
     *("parameter", "bit", "mask", "step"),
@@ -116,7 +116,7 @@ class LinkGlossaryTerms(SphinxTransform):
             parent = parent.parent
         content, found, taken = text.astext(), [], []
         for term, pattern in open_terms.items():
-            if term in EVERYDAY and nodes.emphasis not in ancestors:
+            if term in EVERYDAY and not ancestors & {nodes.emphasis, nodes.strong}:
                 continue
             hit = pattern.search(content)
             if hit and not any(a < hit.end() and hit.start() < b for a, b in taken):
@@ -147,6 +147,26 @@ class LinkGlossaryTerms(SphinxTransform):
             refexplicit=True,
             refwarn=True,
         )
+
+
+LONG_LINE = 100  # characters; tables and tensors are narrower, a printed story is not
+
+
+class WrapPrintedProse(SphinxTransform):
+    """Let printed text with very long lines wrap; tables and tensors keep theirs and scroll."""
+
+    default_priority = 450
+
+    def apply(self, **kwargs):
+        for block in self.document.findall(nodes.literal_block):
+            parent = block.parent
+            while parent is not None and "cell_output" not in parent.get("classes", []):
+                parent = parent.parent
+            if (
+                parent is not None
+                and max(map(len, block.astext().splitlines() or [""])) > LONG_LINE
+            ):
+                block["classes"].append("prose-output")
 
 
 # References, buttons, files --------------------------------------------------------------------
@@ -197,6 +217,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     render_image = NbElementRenderer.render_image
     NbElementRenderer.render_image = add_alt_text(getattr(render_image, "wrapped", render_image))
     app.add_transform(LinkGlossaryTerms)
+    app.add_transform(WrapPrintedProse)
     app.connect("config-inited", no_dead_buttons)
     app.connect("doctree-read", allow_links_to_references)
     app.connect("html-page-context", no_thebe, priority=900)
