@@ -15,6 +15,10 @@ TABLES = {
     "trait": """
         curious, careful, cheerful, stubborn, patient, clever, shy, noisy, dreamy, brave, gentle, restless,
         hopeful, thoughtful, lively, quiet, playful, sensible, daring, modest""",
+    "look": """
+        curly hair, big ears, long legs, a wobbly tooth, freckles, round glasses, muddy boots, a loud laugh,
+        cold hands, quick feet, strong arms, a crooked fringe, rosy cheeks, a small nose, many pockets,
+        a soft voice, patched trousers, sticky fingers""",
     "home": """
         by the sea, on a small farm, in a tall tower, on a river boat, in a dark forest, on an island,
         in an old windmill, in a stone castle, at the end of a lane, in a deep valley, above a bakery,
@@ -34,7 +38,8 @@ TABLES = {
     "number": """
         one, two, three, four, five, six, seven, eight, nine""",
     "colour": """
-        red, blue, green, yellow, orange, purple, white, black, brown, pink, silver, golden""",
+        red, blue, green, yellow, orange, purple, white, black, brown, pink, silver, golden, scarlet, violet,
+        turquoise, crimson, ivory, emerald, copper, amber""",
     "thing": """
         kite, ball, hat, scarf, drum, cup, bell, book, ribbon, button, basket, lantern, umbrella, whistle,
         blanket, mitten, bucket, marble, feather, box, pencil, ring, spoon, comb, doll, flag""",
@@ -72,7 +77,8 @@ TABLES = {
         covered in leaves, safe and dry, a little bit wet, as good as new, hanging from a nail,
         half hidden by moss""",
     "relative": """
-        mother, father, grandmother, grandfather, aunt, uncle, sister, brother""",
+        mother, father, grandmother, grandfather, aunt, uncle, sister, brother, cousin, godmother, godfather,
+        twin, stepmother, stepfather, nurse, teacher, neighbour, babysitter""",
     "weather": """effect | tool
         it had rained | the lane was full of mud | a broom
         it had snowed | the door would not open | a shovel
@@ -181,8 +187,8 @@ PLOTS = "sharing lost swap rescue riddle wish weather mistake present errand nig
 RULES = {
     "story": [f"<hero><has><{plot}>" for plot in PLOTS.split()],
     "hero": [
-        "{hero=name} was {trait.a=trait} and {=trait-trait} {hero.child~} who lived {home=home} with {hero.her~} {who=relative}.",
-        "{home.Text=home} lived {trait.a=trait} and {=trait-trait} child named {hero=name} with {hero.her~} {who=relative}.",
+        "{hero=name} was {trait.a=trait} {hero.child~} with {=look} who lived {home=home} with {hero.her~} {who=relative}.",
+        "{home.Text=home} lived {trait.a=trait} child with {=look} named {hero=name}, and {hero.her~} {who=relative}.",
     ],
     "has": [
         " {hero.She} had {colour.a=colour} {thing=thing}.",
