@@ -12,7 +12,8 @@ models differ. The target is at most 1.0.
 
 All take turns, in short rounds and in one process, so that whatever else the machine does hits
 each; the order changes from round to round. The ratio of a round compares neighbours in time; the
-figure is the median over the rounds.
+figure is the median over the rounds. On a busy machine set OMP_NUM_THREADS=1: with more threads
+than free cores, each product waits for its slowest thread.
 """
 
 from __future__ import annotations
