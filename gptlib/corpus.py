@@ -31,7 +31,7 @@ SKILLS = {
     "pronoun": "she and her go with a girl's name, he and his with a boy's",
     "colour": "a thing keeps its colour",
     "thing": "the thing that was lost or made is the thing that is found or given",
-    "helper": "the animal or relative that came in is the one that speaks",
+    "helper": "the animal that came in is the one that speaks",
     "count": "what is left is what there was less what was given",
     "cause": "the effect fits its cause",
     "riddle": "the answer fits the riddle",

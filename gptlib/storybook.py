@@ -19,6 +19,8 @@ TABLES = {
         curly hair, big ears, long legs, a wobbly tooth, freckles, round glasses, muddy boots, a loud laugh,
         cold hands, quick feet, strong arms, a crooked fringe, rosy cheeks, a small nose, many pockets,
         a soft voice, patched trousers, sticky fingers""",
+    "nickname": """
+        Lucky, Brave, Clever, Captain, Little, Golden, Doctor, Merry, Wise, Quick, Kind, Old""",
     "home": """
         by the sea, on a small farm, in a tall tower, on a river boat, in a dark forest, on an island,
         in an old windmill, in a stone castle, at the end of a lane, in a deep valley, above a bakery,
@@ -76,9 +78,6 @@ TABLES = {
     "state": """
         covered in leaves, safe and dry, a little bit wet, as good as new, hanging from a nail,
         half hidden by moss""",
-    "relative": """
-        mother, father, grandmother, grandfather, aunt, uncle, sister, brother, cousin, godmother, godfather,
-        twin, stepmother, stepfather, nurse, teacher, neighbour, babysitter""",
     "weather": """effect | tool
         it had rained | the lane was full of mud | a broom
         it had snowed | the door would not open | a shovel
@@ -187,8 +186,8 @@ PLOTS = "sharing lost swap rescue riddle wish weather mistake present errand nig
 RULES = {
     "story": [f"<hero><has><{plot}>" for plot in PLOTS.split()],
     "hero": [
-        "{hero=name} was {trait.a=trait} {hero.child~} with {=look} who lived {home=home} with {hero.her~} {who=relative}.",
-        "{home.Text=home} lived {trait.a=trait} child with {=look} named {hero=name}, and {hero.her~} {who=relative}.",
+        "{hero=name} was {trait.a=trait} {hero.child~} with {=look} who lived {home=home}.",
+        "{home.Text=home} lived {trait.a=trait} child named {hero=name} with {=look}.",
     ],
     "has": [
         " {hero.She} had {colour.a=colour} {thing=thing}.",
@@ -229,30 +228,30 @@ RULES = {
     ],
     "weather": [
         " All [night|day|week] {weather=weather}, and now {weather.effect~}."
-        ' "What shall we do?" asked {hero.her~} {who~}. {hero} fetched {weather.tool~}'
+        ' "What shall we do?" asked {hero.her~} grandmother. {hero} fetched {weather.tool~}'
         " [from the shed|from next door|out of the cellar|out of an old chest]."
-        ' "All this because {weather~}," said {hero.her~} {who~}.<ending>'
+        ' "All this because {weather~}," said {hero.her~} grandmother.<ending>'
     ],
     "mistake": [
         " <day>, {hero.she} {slip=slip}. Soon {slip.effect~}."
-        ' "Who did this?" asked {hero.her~} {who~}.'
+        ' "Who did this?" asked {hero.her~} father.'
         " {hero} [looked at the floor|turned red|wanted to hide|took a deep breath|began to cry]."
         ' "I {slip~}," said {hero~}. After that, {hero.she~} always {slip.lesson~}.<ending>'
     ],
     "present": [
-        " It was nearly the birthday of {hero.her~} {who~}, and {hero} had no money."
+        " It was nearly the birthday of {hero.her~} mother, and {hero} had no money."
         " So {hero.she~} wrapped the {colour~} {thing~} in {=wrapping}."
-        ' "I always wanted {colour.a~} {thing~}," said {hero.her~} {who~}.<parting>'
+        ' "I always wanted {colour.a~} {thing~}," said {hero.her~} mother.<parting>'
     ],
     "errand": [
-        " <day>, {hero.her} {who~} needed {a=goods} and {b=goods-a}."
+        " <day>, {hero.her} aunt needed {a=goods} and {b=goods-a}."
         ' "First {a~}, then {b~}," said {hero~} all the way to the shop.'
         " [A dog barked|It began to rain|A friend waved|The road was long]."
         ' "I would like {a~} and {b~}," said {hero~} to {=shop}.<ending>'
     ],
     "night": [
         " {=dark}, {hero.she} heard {noise=noise}. {hero} held on to the {colour~} {thing~}."
-        " {hero.Her} {who~} [lit a candle|came in slippers|listened, too|took a broom|was not so sure]."
+        " {hero.Her} uncle [lit a candle|came in slippers|listened, too|took a broom|was not so sure]."
         " They went to look, and it was only {noise.source~}.<ending>"
     ],
     "ending": [
@@ -262,7 +261,7 @@ RULES = {
     "parting": [
         " That night, {home.back~}, {hero.she~} dreamed of {=dream}.",
         " Back {home.back~}, {hero.she~} told {=listener}.",
-        " From then on, people called {hero.him~} {trait.Text~} {hero~}.",
+        " From then on, people called {hero.him~} {=nickname} {hero~}.",
     ],
 }
 
@@ -276,7 +275,6 @@ SKILLS = {
     "colour": "colour",
     "thing": "thing",
     "animal": "helper",
-    "who": "helper",
     "rest": "count",
     "weather": "cause",
     "slip": "cause",
@@ -287,7 +285,6 @@ SKILLS = {
     "b": "order",
     "three": "order",
     "home": "ending",
-    "trait": "ending",
     "wish": "ending",
 }
 
