@@ -89,7 +89,7 @@ def run(name: str, prepared: tuple) -> dict:
         curve.append({"loss": score.loss, "skills": score.skills})
         return {"val_loss": score.loss}
 
-    config = TrainConfig.preset("stories", lr=LR[name])
+    config = TrainConfig.preset("stories", lr=LR[name], context_length=CONFIG.context_length)
     history = train(model, ids, None, config, starts=starts, evaluate=evaluate)
     for point, record in zip(curve, history, strict=True):
         point |= {"step": record["step"], "tokens": record["tokens"], "seconds": record["seconds"]}
@@ -109,6 +109,7 @@ def run(name: str, prepared: tuple) -> dict:
             "new": judged.new,
             "distinct": judged.distinct,
             "broken": judged.broken,
+            "messages": [v.message for v in judged.verdicts if not v.ok][:20],
         }
     last = curve[-1]
     print(f"{name}: loss {last['loss']:.4f}, floor {key.floor:.4f}, ", end="")
@@ -146,7 +147,7 @@ def main() -> None:
         "cpu_threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "seed": TRAINING.seed,
-        "units": "loss, floor: nats per token; skills: share of labels right; seconds: training only",
+        "units": "loss, floor: nats per token; skills: share of labels right; seconds: training",
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(args.out) as temporary:

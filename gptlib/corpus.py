@@ -1,4 +1,4 @@
-"""The text with an answer key: stories with a known probability, a judge, and one loader for all texts.
+"""The text with an answer key: stories of known probability, a judge, one loader for all texts.
 
 Given, not built. :func:`stories` writes, :func:`judge` reads, :func:`floor` says how good a model
 can be, :func:`load` brings any text. The grammar itself stands in :mod:`gptlib.storybook`.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -54,8 +54,8 @@ class Label(NamedTuple):
 class Story:
     """A story and its answer key.
 
-    ``nats``: minus the logarithm of its exact probability. ``labels``: the places that test a skill,
-    in order. ``derivation``: every choice that wrote it.
+    ``nats``: minus the logarithm of its exact probability. ``labels``: the places that test a
+    skill, in order. ``derivation``: every choice that wrote it.
     """
 
     text: str
@@ -211,7 +211,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the parser says of a text of many stories. Shares are between 0 and 1, of all of them."""
+    """What the parser says of a text of many stories; shares go from 0 to 1, of all of them."""
 
     verdicts: tuple[Verdict, ...]
     known: frozenset[str]

@@ -25,7 +25,7 @@ import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
+from os.path import commonpath
 from random import Random
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ SLOT = re.compile(r"(\w*)(?:\.(\w+))?(?:=(\w+)((?:-\w+)*)(?:<(\w+))?)?(~?)")
 
 
 class Choice(NamedTuple):
-    """One step of a derivation: which choice, what was taken, as number ``index`` of ``options``."""
+    """One step of a derivation: the choice, what was taken, and its number among ``options``."""
 
     name: str
     taken: str
@@ -66,7 +66,7 @@ class Derivation:
 
 @dataclass(frozen=True)
 class Failure:
-    """Where reading stopped: the furthest character, what could have stood there, the skill missed."""
+    """Where reading stopped: the furthest character, what was expected, the skill missed."""
 
     position: int
     expected: tuple[str, ...]
@@ -120,11 +120,12 @@ class Grammar:
     """Rules and tables that write stories with :meth:`write` and read them back with :meth:`read`.
 
     ``rules``: name -> wordings. ``tables``: name -> rows, or a function of the memory that returns
-    rows. ``computed``: name -> (slots it needs, function of the memory that returns a row), for what
-    follows from what was said ("five" less "two"). ``skills``: slot, or ``slot.form`` -> the skill
-    that a reader needs there.
+    rows. ``computed``: name -> (slots it needs, function of the memory that returns a row), for
+    what follows from what was said ("five" less "two"). ``skills``: slot, or ``slot.form`` -> the
+    skill that a reader needs there.
 
-    >>> g = Grammar({"s": ["{x=pet} is {x.a~}."]}, {"pet": [{"text": "owl"}]}, {}, {"x": "pet"}, "s")
+    >>> pets = {"pet": [{"text": "owl"}]}
+    >>> g = Grammar({"s": ["{x=pet} is {x.a~}."]}, pets, {}, {"x": "pet"}, "s")
     >>> g.write(Random(0))[0]
     'owl is an owl.'
     """
@@ -261,7 +262,9 @@ class Grammar:
             elif isinstance(node, Pick):
                 needs.update(node.without, {node.below} - {""})
             elif isinstance(node, Copy):
-                needs.update(self.computed[node.slot][0] if node.slot in self.computed else [node.slot])
+                needs.update(
+                    self.computed[node.slot][0] if node.slot in self.computed else [node.slot]
+                )
         return needs
 
     def read(self, text: str) -> tuple[list[Derivation], Failure, list[float]]:
@@ -274,8 +277,8 @@ class Grammar:
         found: list[Derivation] = []
         furthest, expected, skills = 0, [], []
         mass = [1.0] + [0.0] * len(text)  # mass[k]: the probability that a story begins text[:k]
-        # A branch: character, what is still to come, memory, nats, choices, copies. The last two and
-        # what is to come are linked lists, so that branches share what they have in common.
+        # A branch: character, what is still to come, memory, nats, choices, copies. The last two
+        # and what is to come are linked lists: branches share what they have in common.
         branches: list[tuple] = [(0, (self.start, None), {}, 0.0, None, None)]
         while branches:
             at, todo, memory, nats, choices, copies = branches.pop()
@@ -340,7 +343,7 @@ class Grammar:
             return 0.0
         rows = self.tables[node.table]
         if callable(rows):
-            return math.log(len(rows(dict.fromkeys(tables, {}))))
+            return math.log(len(rows({key: {} for key in tables})))
         tables[node.slot] = rows
         if node.below:
             ranks = [next(i for i, r in enumerate(rows) if r is b) for b in tables[node.below]]
@@ -352,7 +355,7 @@ def _shared(piece: str, text: str, at: int) -> int:
     """How many characters of ``piece`` stand in ``text`` from ``at`` on."""
     if text.startswith(piece, at):
         return len(piece)
-    return len(commonprefix((piece, text[at : at + len(piece)])))
+    return len(commonpath((piece, text[at : at + len(piece)])))
 
 
 def _unlink(chain: tuple | None) -> tuple:

@@ -10,47 +10,55 @@ from gptlib.grammar import Memory, Row
 
 TABLES = {
     "name": """child
-        Mia, Anna, Lily, Nora, Rosa, Ella, Ivy, Ruby, Clara, Maya, Zoe, Lucy, Hana, Tessa, Faye, Olga, Amina, Greta | girl
-        Tom, Ben, Leo, Max, Sam, Finn, Omar, Jack, Hugo, Noah, Theo, Eli, Kofi, Ravi, Oscar, Milo, Pablo, Anton | boy""",
+        Mia, Anna, Lily, Nora, Rosa, Ella, Ivy, Ruby, Clara, Maya | girl
+        Zoe, Lucy, Hana, Tessa, Faye, Olga, Amina, Greta | girl
+        Tom, Ben, Leo, Max, Sam, Finn, Omar, Jack, Hugo, Noah, Theo | boy
+        Eli, Kofi, Ravi, Oscar, Milo, Pablo, Anton | boy""",
     "trait": """
-        curious, careful, cheerful, stubborn, patient, clever, shy, noisy, dreamy, brave, gentle, restless,
-        hopeful, thoughtful, lively, quiet, playful, sensible, daring, modest""",
+        curious, careful, cheerful, stubborn, patient, clever, shy, noisy, dreamy, brave,
+        gentle, restless, hopeful, thoughtful, lively, quiet, playful, sensible, daring,
+        modest""",
     "look": """
-        curly hair, big ears, long legs, a wobbly tooth, freckles, round glasses, muddy boots, a loud laugh,
-        cold hands, quick feet, strong arms, a crooked fringe, rosy cheeks, a small nose, many pockets,
-        a soft voice, patched trousers, sticky fingers""",
+        curly hair, big ears, long legs, a wobbly tooth, freckles, round glasses, muddy
+        boots, a loud laugh, cold hands, quick feet, strong arms, a crooked fringe, rosy
+        cheeks, a small nose, many pockets, a soft voice, patched trousers, sticky fingers""",
     "nickname": """
         Lucky, Brave, Clever, Captain, Little, Golden, Doctor, Merry, Wise, Quick, Kind, Old""",
     "home": """
-        by the sea, on a small farm, in a tall tower, on a river boat, in a dark forest, on an island,
-        in an old windmill, in a stone castle, at the end of a lane, in a deep valley, above a bakery,
-        on a green hill, in a sleepy village, behind a herb garden, next to a railway, beside a lake,
-        near a harbour, in a busy city, at the foot of a mountain, under a straw roof""",
+        by the sea, on a small farm, in a tall tower, on a river boat, in a dark forest, on
+        an island, in an old windmill, in a stone castle, at the end of a lane, in a deep
+        valley, above a bakery, on a green hill, in a sleepy village, behind a herb garden,
+        next to a railway, beside a lake, near a harbour, in a busy city, at the foot of a
+        mountain, under a straw roof""",
     "hobby": """
-        drawing maps, counting stars, climbing trees, singing to the cows, baking bread, collecting shells,
-        jumping over puddles, telling jokes, watching ants, building sandcastles, asking questions,
-        reading about whales, painting pebbles, playing the drum, making paper boats, feeding the sparrows,
-        looking for tracks, learning new words, inventing games, polishing spoons, rolling down slopes,
-        following snails, planting acorns, folding paper birds, mixing colours, writing letters,
-        walking backwards, listening to the rain""",
+        drawing maps, counting stars, climbing trees, singing to the cows, baking bread,
+        collecting shells, jumping over puddles, telling jokes, watching ants, building
+        sandcastles, asking questions, reading about whales, painting pebbles, playing the
+        drum, making paper boats, feeding the sparrows, looking for tracks, learning new
+        words, inventing games, polishing spoons, rolling down slopes, following snails,
+        planting acorns, folding paper birds, mixing colours, writing letters, walking
+        backwards, listening to the rain""",
     "sky": """
         windy, cold, sunny, rainy, foggy, grey, bright, warm, frosty, stormy, still, misty""",
     "part": """
-        morning, afternoon, evening, day, Monday, Friday, Sunday, spring day, summer day, market day""",
+        morning, afternoon, evening, day, Monday, Friday, Sunday, spring day, summer day,
+        market day""",
     "number": """
-        one, two, three, four, five, six, seven, eight, nine""",
+        one, two, three, four, five, six""",
     "colour": """
-        red, blue, green, yellow, orange, purple, white, black, brown, pink, silver, golden, scarlet, violet,
-        turquoise, crimson, ivory, emerald, copper, amber""",
+        red, blue, green, yellow, orange, purple, white, black, brown, pink, silver, golden,
+        scarlet, violet, turquoise, crimson, ivory, emerald, copper, amber""",
     "thing": """
-        kite, ball, hat, scarf, drum, cup, bell, book, ribbon, button, basket, lantern, umbrella, whistle,
-        blanket, mitten, bucket, marble, feather, box, pencil, ring, spoon, comb, doll, flag""",
+        kite, ball, hat, scarf, drum, cup, bell, book, ribbon, button, basket, lantern,
+        umbrella, whistle, blanket, mitten, bucket, marble, feather, box, pencil, ring,
+        spoon, comb, doll, flag""",
     "animal": """
-        fox, owl, rabbit, hedgehog, mouse, frog, duck, crow, badger, squirrel, goat, turtle, otter, bear,
-        deer, hen, pony, cat, dog, mole, swan, goose, beaver, seal, heron, toad""",
+        fox, owl, rabbit, hedgehog, mouse, frog, duck, crow, badger, squirrel, goat, turtle,
+        otter, bear, deer, hen, pony, cat, dog, mole, swan, goose, beaver, seal, heron, toad""",
     "manner": """
-        old, kind, grumpy, sleepy, tiny, proud, funny, young, wise, fluffy, polite, lonely, serious, thin,
-        muddy, hungry, nervous, plump, cheeky, spotted, famous, forgetful, tired, friendly""",
+        old, kind, grumpy, sleepy, tiny, proud, funny, young, wise, fluffy, polite, lonely,
+        serious, thin, muddy, hungry, nervous, plump, cheeky, spotted, famous, forgetful,
+        tired, friendly""",
     "food": """many
         apple | apples
         pear | pears
@@ -69,15 +77,15 @@ TABLES = {
         peach | peaches
         radish | radishes""",
     "spot": """
-        the bridge, the market, the pond, the orchard, the windy beach, the big rock, the old well,
-        the meadow, the harbour, the crossroads, the fountain, the hollow tree""",
+        the bridge, the market, the pond, the orchard, the windy beach, the big rock, the
+        old well, the meadow, the harbour, the crossroads, the fountain, the hollow tree""",
     "place": """
-        under the stairs, behind the stove, in the tall grass, on the roof, beside the well, in the barn,
-        under a bench, behind the shed, in a bird's nest, at the bottom of the pond, on top of the wall,
-        inside the piano""",
+        under the stairs, behind the stove, in the tall grass, on the roof, beside the well,
+        in the barn, under a bench, behind the shed, in a bird's nest, at the bottom of the
+        pond, on top of the wall, inside the piano""",
     "state": """
-        covered in leaves, safe and dry, a little bit wet, as good as new, hanging from a nail,
-        half hidden by moss""",
+        covered in leaves, safe and dry, a little bit wet, as good as new, hanging from a
+        nail, half hidden by moss""",
     "weather": """effect | tool
         it had rained | the lane was full of mud | a broom
         it had snowed | the door would not open | a shovel
@@ -111,11 +119,11 @@ TABLES = {
         whistled in the library | the librarian woke up | whistled outside
         painted the bench too late | there was paint on the mayor | put up a sign""",
     "wrapping": """
-        old wool, soft moss, a clean sock, a map of the town, a flour sack, thick paper, cabbage leaves,
-        a paper bag, yesterday's news, a silk scarf""",
+        old wool, soft moss, a clean sock, a map of the town, a flour sack, thick paper,
+        cabbage leaves, a paper bag, yesterday's news, a silk scarf""",
     "trap": """
-        stuck in a fence, caught in a net, under a fallen branch, at the bottom of a pit, tangled in a kite string,
-        shut in a crate""",
+        stuck in a fence, caught in a net, under a fallen branch, at the bottom of a pit,
+        tangled in a kite string, shut in a crate""",
     "trouble": """answer
         got lost in the fog | knew the way home
         dropped a key into the lake | dived to the bottom
@@ -152,7 +160,8 @@ TABLES = {
         a ring like a tiny bell | a spoon in a glass
         a sigh from the cupboard | a coat sliding down""",
     "goods": """
-        milk, bread, butter, cheese, honey, salt, sugar, flour, rice, soap, string, tea, ink, oil""",
+        milk, bread, butter, cheese, honey, salt, sugar, flour, rice, soap, string, tea,
+        ink, oil""",
     "shop": """
         the baker, the grocer, the man with the scales, the woman behind the counter""",
     "wish": """do | did
@@ -171,14 +180,14 @@ TABLES = {
     "journey": """
         three days, two nights, a whole week, half a day, a long hour, a month""",
     "dream": """
-        flying, dragons, honey cake, the sea, giants, a silver train, dancing bears, nothing at all,
-        talking trees, snowflakes, being tall, a friendly ghost""",
+        flying, dragons, honey cake, the sea, giants, a silver train, dancing bears, nothing
+        at all, talking trees, snowflakes, being tall, a friendly ghost""",
     "dark": """
-        One night, Late one evening, Long after midnight, When the lamps were out, Before dawn,
-        In the middle of a dream""",
+        One night, Late one evening, Long after midnight, When the lamps were out, Before
+        dawn, In the middle of a dream""",
     "listener": """
-        the cat, the neighbours, the whole family, the moon, a very old teddy bear, everybody twice,
-        the postman, a secret diary""",
+        the cat, the neighbours, the whole family, the moon, a very old teddy bear,
+        everybody twice, the postman, a secret diary""",
 }
 
 PLOTS = "sharing lost swap rescue riddle wish weather mistake present errand night"
@@ -190,8 +199,8 @@ RULES = {
         "{home.Text=home} lived {trait.a=trait} child named {hero=name} with {=look}.",
     ],
     "has": [
-        " {hero.She} had {colour.a=colour} {thing=thing}.",
-        " {hero.Her} favourite thing was {colour.a=colour} {thing=thing}.",
+        " {hero.She} had {colour.a=colour} {thing=thing}, the only {colour~} {thing~} in town.",
+        " {hero.She} owned {colour.a=colour} {thing=thing}, the only {colour~} {thing~} for miles.",
     ],
     "day": ["One {=sky} {=part}"],
     "meet": [" <day>, {hero.she} met {manner.a=manner} {animal=animal} at {=spot}."],
@@ -207,7 +216,7 @@ RULES = {
     ],
     "swap": [
         '<meet> "Swap your {thing~} for my {two=thing-thing}," said the {animal~}.'
-        " Then {other.a=animal-animal} offered {three.a=thing-thing-two}."
+        " Then {.a=animal} offered {three.a=thing}."
         ' "I left with {thing.a~} and came home with {three.a~}," said {hero~}.<parting>'
     ],
     "rescue": [
@@ -251,7 +260,8 @@ RULES = {
     ],
     "night": [
         " {=dark}, {hero.she} heard {noise=noise}. {hero} held on to the {colour~} {thing~}."
-        " {hero.Her} uncle [lit a candle|came in slippers|listened, too|took a broom|was not so sure]."
+        " {hero.Her} uncle"
+        " [lit a candle|came in slippers|listened, too|took a broom|was not so sure]."
         " They went to look, and it was only {noise.source~}.<ending>"
     ],
     "ending": [
@@ -295,7 +305,7 @@ PRONOUNS = {
 
 
 def _table(name: str, source: str) -> list[Row]:
-    """Rows from the layout above: a header of column names, then ``word, word | column | column``."""
+    """Rows from the layout above: a line of column names, then ``word, word | column``."""
     header, *lines = source.split("\n")
     columns = [c.strip() for c in header.split("|")] if header.strip() else []
     rows = []

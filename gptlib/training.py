@@ -49,8 +49,8 @@ RANGES = {
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # The book's run: a GPT of under a million parameters on the stories, two minutes on two cores.
-    "stories": {"steps": 2200, "batch_size": 8, "lr": 2e-3, "eval_every": 200},
+    # The book's run: GPTConfig's preset on the stories, within two minutes on two cores.
+    "stories": {"steps": 3100, "batch_size": 8, "lr": 4e-3, "eval_every": 200},
     # nanoGPT's recipe for a laptop: characters of Tiny Shakespeare, with GPTConfig's preset.
     "nanogpt-cpu": {"steps": 2000, "batch_size": 12, "lr": 1e-3, "betas": (0.9, 0.99)},
 }  # fmt: skip

@@ -17,7 +17,17 @@ PACKAGE = ROOT / "gptlib"
 
 # Given, not built: chapters use these, no chapter explains them. A given module imports only from
 # given ones before it; scoring, which looks at models from outside, may use chapter 1 too.
-GIVEN = "unicode16 checks limits download grammar storybook corpus notebook plots".split()
+GIVEN = [
+    "unicode16",
+    "checks",
+    "limits",
+    "download",
+    "grammar",
+    "storybook",
+    "corpus",
+    "notebook",
+    "plots",
+]
 # What each chapter builds.
 CHAPTERS = {
     1: ["tokenizer", "batches"],
