@@ -309,7 +309,7 @@ def _table(name: str, source: str) -> list[Row]:
     header, *lines = source.split("\n")
     columns = [c.strip() for c in header.split("|")] if header.strip() else []
     rows = []
-    for line in lines if columns else [" ".join(lines)]:
+    for line in lines if columns else [" ".join(" ".join(lines).split())]:
         words, *rest = line.split("|")
         for word in (
             re.split(r",\s+(?=\S)", words.strip()) if (not columns or name == "name") else [words]

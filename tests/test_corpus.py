@@ -68,6 +68,11 @@ def test_a_million_stories_would_differ():
     assert len({story.text for story in SAMPLE}) == len(SAMPLE)
 
 
+def test_no_word_carries_stray_white_space():
+    for story in SAMPLE[:2000]:
+        assert story.text == " ".join(story.text.split())
+
+
 # --- probabilities
 
 
@@ -144,7 +149,7 @@ def test_ambiguous_rules_are_refused_or_seen():
 
 # --- the same bytes everywhere
 
-STORIES_SHA256 = "47e6d7a5b4ff5bdb4a947cef482fadb7c7dd22711082c43478edabe9994c5ff4"
+STORIES_SHA256 = "13b17adbe95c4a449999836c7705c5bdf26c91604f0a3a2cec56d6ec66e1ac13"
 
 
 def digest(n):
