@@ -92,6 +92,15 @@ def test_warmup_by_default_is_a_tenth_of_the_steps_and_at_most_a_hundred():
     assert TrainConfig(steps=5000).warmup_steps == 100
 
 
+def test_recipes_by_name_and_single_fields_changed():
+    # nanoGPT's published recipe for the CPU
+    recipe = TrainConfig.preset("nanogpt-cpu", seed=7)
+    assert (recipe.steps, recipe.batch_size, recipe.lr, recipe.seed) == (2000, 12, 1e-3, 7)
+    assert (recipe.betas, recipe.warmup_steps, recipe.min_lr_ratio) == ((0.9, 0.99), 100, 0.1)
+    with pytest.raises(ValueError, match="name must be one of .*nanogpt-cpu.*got 'gpt-5'"):
+        TrainConfig.preset("gpt-5")
+
+
 # Which parameters decay
 
 
