@@ -217,7 +217,7 @@ RULES = {
     "swap": [
         '<meet> "Swap your {thing~} for my {two=thing-thing}," said the {animal~}.'
         " Then {.a=animal} offered {three.a=thing}."
-        ' "I left with {thing.a~} and came home with {three.a~}," said {hero~}.<parting>'
+        ' "I left with {colour.a~} {thing~} and came home with {three.a~}," said {hero~}.<parting>'
     ],
     "rescue": [
         "<meet> It was {=trap}. {hero} set it free."
