@@ -97,7 +97,7 @@ def test_recipes_by_name_and_single_fields_changed():
     recipe = TrainConfig.preset("nanogpt-cpu", seed=7)
     assert (recipe.steps, recipe.batch_size, recipe.lr, recipe.seed) == (2000, 12, 1e-3, 7)
     assert (recipe.betas, recipe.warmup_steps, recipe.min_lr_ratio) == ((0.9, 0.99), 100, 0.1)
-    with pytest.raises(ValueError, match="name must be one of .*nanogpt-cpu.*got 'gpt-5'"):
+    with pytest.raises(ValueError, match=r"name must be one of .*nanogpt-cpu.*got 'gpt-5'"):
         TrainConfig.preset("gpt-5")
 
 
