@@ -174,14 +174,9 @@ def fit(
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
 
     def measure(data: torch.Tensor) -> float:
-        return estimate_loss(
-            model,
-            data,
-            batch_size=batch_size,
-            context_length=context_length,
-            n_batches=eval_batches,
-            generator=torch.Generator().manual_seed(seed + 1),
-        )
+        sizes = {"batch_size": batch_size, "context_length": context_length}
+        same = torch.Generator().manual_seed(seed + 1)  # the same windows at every evaluation
+        return estimate_loss(model, data, n_batches=eval_batches, generator=same, **sizes)
 
     history = [(0, measure(train), measure(val))]
     model.train()
