@@ -25,7 +25,6 @@ import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from os.path import commonpath
 from random import Random
 from typing import NamedTuple
 
@@ -216,7 +215,7 @@ class Grammar:
             if isinstance(node, Fork):
                 i = choose(len(node.options))
                 nats += math.log(len(node.options))
-                choices.append(Choice(node.name, node.sources[i], i, len(node.options)))
+                choices.append(Choice(f"<{node.name}>", node.sources[i], i, len(node.options)))
                 todo.extend(reversed(node.options[i]))
                 continue
             candidates = self._candidates(node, memory)
@@ -295,7 +294,7 @@ class Grammar:
                     tail = rest
                     for part in reversed(option):
                         tail = (part, tail)
-                    step = Choice(node.name, source, i, len(node.options))
+                    step = Choice(f"<{node.name}>", source, i, len(node.options))
                     branches.append((at, tail, memory, cost, (step, choices), copies))
                 continue
             candidates = self._candidates(node, memory)
@@ -355,7 +354,8 @@ def _shared(piece: str, text: str, at: int) -> int:
     """How many characters of ``piece`` stand in ``text`` from ``at`` on."""
     if text.startswith(piece, at):
         return len(piece)
-    return len(commonpath((piece, text[at : at + len(piece)])))
+    here = text[at : at + len(piece)]
+    return next((i for i, (a, b) in enumerate(zip(piece, here, strict=False)) if a != b), len(here))
 
 
 def _unlink(chain: tuple | None) -> tuple:

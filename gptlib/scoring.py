@@ -41,8 +41,8 @@ class AnswerKey:
     """
 
     def __init__(self, texts: Sequence[Story], tokenizer: Tokenizer) -> None:
-        self.floor = floor(texts, tokenizer).nats_per_token
         end = end_id(tokenizer)
+        self.floor = floor(texts, tokenizer).nats_per_token
         rows = [[end, *tokenizer.encode(story.text), end] for story in texts]
         T = max(len(row) for row in rows) - 1
         self.idx = torch.full((len(rows), T), end)

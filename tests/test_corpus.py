@@ -105,11 +105,13 @@ def test_entropy_is_the_mean_of_the_nats():
     assert abs(GRAMMAR.entropy() - mean) < 4 * error
 
 
+NUMBERS = [{"text": t} for t in "123"]
 TINY = Grammar(
-    {"s": ["{x=pet} [and|or] {y=pet-x}<t>.", "a {n=num} {m=num<n}"], "t": ["", " {x~}"]},
+    {"s": ["{x=pet} [and|or] {y=pet-x}<t>.", "a {n=many} {m=number<n}"], "t": ["", " {x~}"]},
     {
         "pet": [{"text": t} for t in ("cat", "car", "owl")],
-        "num": [{"text": "1"}, {"text": "2"}, {"text": "3"}],
+        "number": NUMBERS,
+        "many": NUMBERS[1:],
     },
     {},
     {},
@@ -128,16 +130,16 @@ def test_a_tiny_grammar_sums_to_one_and_its_prefixes_do():
         if x != y
         for t in ("", f" {x}")
     }
-    texts |= {"a 2 1": 1 / 6, "a 3 1": 1 / 12, "a 3 2": 1 / 12}
-    # n = 1 leaves m no row: such a grammar may not be written
-    texts_without = {k: v for k, v in texts.items() if not k.startswith("a")}
-    for text, p in texts_without.items():
+    texts |= {"a 2 1": 1 / 4, "a 3 1": 1 / 8, "a 3 2": 1 / 8}
+    assert sum(texts.values()) == pytest.approx(1)
+    for text, p in texts.items():
         derivations, _, prices = TINY.read(text)
         assert [math.exp(-d.nats) for d in derivations] == [pytest.approx(p)]
         for k in range(len(text) + 1):
-            mass = sum(q for t, q in texts_without.items() if t.startswith(text[:k]))
-            mass += 1 / 2 if k == 0 else 0
+            mass = sum(q for t, q in texts.items() if t.startswith(text[:k]))
             assert math.exp(-prices[k]) == pytest.approx(mass), text[:k]
+    nats = -sum(p * math.log(p) for p in texts.values())
+    assert TINY.entropy() == pytest.approx(nats)
 
 
 def test_ambiguous_rules_are_refused_or_seen():
@@ -260,7 +262,7 @@ def test_window_bound_against_an_exact_count():
     m = places.total()
     state = values - sum(k / m * math.log(k / m) for k in places.values())
     low = g.entropy() / 4
-    assert low <= best <= low + state / T
+    assert low <= best <= low + state / T + 1e-9  # here the bound is reached
 
 
 # --- the judge
@@ -359,7 +361,7 @@ def test_load_a_file_of_ones_own(tmp_path):
 
 
 def test_load_clear_errors(tmp_path):
-    with pytest.raises(ValueError, match="'stories', 'tinyshakespeare', 'tinystories' or the path"):
+    with pytest.raises(ValueError, match=r"one of 'stories', 'tinyshakespeare', .* or the path"):
         load("tinyshakespear")
     empty = tmp_path / "empty.txt"
     empty.touch()

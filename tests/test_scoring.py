@@ -1,0 +1,115 @@
+"""Scoring: a model that knows the answers, one that knows nothing, and one with a known fault."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from gptlib.batches import get_batch
+from gptlib.corpus import END, floor, stories
+from gptlib.scoring import AnswerKey, end_id, story_starts
+from gptlib.tokenizer import BPETokenizer, CharTokenizer
+
+STORIES = stories(40, seed=3)
+TOKENIZER = BPETokenizer.train("".join(s.text for s in STORIES), 500, special_tokens=[END])
+KEY = AnswerKey(STORIES, TOKENIZER)
+
+
+class Oracle(nn.Module):
+    """Knows the key by heart and answers with certainty, but for the tokens in `wrong`."""
+
+    def __init__(self, key, wrong=()):
+        super().__init__()
+        self.size = nn.Parameter(torch.tensor(30.0))
+        self.key, self.wrong, self.row = key, set(wrong), 0
+
+    def forward(self, idx, targets=None):
+        n = len(idx)
+        right = self.key.targets[self.row : self.row + n].clamp(min=0)  # (B, T)
+        said = right.clone()
+        for row, t in self.wrong:
+            if self.row <= row < self.row + n:
+                said[row - self.row, t] = (right[row - self.row, t] + 1) % TOKENIZER.vocab_size
+        self.row = (self.row + n) % len(self.key.idx)
+        return self.size * nn.functional.one_hot(said, TOKENIZER.vocab_size).float(), None
+
+
+class Nothing(nn.Module):
+    """Every token equally likely."""
+
+    def __init__(self):
+        super().__init__()
+        self.zero = nn.Parameter(torch.zeros(()))
+
+    def forward(self, idx, targets=None):
+        return self.zero + torch.zeros(*idx.shape, TOKENIZER.vocab_size), None
+
+
+def test_rows_are_end_story_end():
+    for row, targets, story in zip(KEY.idx, KEY.targets, STORIES, strict=True):
+        length = int((targets >= 0).sum())
+        assert row[0] == end_id(TOKENIZER) == targets[length - 1]
+        assert torch.equal(row[1:length], targets[: length - 1])
+        assert TOKENIZER.decode(targets[: length - 1]) == story.text
+        assert (targets[length:] == -1).all()
+
+
+def test_places_hold_the_labelled_words():
+    found = {skill: list(places) for skill, places in KEY.places.items()}
+    for n, story in enumerate(STORIES):
+        for label in story.labels:
+            row, first, last = found[label.skill].pop(0)
+            assert row == n
+            text = TOKENIZER.decode(KEY.targets[n, first:last])
+            # a token may carry the space before the word, or a quotation mark
+            assert story.text[label.start : label.end] in text
+            assert len(text) <= label.end - label.start + 3
+
+
+def test_a_model_that_knows_the_answers():
+    score = KEY.score(Oracle(KEY), batch_size=7)
+    assert score.loss == pytest.approx(0, abs=1e-6)
+    assert set(score.skills.values()) == {1.0}
+    assert score.floor == pytest.approx(floor(STORIES, TOKENIZER).nats_per_token)
+    assert score.above_floor == pytest.approx(-1)
+
+
+def test_a_model_that_knows_nothing_has_ln_v():
+    assert KEY.score(Nothing()).loss == pytest.approx(math.log(TOKENIZER.vocab_size))
+
+
+def test_one_wrong_token_costs_the_labels_that_hold_it():
+    row, _, last = KEY.places["colour"][0]
+    score = KEY.score(Oracle(KEY, wrong=[(row, last - 1)]))
+    n = len(KEY.places["colour"])
+    assert score.skills["colour"] == pytest.approx((n - 1) / n)
+    others = {skill: share for skill, share in score.skills.items() if skill != "colour"}
+    touched = [
+        skill
+        for skill, places in KEY.places.items()
+        if skill != "colour" and any(r == row and a < last <= b for r, a, b in places)
+    ]
+    assert all(share == 1.0 for skill, share in others.items() if skill not in touched)
+
+
+def test_the_mode_is_put_back():
+    for mode in (True, False):
+        model = Nothing().train(mode)
+        KEY.score(model)
+        assert model.training is mode
+
+
+def test_windows_begin_at_end_marks():
+    ids = torch.tensor(
+        TOKENIZER.encode(END + "".join(s.text + END for s in STORIES), allowed_special="all")
+    )
+    starts = story_starts(ids, TOKENIZER, 50)
+    assert len(starts) in (39, 40)
+    x, _ = get_batch(ids, 64, 50, starts=starts, generator=torch.Generator().manual_seed(0))
+    assert (x[:, 0] == end_id(TOKENIZER)).all()
+
+
+def test_a_tokenizer_without_the_end_mark_is_refused():
+    with pytest.raises(ValueError, match="special_tokens"):
+        AnswerKey(STORIES, CharTokenizer("abc"))
