@@ -44,7 +44,7 @@ TABLES = {
         morning, afternoon, evening, day, Monday, Friday, Sunday, spring day, summer day,
         market day""",
     "number": """
-        one, two, three, four, five, six""",
+        one, two, three, four, five""",
     "colour": """
         red, blue, green, yellow, orange, purple, white, black, brown, pink, silver, golden,
         scarlet, violet, turquoise, crimson, ivory, emerald, copper, amber""",
@@ -216,8 +216,8 @@ RULES = {
     ],
     "swap": [
         '<meet> "Swap your {thing~} for my {two=thing-thing}," said the {animal~}.'
-        " Then {.a=animal} offered {three.a=thing}."
-        ' "I left with {colour.a~} {thing~} and came home with {three.a~}," said {hero~}.<parting>'
+        " Then {.a=animal} offered {other.a=food}."
+        ' "I left with {colour.a~} {thing~} and came home with {other.a~}," said {hero~}.<parting>'
     ],
     "rescue": [
         "<meet> It was {=trap}. {hero} set it free."
@@ -293,7 +293,7 @@ SKILLS = {
     "riddle": "riddle",
     "a": "order",
     "b": "order",
-    "three": "order",
+    "other": "thing",
     "home": "ending",
     "wish": "ending",
 }
