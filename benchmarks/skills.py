@@ -1,10 +1,10 @@
-"""Who learns what, and when: four models on the stories, scored against the answer key.
+"""Who learns what, and when: six models on the stories, scored against the answer key.
 
 Claim: a GPT of under a million parameters comes within 10 % of the floor in at most two minutes of
 training on two CPU cores; some skills appear only with attention, and some only with positions.
 
-    python benchmarks/skills.py            # about six minutes; writes data/runs/skills.json
-    python benchmarks/skills.py gpt        # one of: bigram, attention, positions, gpt
+    python benchmarks/skills.py            # about ten minutes; writes data/runs/skills.json
+    python benchmarks/skills.py gpt        # one or more of the six models below
 
 Recorded for each model, along training: loss beside the floor (nats per token, on stories that no
 model saw) and accuracy by skill. For the GPT also what it writes at temperature 0.8, as the parser
@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -39,15 +40,27 @@ MODELS = {
     "bigram": lambda: BigramModel(CONFIG.vocab_size),
     "attention": lambda: one_layer(positions=False),
     "positions": lambda: one_layer(positions=True),
+    "feed_forward": lambda: one_block(shortcut=False),
+    "block": lambda: one_block(shortcut=True),
     "gpt": lambda: GPT(CONFIG),
 }
-LR = {"bigram": 3e-2, "attention": 1e-2, "positions": 1e-2, "gpt": TRAINING.lr}
+LR = dict.fromkeys(MODELS, 1e-2) | {"bigram": 3e-2, "gpt": TRAINING.lr}
 
 
 def one_layer(positions: bool) -> AttentionModel:
     """Embedding, one attention layer, head: chapter 3's model, as wide as the GPT."""
     c = CONFIG
     return AttentionModel(c.vocab_size, c.context_length, c.n_embd, c.n_head, positions)
+
+
+def one_block(shortcut: bool) -> GPT:
+    """The same with norm and feed-forward network, and with shortcuts or without.
+
+    Head, start and positions are those of the model before, so that one thing changes at a time.
+    """
+    model = GPT(replace(CONFIG, n_layer=1, tied=False, init="torch", waves=False))
+    model.blocks[0].shortcut = shortcut
+    return model
 
 
 def prepare() -> tuple[BPETokenizer, torch.Tensor, torch.Tensor, AnswerKey]:

@@ -32,6 +32,7 @@ SKILLS = {
     "colour": "a thing keeps its colour",
     "thing": "the thing that was lost or made is the thing that is found or given",
     "helper": "the animal that came in is the one that speaks",
+    "number": "a number is told again as it was",
     "count": "what is left is what there was less what was given",
     "cause": "the effect fits its cause",
     "riddle": "the answer fits the riddle",

@@ -190,7 +190,7 @@ TABLES = {
         everybody twice, the postman, a secret diary""",
 }
 
-PLOTS = "sharing lost swap rescue riddle wish weather mistake present errand night"
+PLOTS = "sharing basket lost swap rescue riddle wish weather mistake present errand night"
 
 RULES = {
     "story": [f"<hero><has><{plot}>" for plot in PLOTS.split()],
@@ -207,7 +207,14 @@ RULES = {
     "sharing": [
         '<meet> "[I have not eaten since yesterday|My tummy is empty|Something smells good],"'
         " said the {animal~}. {hero} had {many=plenty} {food.many=food}."
-        ' "Take {few=number<many}," said {hero~}. That left {rest~}.<ending>'
+        ' "Take {few=number<many}," said {hero~}, "for {many~} take away {few~} leaves {rest~}."'
+        "<ending>"
+    ],
+    "basket": [
+        " <day>, {hero.she} carried {many=plenty} {food.many=food} home from {=spot}."
+        " But [the basket|the bag|one pocket] had a hole, and {few=number<many}"
+        " [fell into the mud|rolled down the hill|went to the ants]."
+        " {hero.Her} brother counted: {many~} take away {few~} leaves {rest~}.<ending>"
     ],
     "lost": [
         '<meet> "Have you seen my {thing~}?" asked {hero~}.'
@@ -253,7 +260,7 @@ RULES = {
         ' "I always wanted {colour.a~} {thing~}," said {hero.her~} mother.<parting>'
     ],
     "errand": [
-        " <day>, {hero.her} aunt needed {a=goods} and {b=goods-a}."
+        ' <day>, {hero.her} aunt needed {a=goods}. "And bring {b=goods-a}," called the neighbour.'
         ' "First {a~}, then {b~}," said {hero~} all the way to the shop.'
         " [A dog barked|It began to rain|A friend waved|The road was long]."
         ' "I would like {a~} and {b~}," said {hero~} to {=shop}.<ending>'
@@ -285,6 +292,8 @@ SKILLS = {
     "colour": "colour",
     "thing": "thing",
     "animal": "helper",
+    "many": "number",
+    "few": "number",
     "rest": "count",
     "weather": "cause",
     "slip": "cause",

@@ -50,7 +50,9 @@ RANGES = {
 
 PRESETS: dict[str, dict[str, Any]] = {
     # The book's run: GPTConfig's preset on the stories, within two minutes on two cores.
-    "stories": {"steps": 3100, "batch_size": 8, "lr": 4e-3, "eval_every": 200},
+    "stories": {
+        "steps": 3100, "batch_size": 8, "lr": 4e-3, "weight_decay": 0.01, "eval_every": 200,
+    },
     # nanoGPT's recipe for a laptop: characters of Tiny Shakespeare, with GPTConfig's preset.
     "nanogpt-cpu": {"steps": 2000, "batch_size": 12, "lr": 1e-3, "betas": (0.9, 0.99)},
 }  # fmt: skip

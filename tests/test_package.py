@@ -27,6 +27,7 @@ GIVEN = [
     "corpus",
     "notebook",
     "plots",
+    "records",
 ]
 # What each chapter builds.
 CHAPTERS = {
@@ -40,7 +41,7 @@ CHAPTERS = {
     8: ["generation"],
 }
 AFTER = {"scoring": 1}  # a given module, and the last chapter whose modules it may import
-NO_TORCH = ["unicode16", "checks", "download", "grammar", "storybook", "corpus", "plots"]
+NO_TORCH = ["unicode16", "checks", "download", "grammar", "storybook", "corpus", "plots", "records"]
 
 
 def modules() -> list[str]:
