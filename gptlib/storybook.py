@@ -208,7 +208,7 @@ RULES = {
         '<meet> "[I have not eaten since yesterday|My tummy is empty|Something smells good],"'
         " said the {animal~}. {hero} had {many=plenty} {food.many=food}."
         ' "Take {few=number<many}," said {hero~}, "for {many~} take away {few~} leaves {rest~}."'
-        "<ending>"
+        " And the {animal~} bowed.<ending>"
     ],
     "basket": [
         " <day>, {hero.she} carried {many=plenty} {food.many=food} home from {=spot}."
@@ -219,11 +219,11 @@ RULES = {
     "lost": [
         '<meet> "Have you seen my {thing~}?" asked {hero~}.'
         ' "What colour is it?" asked the {animal~}. "It is {colour~}," said {hero~}.'
-        " And there, {=place}, was the {colour~} {thing~}.<ending>"
+        ' "Look," said the {animal~}. There, {=place}, was the {colour~} {thing~}.<ending>'
     ],
     "swap": [
         '<meet> "Swap your {thing~} for my {two=thing-thing}," said the {animal~}.'
-        " Then {.a=animal} offered {other.a=food}."
+        " But past the {animal~} came {.a=animal} with {other.a=food}."
         ' "I left with {colour.a~} {thing~} and came home with {other.a~}," said {hero~}.<parting>'
     ],
     "rescue": [
@@ -235,12 +235,12 @@ RULES = {
     "riddle": [
         '<meet> "Who am I?" asked the {animal~}. "{riddle=riddle}."'
         " {hero} [scratched {hero.her~} head|walked in a circle|closed both eyes]."
-        ' "You are {riddle.answer~}," said {hero~}.<ending>'
+        ' "You are {riddle.answer~}," said {hero~} to the {animal~}.<ending>'
     ],
     "wish": [
         ' But {hero.she} had never {wish=wish}.<meet> "I would love to {wish.do~}," said {hero~}.'
         ' "Come with me," said the {animal~}.'
-        " They travelled for {=journey}. At last, {hero~} {wish.did~}.<ending>"
+        " {hero} followed the {animal~} for {=journey}. At last, {hero~} {wish.did~}.<ending>"
     ],
     "weather": [
         " All [night|day|week] {weather=weather}, and now {weather.effect~}."

@@ -23,8 +23,12 @@ import sys
 from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
-path = Path(sys.argv[1])
-client = NotebookClient(nbformat.read(path, 4), timeout=300, kernel_name="python3")
+path, repository = Path(sys.argv[1]), sys.argv[2]
+notebook = nbformat.read(path, 4)
+# The kernel itself says where its gptlib comes from: from the wheel, not from this repository.
+check = f"import gptlib; assert not gptlib.__file__.startswith({repository!r}), gptlib.__file__"
+notebook.cells.insert(0, nbformat.v4.new_code_cell(check))
+client = NotebookClient(notebook, timeout=300, kernel_name="python3")
 client.execute(cwd=str(path.parent))
 """
 
@@ -45,6 +49,7 @@ def wheel(tmp_path_factory) -> Path:
         shutil.copy2(ROOT / name, source)
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
     shutil.copytree(ROOT / "gptlib", source / "gptlib", ignore=ignore)
+    shutil.copytree(ROOT / "data" / "runs", source / "data" / "runs")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps"]
     run(*pip, "--no-build-isolation", "--wheel-dir", target, source)
     (built,) = target.glob("gptlib-*.whl")
@@ -81,7 +86,7 @@ def environment(folder: Path) -> dict[str, str]:
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
-        assert "gptlib/py.typed" in archive.namelist()
+        assert {"gptlib/py.typed", "gptlib/runs/skills.json"} <= set(archive.namelist())
     assert {top.split("-")[0] for top in tops} == {"gptlib"}
 
 
@@ -96,7 +101,8 @@ def test_a_chapter_runs_alone_in_an_empty_folder(chapter, clean_python, tmp_path
     alone = tmp_path / "alone"
     alone.mkdir()
     shutil.copy2(chapter, alone)
-    run(clean_python, "-c", RUN, alone / chapter.name, cwd=alone, env=environment(tmp_path))
+    where = {"cwd": alone, "env": environment(tmp_path)}
+    run(clean_python, "-c", RUN, alone / chapter.name, ROOT, **where)
 
 
 def test_without_gptlib_a_chapter_says_what_to_install(clean_python, tmp_path):
