@@ -1,0 +1,59 @@
+"""The recorded runs say what the text says of them: each headline derived again from its JSON."""
+
+from __future__ import annotations
+
+import pytest
+
+from gptlib import corpus
+from gptlib.records import PARTS, parts_table, record
+
+SKILLS = sorted(set(corpus.SKILLS) - {"wording"})
+
+
+def test_a_name_that_is_not_recorded_is_refused_with_those_that_are():
+    with pytest.raises(ValueError, match=r"name must be one of .*skills.*; got 'nothing'"):
+        record("nothing")
+
+
+def test_the_growing_table_shows_what_was_measured():
+    runs = record("skills")
+    lines = parts_table(up_to=6).splitlines()
+    assert len(lines) == 1 + len(PARTS) == 7
+    assert lines[0].split()[-len(SKILLS) :] == SKILLS
+    for (key, chapter, added), line in zip(PARTS, lines[1:], strict=True):
+        last = runs[key]["curve"][-1]
+        assert line.startswith(f"{chapter:2}  {added}")
+        cells = line[4 + len(added) :].split()
+        assert cells[0] == f"{runs[key]['parameters']:,}"
+        assert cells[2] == f"{last['loss'] / runs[key]['floor'] - 1:.0%}"
+        assert [int(cell) for cell in cells[3:]] == [
+            round(100 * last["skills"][skill]) for skill in SKILLS
+        ]
+    assert len(parts_table(up_to=3).splitlines()) == 4
+    with pytest.raises(ValueError, match="up_to must be 2 or more"):
+        parts_table(1)
+
+
+def test_the_gpt_comes_near_the_floor_in_two_minutes_and_tells_stories():
+    gpt = record("skills")["gpt"]
+    assert gpt["parameters"] < 1_000_000
+    near = [point for point in gpt["curve"] if point["loss"] / gpt["floor"] < 1.10]
+    assert near[0]["seconds"] <= 120 and gpt["curve"][-1] in near
+    assert min(gpt["curve"][-1]["skills"].values()) > 0.9
+    samples = gpt["samples"]
+    assert samples["temperature"] == 0.8 and samples["stories"] >= 200
+    assert samples["well_formed"] >= 0.8
+    assert samples["new"] >= 0.8
+
+
+def test_one_skill_comes_with_attention_and_one_with_positions():
+    runs = record("skills")
+    skills = {key: run["curve"][-1]["skills"] for key, run in runs.items() if key != "about"}
+    for skill in ("colour", "thing", "name"):
+        assert skills["bigram"][skill] < 0.1
+        assert skills["attention"][skill] > 0.8
+    assert skills["attention"]["order"] < 0.4 < 0.6 < skills["positions"]["order"]
+    # Depth without shortcuts harms; with them it helps; and endings take several layers.
+    above = {key: runs[key]["above_floor"] for key, _, _ in PARTS}
+    assert above["feed_forward"] > above["positions"] > above["block"] > above["gpt"]
+    assert skills["block"]["ending"] < 0.6 < 0.95 < skills["gpt"]["ending"]
