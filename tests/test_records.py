@@ -57,3 +57,12 @@ def test_one_skill_comes_with_attention_and_one_with_positions():
     above = {key: runs[key]["above_floor"] for key, _, _ in PARTS}
     assert above["feed_forward"] > above["positions"] > above["block"] > above["gpt"]
     assert skills["block"]["ending"] < 0.6 < 0.95 < skills["gpt"]["ending"]
+
+
+def test_chapter_4_the_feed_forward_network_brings_order_and_costs_what_is_copied():
+    runs = record("skills")
+    before, after = runs["positions"]["curve"][-1], runs["feed_forward"]["curve"][-1]
+    assert after["loss"] > before["loss"]
+    assert after["skills"]["order"] > before["skills"]["order"]
+    for skill in ("name", "ending"):
+        assert after["skills"][skill] < before["skills"][skill]
