@@ -1,4 +1,7 @@
-"""A chapter alone in an empty folder, with gptlib from its wheel: what a download gives a reader.
+"""Every chapter, executed by nbval alone in an empty folder, with gptlib from its wheel.
+
+That is what a download gives a reader, and the only place where the tests execute the notebooks
+(the built book executes them once more, for its pages).
 
 The wheel is built without a network. The clean environment sees the pinned packages of this one by
 a .pth file, but not this repository: it must find everything of ours in the wheel.
@@ -15,22 +18,12 @@ import sysconfig
 import zipfile
 from pathlib import Path
 
+import nbformat
 import pytest
 from bookbuild import ROOT, chapters
 
-RUN = """
-import sys
-from pathlib import Path
-import nbformat
-from nbclient import NotebookClient
-path, repository = Path(sys.argv[1]), sys.argv[2]
-notebook = nbformat.read(path, 4)
-# The kernel itself says where its gptlib comes from: from the wheel, not from this repository.
-check = f"import gptlib; assert not gptlib.__file__.startswith({repository!r}), gptlib.__file__"
-notebook.cells.insert(0, nbformat.v4.new_code_cell(check))
-client = NotebookClient(notebook, timeout=300, kernel_name="python3")
-client.execute(cwd=str(path.parent))
-"""
+NBVAL = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", "--nbval-lax"]
+NBVAL += ["--nbval-current-env", "--nbval-kernel-startup-timeout=120", "--nbval-cell-timeout=300"]
 
 
 def run(*command, **kwargs) -> str:
@@ -96,13 +89,37 @@ def test_the_clean_environment_has_gptlib_from_the_wheel(clean_python, tmp_path)
     assert str(ROOT) not in where and "venv" in where
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("chapter", chapters(), ids=lambda path: path.stem)
-def test_a_chapter_runs_alone_in_an_empty_folder(chapter, clean_python, tmp_path):
+def test_nbval_runs_a_chapter_alone_in_an_empty_folder(chapter, clean_python, tmp_path):
+    """Every cell runs, and every output that is stored comes out again."""
     alone = tmp_path / "alone"
     alone.mkdir()
-    shutil.copy2(chapter, alone)
-    where = {"cwd": alone, "env": environment(tmp_path)}
-    run(clean_python, "-c", RUN, alone / chapter.name, ROOT, **where)
+    notebook = nbformat.read(chapter, as_version=4)
+    # The kernel itself says where its gptlib comes from: from the wheel, not from this repository.
+    check = f"import gptlib\nassert not gptlib.__file__.startswith({str(ROOT)!r}), gptlib.__file__"
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(check))
+    nbformat.write(notebook, alone / chapter.name)
+    said = run(clean_python, *NBVAL, chapter.name, cwd=alone, env=environment(tmp_path))
+    cells = sum(cell.cell_type == "code" for cell in notebook.cells)
+    assert f"{cells} passed" in said
+
+
+def test_nbval_sees_a_changed_output_and_a_failing_cell(clean_python, tmp_path):
+    """The check above, checked: two notebooks that must not pass."""
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    wrong, fails = (nbformat.v4.new_notebook(metadata=kernel) for _ in range(2))
+    wrong.cells = [nbformat.v4.new_code_cell("print(1 + 1)", execution_count=1)]
+    wrong.cells[0].metadata.tags = ["nbval-check-output"]
+    wrong.cells[0].outputs = [nbformat.v4.new_output("stream", name="stdout", text="3\n")]
+    fails.cells = [nbformat.v4.new_code_cell("assert 1 + 1 == 3")]
+    for name, notebook in (("wrong", wrong), ("fails", fails)):
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+        command = [str(clean_python), *NBVAL, f"{name}.ipynb"]
+        answer = subprocess.run(
+            command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True
+        )
+        assert answer.returncode == 1 and "1 failed" in answer.stdout, answer.stdout
 
 
 def test_without_gptlib_a_chapter_says_what_to_install(clean_python, tmp_path):

@@ -1,7 +1,7 @@
 """The chapters as notebooks: what is stored, what they import, what they build, how they read.
 
-That every cell runs, and that stored outputs come out again, is what `pytest --nbval-lax chapters`
-shows; the commands of the README run both together.
+That every cell runs, and that stored outputs come out again, is what nbval shows in
+test_any_folder.py.
 """
 
 from __future__ import annotations
