@@ -1,16 +1,21 @@
-"""Given, not built: what the models of chapters 2 to 6 ask of their arguments.
+"""Given, not built: what the models of chapters 2 to 6, and generation, ask of their arguments.
 
-The checks stand here so that the models' own modules can be read for their ideas. Each does
-nothing when all is well, and otherwise raises a ValueError that names the argument, its value,
-what would be allowed and, where it helps, what to do.
+The checks stand here so that those modules can be read for their ideas. Each does nothing when all
+is well, and otherwise raises a ValueError that names the argument, its value, what would be allowed
+and, where it helps, what to do.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
-from numbers import Integral
+from numbers import Integral, Real
+from typing import Any
 
 import torch
+from torch import nn
+
+ANY = 2**63 - 1  # stands for the vocabulary's size where a model does not tell it
 
 
 def check_range(name: str, ids: torch.Tensor, lowest: int, vocab_size: int) -> None:
@@ -96,3 +101,56 @@ def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
     """value is one of the allowed words."""
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
+
+
+def check_sampling(
+    temperature: float, top_k: int | None, top_p: float | None, vocab_size: int
+) -> None:
+    """Raise ValueError, naming the argument and its range, for settings that make no sense."""
+    if not (isinstance(temperature, Real) and 0 <= temperature < math.inf):
+        raise ValueError(
+            f"temperature must be a finite number, 0 (greedy) or more; got {temperature!r}."
+        )
+    if top_k is not None and not (is_whole(top_k) and 1 <= top_k <= vocab_size):
+        raise ValueError(
+            f"top_k must be a whole number from 1 to the vocabulary's size, {vocab_size}; got "
+            f"{top_k!r}. None keeps all tokens."
+        )
+    if top_p is not None and not (isinstance(top_p, Real) and 0 < top_p <= 1):
+        raise ValueError(
+            f"top_p must be a number above 0, at most 1; got {top_p!r}. None keeps all tokens."
+        )
+
+
+def check_request(
+    model: nn.Module,
+    idx: torch.Tensor,
+    max_new_tokens: int,
+    stop_tokens: Collection[int],
+    settings: dict[str, Any],
+) -> None:
+    """Raise ValueError before the first token is made, rather than somewhere in the middle."""
+    vocab_size = getattr(getattr(model, "config", model), "vocab_size", ANY)
+    check_sampling(**settings, vocab_size=vocab_size)
+    if not is_whole(max_new_tokens) or max_new_tokens < 0:
+        raise ValueError(
+            f"max_new_tokens must be a whole number, 0 or more; got {max_new_tokens!r}."
+        )
+    if not torch.is_tensor(idx):
+        raise ValueError(
+            f"idx must be a tensor of shape (B, T); got {type(idx).__name__}. A list of ids is "
+            f"made one by torch.tensor([ids])."
+        )
+    check_idx(idx, vocab_size)
+    if not isinstance(stop_tokens, Collection):
+        raise ValueError(f"stop_tokens must be a list or set of token ids; got {stop_tokens!r}.")
+    for token in stop_tokens:
+        if not is_whole(token) or not 0 <= token < vocab_size:
+            raise ValueError(
+                f"stop_tokens must be token ids from 0 to {vocab_size - 1}; got {token!r}."
+            )
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number; True and False are not meant as numbers."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
