@@ -22,6 +22,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
+from recording import RUNS, prepare
 
 from gptlib import corpus
 from gptlib.attention import AttentionModel
@@ -29,11 +30,10 @@ from gptlib.bigram import BigramModel
 from gptlib.checkpoint import replacing
 from gptlib.generation import generate
 from gptlib.gpt import GPT, GPTConfig
-from gptlib.scoring import AnswerKey, end_id, story_starts
+from gptlib.scoring import end_id
 from gptlib.tokenizer import BPETokenizer
 from gptlib.training import TrainConfig, train
 
-RUNS = Path(__file__).resolve().parent.parent / "data" / "runs"
 CONFIG = GPTConfig.preset("stories")
 TRAINING = TrainConfig.preset("stories")
 MODELS = {
@@ -61,17 +61,6 @@ def one_block(shortcut: bool) -> GPT:
     model = GPT(replace(CONFIG, n_layer=1, tied=False, init="torch", waves=False))
     model.blocks[0].shortcut = shortcut
     return model
-
-
-def prepare() -> tuple[BPETokenizer, torch.Tensor, torch.Tensor, AnswerKey]:
-    """The tokenizer, the training ids, where windows may begin, and 400 unseen stories as key."""
-    tokenizer = BPETokenizer.train(
-        corpus.load("stories", n=3000), CONFIG.vocab_size, special_tokens=[corpus.END]
-    )
-    text = corpus.END + corpus.load("stories")
-    ids = torch.tensor(tokenizer.to_tiktoken().encode(text, allowed_special="all"))
-    starts = story_starts(ids, tokenizer, CONFIG.context_length)
-    return tokenizer, ids, starts, AnswerKey(corpus.stories(400, seed=1), tokenizer)
 
 
 def samples(model: GPT, tokenizer: BPETokenizer, n: int = 200) -> corpus.Judgement:

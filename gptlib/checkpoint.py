@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from gptlib.settings import check_same_run, check_shapes
+
 FORMAT = "gptlib checkpoint 1"
 FREE = ("device", "eval_every", "eval_batches")  # settings that do not change the updates
 
@@ -71,17 +73,6 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     return state
 
 
-def check_shapes(path: Any, ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
-    """Raise ValueError, naming a weight that does not fit, for a checkpoint of another model."""
-    for name in ours | theirs:
-        shapes = [tuple(w[name].shape) if name in w else "missing" for w in (theirs, ours)]
-        if shapes[0] != shapes[1]:
-            raise ValueError(
-                f"{path} is a checkpoint of another model: {name} is {shapes[0]} in the file and "
-                f"{shapes[1]} in the model. Build the model by the saved one's configuration."
-            )
-
-
 def run_state(run: Any) -> dict[str, Any]:
     """What going on exactly needs next to the weights: place, optimiser and random numbers."""
     place = {"step": run.step, "tokens": run.tokens, "seconds": run.seconds}
@@ -100,12 +91,7 @@ def restore_run(run: Any, state: dict[str, Any]) -> None:
     """Put back what `run_state` returned; ValueError if that run had other settings."""
     told = json.loads(state["json"])
     ours = json.loads(json.dumps(asdict(run.config), default=float))  # tuples become lists
-    for name, value in told["config"].items():
-        if name not in FREE and ours.get(name) != value:
-            raise ValueError(
-                f"{name} must be {value!r}, as in the run to be resumed; got {ours.get(name)!r}. "
-                f"For others begin a new run from its weights, load_checkpoint(path, model)."
-            )
+    check_same_run(ours, told["config"], FREE)
     run.optimizer.load_state_dict(state["optimizer"])
     run.generator.set_state(state["data_rng"])
     torch.set_rng_state(state["cpu_rng"])

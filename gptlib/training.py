@@ -2,7 +2,7 @@
 
 Built in chapter 7. The recipe is the one of GPT-2's open reproductions: weight decay for matrices
 only, a learning rate that climbs and then falls to a tenth, gradients of bounded length. Saving a
-run and going on with it stands in `checkpoint.py`.
+run and going on with it stands in `checkpoint.py`, the checks of what comes in in `settings.py`.
 Losses are in nats per token. A "step" is one update of the weights.
 """
 
@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -25,29 +24,16 @@ from tqdm.auto import tqdm
 from gptlib.batches import get_batch
 from gptlib.bigram import estimate_loss
 from gptlib.checkpoint import load_checkpoint, replacing, save_checkpoint
+from gptlib.settings import (
+    check_context_length,
+    check_data,
+    check_finite,
+    check_settings,
+    pick_device,
+)
 
 Callback = Callable[[int, nn.Module, dict[str, Any]], None]
 Evaluate = Callable[[nn.Module], dict[str, Any]]
-# NumPy's numbers are welcome too; they become Python's, which any file can hold.
-PLAIN = {Integral: int, Real: float, Sequence: lambda pair: tuple(float(number) for number in pair)}
-COUNT = (Integral, "a whole number, 1 or more", lambda value: value >= 1)
-NOT_NEGATIVE = (Real, "a finite number, 0 or more", lambda value: 0 <= value < math.inf)
-POSITIVE = (Real, "a finite number above 0", lambda value: 0 < value < math.inf)
-RANGES = {
-    **dict.fromkeys(("steps", "batch_size", "grad_accumulation", "context_length"), COUNT),
-    **dict.fromkeys(("eval_every", "eval_batches"), COUNT),
-    **dict.fromkeys(("lr", "grad_clip"), POSITIVE),
-    "min_lr_ratio": (Real, "a number from 0 to 1", lambda value: 0 <= value <= 1),
-    "weight_decay": NOT_NEGATIVE,
-    "seed": (Integral, "a whole number from 0 to 2**63 - 1", lambda value: 0 <= value < 2**63),
-    "betas": (
-        Sequence,
-        "two numbers, each from 0 to below 1",
-        lambda value: len(value) == 2 and all(isinstance(b, Real) and 0 <= b < 1 for b in value),
-    ),
-}
-
-
 PRESETS: dict[str, dict[str, Any]] = {
     # The book's run: GPTConfig's preset on the stories, within two minutes on two cores.
     "stories": {
@@ -85,20 +71,8 @@ class TrainConfig:
     context_length: int | None = None
 
     def __post_init__(self) -> None:
-        for name, (kind, allowed, fits) in RANGES.items():
-            value = getattr(self, name)
-            if value is None and name in ("grad_clip", "context_length"):
-                continue
-            if not isinstance(value, kind) or isinstance(value, bool | str) or not fits(value):
-                raise ValueError(f"{name} must be {allowed}; got {value!r}.")
-            object.__setattr__(self, name, PLAIN[kind](value))
-        if self.warmup_steps is None:
-            object.__setattr__(self, "warmup_steps", min(100, self.steps // 10))
-        if not (isinstance(self.warmup_steps, Integral) and 0 <= self.warmup_steps <= self.steps):
-            raise ValueError(
-                f"warmup_steps must be a whole number from 0 to steps, {self.steps}; got "
-                f"{self.warmup_steps!r}."
-            )
+        for name, value in check_settings(vars(self)).items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> TrainConfig:
@@ -168,22 +142,15 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=fused)
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """The device to train on; "auto" takes CUDA, then Apple's MPS, then the CPU.
-
-    Errors: ValueError if this machine has no such device.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+@contextmanager
+def learning(model: nn.Module) -> Iterator[None]:
+    """Training mode, and afterwards, whatever happens, the mode that was there before."""
+    was_training = model.training
+    model.train()
     try:
-        return torch.empty(0, device=torch.device(name)).device
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(
-            f'device must be "auto", "cpu", or a GPU that this machine has ("cuda", "mps"); got '
-            f"{name!r}."
-        ) from error
+        yield
+    finally:
+        model.train(was_training)
 
 
 @contextmanager
@@ -266,16 +233,6 @@ class Run:
         return self.step % self.config.eval_every == 0 or self.step == self.config.steps
 
 
-def check_finite(step: int, lr: float, loss: float, grad_norm: float) -> None:
-    """Raise FloatingPointError, with what to try, if the loss or the gradient blew up."""
-    if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-        raise FloatingPointError(
-            f"At step {step} (lr {lr:.2g}) the loss is {loss} and the length of the gradient "
-            f"{grad_norm}. Try a lower lr, more warmup_steps or grad_clip=1.0, and look for a "
-            f"division by 0 or a row of scores that is masked from end to end."
-        )
-
-
 def train(
     model: nn.Module,
     train_data: torch.Tensor,
@@ -306,19 +263,16 @@ def train(
     Errors: ValueError for data shorter than a window, a device that is not there, a checkpoint of
     another run; FloatingPointError when loss or gradient are no longer finite. Built in chapter 7.
     """
-    config = replace(config, context_length=_context_length(model, config))
-    for name, ids in (("train_data", train_data), ("val_data", val_data)):
-        if name == "train_data" or ids is not None:
-            _check_data(name, ids, config.context_length)
+    config = replace(config, context_length=check_context_length(config.context_length, model))
+    check_data(config.context_length, train_data=train_data, val_data=val_data)
     run = Run(model, train_data, config, starts)
     if resume is not None:
         load_checkpoint(resume, model, run)
     splits = {"train_loss": (train_data, starts), "val_loss": (val_data, val_starts)}
     evaluate = evaluate or (lambda model: estimate_losses(model, splits, config))
-    was_training, losses = model.training, {}
-    model.train()
+    losses: dict[str, str] = {}
     bar = tqdm(total=config.steps, initial=run.step, disable=not progress, unit="step")
-    try:
+    with learning(model), bar:
         if resume is None:  # otherwise this step was reported before it was saved
             report(run, run.metrics(loss=None, lr=0.0, grad_norm=None), evaluate, callbacks)
         while run.step < config.steps:
@@ -328,9 +282,6 @@ def train(
             bar.update()
             if checkpoint is not None and run.is_evaluation_step():
                 save_checkpoint(checkpoint, model, run)
-    finally:
-        bar.close()
-        model.train(was_training)
     return run.history
 
 
@@ -369,24 +320,3 @@ def estimate_losses(
         for name, (data, starts) in splits.items()
         if data is not None
     }
-
-
-def _context_length(model: nn.Module, config: TrainConfig) -> int:
-    longest = getattr(getattr(model, "config", model), "context_length", None)
-    wanted = config.context_length or longest
-    if wanted is None:
-        raise ValueError("context_length must be set in TrainConfig: this model has none itself.")
-    if longest is not None and wanted > longest:
-        raise ValueError(
-            f"context_length must be 1 to {longest}, the model's own; TrainConfig has {wanted}."
-        )
-    return wanted
-
-
-def _check_data(name: str, data: torch.Tensor, context_length: int) -> None:
-    if not torch.is_tensor(data) or data.dim() != 1 or len(data) < context_length + 1:
-        got = f"shape {tuple(data.shape)}" if torch.is_tensor(data) else type(data).__name__
-        raise ValueError(
-            f"{name} must be a tensor of one axis with at least context_length + 1 = "
-            f"{context_length + 1} token ids; got {got}. Use more text or a shorter context_length."
-        )

@@ -21,6 +21,7 @@ GIVEN = [
     "unicode16",
     "checks",
     "limits",
+    "settings",
     "download",
     "grammar",
     "storybook",

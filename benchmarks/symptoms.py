@@ -1,0 +1,424 @@
+"""The symptom lab: short runs of the book's GPT, each with one thing wrong, and what shows.
+
+Claim: each fault leaves traces in the losses, the gradients or the updates by which it can be told
+from every other one, beyond the differences between seeds.
+
+    python benchmarks/symptoms.py              # twelve quiet minutes; data/runs/symptoms.json
+    python benchmarks/symptoms.py --resume     # only what is not recorded yet
+    python benchmarks/symptoms.py no_mask      # one or more of the runs below, anew
+
+Recorded for each run and seed, every ten steps: the training loss (mean of the last ten batches),
+the validation loss as the faulty program itself measures it (60 unseen stories), the length of the
+gradient before clipping (mean of ten), and how far an update moves the weights (length of the
+change over length of the weights) for the token table and for the matrices of the blocks. At the
+end the exam: 60 other stories, scored rightly whatever the program believes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from recording import CONFIG, RUNS, encode, load, prepare, save
+
+from gptlib import corpus
+from gptlib.attention import CausalSelfAttention
+from gptlib.batches import get_batch
+from gptlib.gpt import GPT
+from gptlib.scoring import AnswerKey, story_starts
+from gptlib.training import TrainConfig, learning_rate, make_optimizer
+
+STEPS, EVERY, SEEDS = 240, 10, range(3)
+
+
+class Lab:
+    """What all runs share: training text, validation stories, exam stories."""
+
+    def __init__(self) -> None:
+        self.tokenizer, self.ids, self.starts, self.validation = prepare(n_exam=60)
+        self.exam = AnswerKey(corpus.stories(60, seed=2), self.tokenizer)
+
+
+class Healthy:
+    """The recipe, in a short run. Every other run changes one thing of it."""
+
+    config = CONFIG
+    training = TrainConfig.preset("stories", steps=STEPS)
+
+    def __init__(self, lab: Lab, seed: int) -> None:
+        self.lab = lab
+        self.training = replace(self.training, seed=seed)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def model(self) -> GPT:
+        """A fresh model."""
+        return GPT(self.config)
+
+    def optimizer(self, model: GPT) -> torch.optim.Optimizer:
+        """The optimiser and the parameters it looks after."""
+        return make_optimizer(model, self.training)
+
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets of update number `step`: (B, T) each."""
+        return self.draw(self.lab.ids, self.lab.starts)
+
+    def draw(self, ids: torch.Tensor, starts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        size = self.training.batch_size, self.config.context_length
+        return get_batch(ids, *size, starts=starts, generator=self.generator)
+
+    def loss(self, model: GPT, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """What is made small."""
+        return model(x, y)[1]
+
+    def clear(self, optimizer: torch.optim.Optimizer) -> None:
+        """Before each backward pass."""
+        optimizer.zero_grad()
+
+    @torch.no_grad()
+    def evaluate(self, model: GPT) -> float:
+        """The validation loss as this program measures it."""
+        model.eval()
+        key = self.lab.validation
+        loss = self.loss(model, key.idx, key.targets).item()
+        model.train()
+        return loss
+
+
+def leaky(method):
+    """A model whose attention layers have another method: (name, function)."""
+    name, function = method
+
+    class Leaky(CausalSelfAttention):
+        pass
+
+    setattr(Leaky, name, function)
+
+    def build(self) -> GPT:
+        model = GPT(self.config)
+        for block in model.blocks:
+            block.attention.__class__ = Leaky
+        return model
+
+    return build
+
+
+def see_everything(self, x):
+    B, T, C = x.size()
+    out = F.scaled_dot_product_attention(*self.split_heads(x))  # is_causal is missing
+    return self.project(out.transpose(1, 2).reshape(B, T, C))
+
+
+def no_transpose(self, x):
+    B, T, C = x.size()
+    parts = self.qkv(x).split(C, dim=-1)
+    return [part.reshape(B, self.n_head, T, C // self.n_head) for part in parts]
+
+
+class NoMask(Healthy):
+    model = leaky(("forward", see_everything))
+
+
+class WrongReshape(Healthy):
+    model = leaky(("split_heads", no_transpose))
+
+
+class NoShift(Healthy):
+    """The targets are the inputs."""
+
+    def loss(self, model, x, y):
+        return model(x, x.where(y >= 0, -1))[1]
+
+
+class SoftmaxTwice(Healthy):
+    """Probabilities where cross-entropy expects logits."""
+
+    def loss(self, model, x, y):
+        probabilities = model(x)[0].softmax(dim=-1)
+        return F.cross_entropy(probabilities.flatten(0, 1), y.flatten(), ignore_index=-1)
+
+
+class LrHigh(Healthy):
+    training = replace(Healthy.training, lr=10 * Healthy.training.lr)
+
+
+class LrLow(Healthy):
+    training = replace(Healthy.training, lr=Healthy.training.lr / 30)
+
+
+class NoZeroGrad(Healthy):
+    def clear(self, optimizer):
+        pass
+
+
+class EvalInTrainMode(Healthy):
+    """Dropout, and it stays switched on while the model is evaluated."""
+
+    config = replace(CONFIG, dropout=0.2)
+
+    @torch.no_grad()
+    def evaluate(self, model):
+        key = self.lab.validation
+        return self.loss(model, key.idx, key.targets).item()
+
+
+class NoPositions(Healthy):
+    def model(self):
+        model = super().model()
+        model.position_embedding.weight.data.zero_()
+        model.position_embedding.requires_grad_(False)
+        return model
+
+
+class FrozenBlocks(Healthy):
+    """The optimiser was given the tables and not the blocks."""
+
+    def optimizer(self, model):
+        tables = [model.token_embedding.weight, model.position_embedding.weight]
+        return torch.optim.AdamW(tables, lr=self.training.lr, betas=self.training.betas)
+
+
+class LostOptimizer(Healthy):
+    """The model was built anew after the optimiser had been given the old one."""
+
+    def optimizer(self, model):
+        return make_optimizer(self.model(), self.training)
+
+
+class OneBatch(Healthy):
+    """The generator is seeded inside the loop."""
+
+    def batch(self, step):
+        self.generator.manual_seed(self.training.seed)
+        return super().batch(step)
+
+
+class Sorted(Healthy):
+    """The stories in order, one plot after the other, not shuffled."""
+
+    def __init__(self, lab, seed):
+        super().__init__(lab, seed)
+        by_plot: dict[str, list[str]] = {}
+        for story in corpus.stories(6000, seed=seed):
+            by_plot.setdefault(story.plot, []).append(story.text)
+        each = STEPS * self.training.batch_size // len(by_plot)
+        texts = [text for plot in sorted(by_plot) for text in by_plot[plot][:each]]
+        self.sorted_ids = encode(lab.tokenizer, corpus.END.join([*texts, *texts[:3]]))
+        self.in_order = story_starts(self.sorted_ids, lab.tokenizer, self.config.context_length)
+
+    def batch(self, step):
+        first = (step - 1) * self.training.batch_size
+        rows = self.in_order[first : first + self.training.batch_size]  # (B)
+        places = rows[:, None] + torch.arange(self.config.context_length)  # (B, T)
+        return self.sorted_ids[places], self.sorted_ids[places + 1]
+
+
+class Outlier(Healthy):
+    """No clipping, and one batch of garbage in the middle of the run."""
+
+    training = replace(Healthy.training, grad_clip=None)
+
+    def batch(self, step):
+        x, y = super().batch(step)
+        if step != STEPS // 2 + 5:
+            return x, y
+        garbage = torch.randint(CONFIG.vocab_size, x.shape, generator=self.generator)
+        return garbage, garbage
+
+
+class BigStart(Healthy):
+    """The token table begins as nn.Embedding would have it, with numbers of size 1."""
+
+    def model(self):
+        model = super().model()
+        model.token_embedding.weight.data *= 50
+        return model
+
+
+class ValidationLeak(Healthy):
+    """The validation stories are the training text."""
+
+    def __init__(self, lab, seed):
+        super().__init__(lab, seed)
+        texts = [story.text for story in corpus.stories(60, seed=1)]
+        self.few = encode(lab.tokenizer, corpus.END.join([*texts, *texts[:3]]))
+        self.few_starts = story_starts(self.few, lab.tokenizer, self.config.context_length)
+
+    def batch(self, step):
+        return self.draw(self.few, self.few_starts)
+
+
+class Sgd(Healthy):
+    """Plain gradient descent, at the best of the rates that were tried."""
+
+    training = replace(Healthy.training, lr=1.0)
+    momentum = 0.0
+
+    def optimizer(self, model):
+        return torch.optim.SGD(model.parameters(), self.training.lr, momentum=self.momentum)
+
+
+class SgdMomentum(Sgd):
+    momentum = 0.9
+    training = replace(Healthy.training, lr=0.3)
+
+
+class NoMomentum(Healthy):
+    training = replace(Healthy.training, betas=(0.0, 0.95))
+
+
+class NoWarmup(Healthy):
+    training = replace(Healthy.training, warmup_steps=0)
+
+
+class ConstantRate(Healthy):
+    training = replace(Healthy.training, min_lr_ratio=1.0)
+
+
+class NoClip(Healthy):
+    training = replace(Healthy.training, grad_clip=None)
+
+
+RUNS_OF_THE_LAB = {
+    "healthy": Healthy,
+    # the riddles
+    "no_mask": NoMask,
+    "no_shift": NoShift,
+    "lr_high": LrHigh,
+    "lr_low": LrLow,
+    "no_zero_grad": NoZeroGrad,
+    "softmax_twice": SoftmaxTwice,
+    "eval_in_train_mode": EvalInTrainMode,
+    "wrong_reshape": WrongReshape,
+    "no_positions": NoPositions,
+    "frozen_blocks": FrozenBlocks,
+    "lost_optimizer": LostOptimizer,
+    "one_batch": OneBatch,
+    "sorted": Sorted,
+    "outlier": Outlier,
+    "big_start": BigStart,
+    "validation_leak": ValidationLeak,
+    # the recipe with a piece left out
+    "sgd": Sgd,
+    "sgd_momentum": SgdMomentum,
+    "no_momentum": NoMomentum,
+    "no_warmup": NoWarmup,
+    "constant_rate": ConstantRate,
+    "no_clip": NoClip,
+}
+
+# In this order the chapter asks for a diagnosis; the rest is the recipe with a piece left out.
+RIDDLES = [
+    "lr_low",
+    "one_batch",
+    "no_shift",
+    "lost_optimizer",
+    "softmax_twice",
+    "no_mask",
+    "big_start",
+    "no_zero_grad",
+    "eval_in_train_mode",
+    "lr_high",
+    "frozen_blocks",
+    "sorted",
+    "validation_leak",
+    "no_positions",
+    "outlier",
+    "wrong_reshape",
+]
+
+
+def groups(model: GPT) -> dict[str, list[torch.Tensor]]:
+    """The weights whose updates are watched: the token table, and the blocks' matrices."""
+    blocks = [p for p in model.blocks.parameters() if p.dim() == 2]
+    return {"table": [model.token_embedding.weight], "blocks": blocks}
+
+
+def lengths(weights: list[torch.Tensor], before: list[torch.Tensor]) -> float:
+    """Length of the change over the length of the weights."""
+    change = math.hypot(*((w - b).norm().item() for w, b in zip(weights, before, strict=True)))
+    return change / math.hypot(*(b.norm().item() for b in before))
+
+
+def run(trial: Healthy) -> dict:
+    """One short run, watched."""
+    c = trial.training
+    torch.manual_seed(c.seed)
+    model = trial.model()
+    optimizer = trial.optimizer(model)
+    start = trial.evaluate(model)
+    curve = {name: [] for name in ("train", "val", "grad_norm", "table", "blocks")}
+    losses, norms = [], []
+    torch.manual_seed(c.seed)
+    for step in range(1, c.steps + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, c)
+        trial.clear(optimizer)
+        loss = trial.loss(model, *trial.batch(step))
+        loss.backward()
+        limit = math.inf if c.grad_clip is None else c.grad_clip
+        norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), limit).item())
+        losses.append(loss.item())
+        watched = groups(model)
+        looking = step % EVERY == 0
+        before = {n: [w.detach().clone() for w in ws] for n, ws in watched.items() if looking}
+        optimizer.step()
+        if looking:
+            curve["train"].append(sum(losses[-EVERY:]) / EVERY)
+            curve["val"].append(trial.evaluate(model))
+            curve["grad_norm"].append(sum(norms[-EVERY:]) / EVERY)
+            for name in watched:
+                curve[name].append(lengths([w.detach() for w in watched[name]], before[name]))
+    exam = trial.lab.exam.score(model)
+    return {"start": start, **curve, "exam": exam.loss, "says": says(model, trial.lab)}
+
+
+@torch.no_grad()
+def says(model: GPT, lab: Lab, begin: int = 12, n: int = 16) -> str:
+    """How the model goes on, greedily, with the beginning of an exam story."""
+    idx = lab.exam.idx[:1, : begin + 1]  # (1, T)
+    model.eval()
+    for _ in range(n):
+        idx = torch.cat([idx, model(idx)[0][:, -1:].argmax(dim=-1)], dim=1)  # (1, T + 1)
+    return lab.tokenizer.decode(idx[0, begin + 1 :].tolist())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("runs", nargs="*", metavar="run", help=f"of {', '.join(RUNS_OF_THE_LAB)}")
+    parser.add_argument("--resume", action="store_true", help="keep what is recorded already")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="only the first so many")
+    parser.add_argument("--out", type=Path, default=RUNS / "symptoms.json")
+    parser.add_argument("--threads", type=int, default=2, help="one is quicker on a busy machine")
+    args = parser.parse_args()
+    if unknown := [name for name in args.runs if name not in RUNS_OF_THE_LAB]:
+        parser.error(f"no run {unknown[0]!r}: choose from {', '.join(RUNS_OF_THE_LAB)}")
+    torch.set_num_threads(args.threads)
+    lab = Lab()
+    record = load(args.out) if args.resume or args.runs else {}
+    recorded = record.setdefault("runs", {})
+    for name in args.runs:
+        recorded.pop(name, None)
+    floors = {"floor": lab.validation.floor, "exam_floor": lab.exam.floor}
+    record |= {"steps": STEPS, "every": EVERY, **floors, "begin": begin_of(lab), "riddles": RIDDLES}
+    for seed in SEEDS[: args.seeds]:
+        for name in args.runs or RUNS_OF_THE_LAB:
+            if str(seed) in recorded.setdefault(name, {}):
+                continue
+            result = recorded[name][str(seed)] = run(RUNS_OF_THE_LAB[name](lab, seed))
+            units = "losses: nats per token; table, blocks: length of an update over the weights'"
+            save(args.out, record, "benchmarks/symptoms.py", units=units)
+            last = [result[part][-1] for part in ("train", "val", "grad_norm", "blocks")]
+            print(seed, name, *(f"{value:.3g}" for value in [*last, result["exam"]]), flush=True)
+
+
+def begin_of(lab: Lab, begin: int = 12) -> str:
+    """The words that every model of the lab is asked to go on from."""
+    return lab.tokenizer.decode(lab.exam.idx[0, 1 : begin + 1].tolist())
+
+
+if __name__ == "__main__":
+    main()
