@@ -66,3 +66,50 @@ def test_chapter_4_the_feed_forward_network_brings_order_and_costs_what_is_copie
     assert after["skills"]["order"] > before["skills"]["order"]
     for skill in ("name", "ending"):
         assert after["skills"][skill] < before["skills"][skill]
+
+
+def test_waves_bring_endings_sooner_and_hardly_a_lower_loss():
+    runs = record("waves")
+    above = {n: runs[n]["curve"][-1]["loss"] / runs[n]["floor"] - 1 for n in ("random", "waves")}
+    for name, value in above.items():
+        assert runs[name]["above_floor"] == pytest.approx(value, abs=1e-3)
+        assert value < 0.06
+    assert abs(above["random"] - above["waves"]) < 0.01
+    learned = {
+        name: next(p["step"] for p in runs[name]["curve"] if p["skills"]["ending"] > 0.9)
+        for name in above
+    }
+    assert learned["waves"] + 200 <= learned["random"]
+
+
+def test_chapter_5_shortcuts_halve_the_distance_to_the_floor():
+    runs = record("skills")
+    plain, block = runs["feed_forward"], runs["block"]
+    assert block["parameters"] == plain["parameters"]
+    assert block["above_floor"] < 0.6 * plain["above_floor"]
+    before, after = plain["curve"][-1]["skills"], block["curve"][-1]["skills"]
+    for skill in ("name", "order"):
+        assert before[skill] < 0.9 < 0.99 < after[skill]
+    assert after["ending"] < 0.6
+
+
+def test_chapter_5_post_norm_is_quick_up_to_an_edge_and_pre_norm_has_none():
+    places = record("norm_places")
+    rates = {norm: {w: [r["lr"] for r in runs] for w, runs in by.items()}
+             for norm, by in places["runs"].items()}  # fmt: skip
+    assert {tuple(r) for by in rates.values() for r in by.values()} == {
+        (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)
+    }
+    survived = {
+        (norm, warmup): [r["lr"] for r in runs if r["loss"] and r["loss"] < places["blind"] - 1]
+        for norm, by_warmup in places["runs"].items()
+        for warmup, runs in by_warmup.items()
+    }
+    assert len(survived["pre", "0"]) == len(survived["pre", "100"]) == 7
+    assert max(survived["post", "0"]) == 0.004 and max(survived["post", "100"]) == 0.016
+    best = {n: min(r["loss"] for r in by["100"]) for n, by in places["runs"].items()}
+    assert best["post"] < best["pre"] < 1.3
+    harsh = {n: by["0"][4] for n, by in places["runs"].items()}
+    assert all(max(r["before"]) < 1.5 * min(r["before"]) for r in harsh.values())
+    assert harsh["post"]["after"][0] < 1e-12 * harsh["post"]["after"][-1]
+    assert harsh["pre"]["after"][0] > harsh["pre"]["after"][-1] > 1e-5
