@@ -23,7 +23,7 @@ import pytest
 from bookbuild import ROOT, chapters
 
 NBVAL = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", "--nbval-lax"]
-NBVAL += ["--nbval-current-env", "--nbval-kernel-startup-timeout=120", "--nbval-cell-timeout=300"]
+NBVAL += ["--nbval-current-env", "--nbval-kernel-startup-timeout=120", "--nbval-cell-timeout=900"]
 
 
 def run(*command, **kwargs) -> str:
@@ -89,7 +89,7 @@ def test_the_clean_environment_has_gptlib_from_the_wheel(clean_python, tmp_path)
     assert str(ROOT) not in where and "venv" in where
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("chapter", chapters(), ids=lambda path: path.stem)
 def test_nbval_runs_a_chapter_alone_in_an_empty_folder(chapter, clean_python, tmp_path):
     """Every cell runs, and every output that is stored comes out again."""

@@ -98,7 +98,7 @@ def strip(notebook, keep: bool) -> None:
 def execute(notebook, folder: Path) -> None:
     """Run all cells in the folder, with this environment's Python; raise where a cell fails."""
     client = NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
     client.execute(env=kernel_environment())
 
