@@ -1,0 +1,146 @@
+"""Norm before each layer or after each sum: gradients by layer, and the learning rates survived.
+
+Claim: a GPT of twelve pre-norm blocks learns at every learning rate of a wide range, with warm-up
+and without; the same blocks in post-norm order stop learning early in that range.
+
+    python benchmarks/norm_places.py       # ten minutes on a quiet machine; writes
+                                           # data/runs/norm_places.json
+
+Recorded for each place of the norm, each learning rate, without and with warm-up: the loss on
+unseen stories after a short run (nats per token; null where it was no longer finite), and the
+gradient of each block before and after: the mean absolute value over the feed-forward network's
+first matrix.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from gptlib import corpus
+from gptlib.batches import get_batch
+from gptlib.checkpoint import replacing
+from gptlib.gpt import GPT, GPTConfig
+from gptlib.scoring import story_starts
+from gptlib.tokenizer import BPETokenizer
+from gptlib.training import TrainConfig, train
+
+RUNS = Path(__file__).resolve().parent.parent / "data" / "runs"
+PLACES = ("pre", "post")
+RATES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)
+WARMUPS = (0, 100)
+N_LAYER, STEPS, CONTEXT, BATCH = 12, 200, 64, 8
+
+
+class Stories:
+    """Ids to train on, and one fixed batch of unseen stories to measure on."""
+
+    def __init__(self) -> None:
+        config = GPTConfig.preset("stories")
+        self.tokenizer = BPETokenizer.train(
+            corpus.load("stories", n=3000), config.vocab_size, special_tokens=[corpus.END]
+        )
+        self.ids = self.encode(corpus.load("stories", n=10_000))
+        self.starts = story_starts(self.ids, self.tokenizer, CONTEXT)
+        unseen = self.encode(corpus.END.join(s.text for s in corpus.stories(300, seed=1)))
+        starts = story_starts(unseen, self.tokenizer, CONTEXT)
+        generator = torch.Generator().manual_seed(1)
+        self.x, self.y = get_batch(unseen, 128, CONTEXT, starts=starts, generator=generator)
+
+    def encode(self, text: str) -> torch.Tensor:
+        """The ids of a text that begins with END: (N,)."""
+        ids = self.tokenizer.to_tiktoken().encode(corpus.END + text, allowed_special="all")
+        return torch.tensor(ids)
+
+    @torch.no_grad()
+    def loss(self, model: GPT) -> float:
+        """Nats per token on the unseen batch."""
+        return model(self.x, self.y)[1].item()
+
+    def blind(self) -> float:
+        """The loss of a model that knows how frequent each token is and looks at nothing."""
+        share = self.y.flatten().bincount() / self.y.numel()  # (V)
+        return -torch.special.xlogy(share, share).sum().item()
+
+
+def gradients(model: GPT, stories: Stories) -> list[float]:
+    """Mean absolute gradient of each block's first feed-forward matrix, on the unseen batch."""
+    model.zero_grad()
+    model(stories.x, stories.y)[1].backward()
+    found = [block.feed_forward.expand.weight.grad.abs().mean().item() for block in model.blocks]
+    model.zero_grad()
+    return found
+
+
+def run(norm: str, lr: float, warmup: int, stories: Stories) -> dict:
+    """One short run: the loss at its end, and the gradients by block at both ends."""
+    torch.manual_seed(0)
+    model = GPT(GPTConfig.preset("stories", n_layer=N_LAYER, norm=norm))
+    config = TrainConfig(
+        steps=STEPS, batch_size=BATCH, lr=lr, warmup_steps=warmup, context_length=CONTEXT,
+        eval_every=STEPS, device="cpu",
+    )  # fmt: skip
+    result = {"lr": lr, "loss": None, "before": gradients(model, stories), "after": None}
+    try:
+        train(
+            model, stories.ids, None, config, starts=stories.starts, progress=False,
+            evaluate=lambda model: {"val_loss": stories.loss(model)},
+        )  # fmt: skip
+    except FloatingPointError:
+        return result
+    loss = stories.loss(model)
+    if math.isfinite(loss):
+        result |= {"loss": loss, "after": gradients(model, stories)}
+    return result
+
+
+def rounded(thing):
+    """Four digits that count are more than the text quotes, and keep the file small."""
+    if isinstance(thing, float):
+        return float(f"{thing:.4g}")
+    if isinstance(thing, list):
+        return [rounded(item) for item in thing]
+    return {k: rounded(v) for k, v in thing.items()} if isinstance(thing, dict) else thing
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=RUNS / "norm_places.json")
+    args = parser.parse_args()
+    stories = Stories()
+    runs: dict[str, dict[str, list]] = {}
+    for norm in PLACES:
+        for warmup in WARMUPS:
+            for lr in RATES:
+                result = run(norm, lr, warmup, stories)
+                runs.setdefault(norm, {}).setdefault(str(warmup), []).append(result)
+                print(f"{norm}, warm-up {warmup}, lr {lr}: loss {result['loss']}", flush=True)
+    record = {
+        "blind": stories.blind(),
+        "runs": runs,
+        "about": {
+            "date": date.today().isoformat(),
+            "command": "python benchmarks/norm_places.py",
+            "model": f"stories preset with {N_LAYER} layers; {STEPS} steps of {BATCH} x {CONTEXT}",
+            "runs": "norm -> steps of warm-up -> one run for each learning rate",
+            "torch": torch.__version__.split("+")[0],
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            "seed": 0,
+            "units": "loss: nats per token; before, after: mean |gradient| of each expand.weight",
+        },
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(args.out) as temporary:
+        temporary.write_text(json.dumps(rounded(record), indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
