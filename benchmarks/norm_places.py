@@ -9,7 +9,8 @@ and without; the same blocks in post-norm order stop learning early in that rang
 Recorded for each place of the norm, each learning rate, without and with warm-up: the loss on
 unseen stories after a short run (nats per token; null where it was no longer finite), and the
 gradient of each block before and after: the mean absolute value over the feed-forward network's
-first matrix.
+first matrix. After the run, for each feed-forward network, how large its change is beside the
+stream that it is added to.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import torch
 
 from gptlib import corpus
 from gptlib.batches import get_batch
+from gptlib.block import TransformerBlock
 from gptlib.checkpoint import replacing
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.scoring import story_starts
@@ -79,15 +81,34 @@ def gradients(model: GPT, stories: Stories) -> list[float]:
     return found
 
 
+@torch.no_grad()
+def branches(model: GPT, stories: Stories) -> list[float]:
+    """For each block: the size of the feed-forward network's change, as a share of the stream's."""
+    shares = []
+
+    def look(block: TransformerBlock, inputs: tuple[torch.Tensor], _: torch.Tensor) -> None:
+        pre, x = block.norm == "pre", inputs[0]  # x (B, T, C)
+        change = block.attention(block.norm_1(x) if pre else x)
+        stream = x + change if pre else block.norm_1(x + change)
+        change = block.feed_forward(block.norm_2(stream) if pre else stream)
+        shares.append((change.norm() / stream.norm()).item())
+
+    hooks = [block.register_forward_hook(look) for block in model.blocks]
+    model(stories.x)
+    for hook in hooks:
+        hook.remove()
+    return shares
+
+
 def run(norm: str, lr: float, warmup: int, stories: Stories) -> dict:
-    """One short run: the loss at its end, and the gradients by block at both ends."""
+    """One short run: its last loss, the gradients by block at both ends, and the branches."""
     torch.manual_seed(0)
     model = GPT(GPTConfig.preset("stories", n_layer=N_LAYER, norm=norm))
     config = TrainConfig(
         steps=STEPS, batch_size=BATCH, lr=lr, warmup_steps=warmup, context_length=CONTEXT,
         eval_every=STEPS, device="cpu",
     )  # fmt: skip
-    result = {"lr": lr, "loss": None, "before": gradients(model, stories), "after": None}
+    result = {"lr": lr, "loss": None, "before": gradients(model, stories)}
     try:
         train(
             model, stories.ids, None, config, starts=stories.starts, progress=False,
@@ -98,6 +119,7 @@ def run(norm: str, lr: float, warmup: int, stories: Stories) -> dict:
     loss = stories.loss(model)
     if math.isfinite(loss):
         result |= {"loss": loss, "after": gradients(model, stories)}
+        result["branches"] = branches(model, stories)
     return result
 
 
@@ -134,7 +156,8 @@ def main() -> None:
             "python": platform.python_version(),
             "cores": os.cpu_count(),
             "seed": 0,
-            "units": "loss: nats per token; before, after: mean |gradient| of each expand.weight",
+            "units": "loss: nats per token; before, after: mean |gradient| of each expand.weight; "
+            "branches: size of the feed-forward network's change / size of the stream",
         },
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)

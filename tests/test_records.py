@@ -113,3 +113,5 @@ def test_chapter_5_post_norm_is_quick_up_to_an_edge_and_pre_norm_has_none():
     assert all(max(r["before"]) < 1.5 * min(r["before"]) for r in harsh.values())
     assert harsh["post"]["after"][0] < 1e-12 * harsh["post"]["after"][-1]
     assert harsh["pre"]["after"][0] > harsh["pre"]["after"][-1] > 1e-5
+    gentle = places["runs"]["post"]["0"][2]
+    assert max(gentle["branches"]) < 0.5 and min(harsh["post"]["branches"]) > 5
