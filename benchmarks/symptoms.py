@@ -3,15 +3,16 @@
 Claim: each fault leaves traces in the losses, the gradients or the updates by which it can be told
 from every other one, beyond the differences between seeds.
 
-    python benchmarks/symptoms.py              # twelve quiet minutes; data/runs/symptoms.json
+    python benchmarks/symptoms.py              # ten quiet minutes; writes data/runs/symptoms.json
     python benchmarks/symptoms.py --resume     # only what is not recorded yet
     python benchmarks/symptoms.py no_mask      # one or more of the runs below, anew
 
+The runs see the first 16 tokens of 32 stories a step: short windows let a fault show early.
 Recorded for each run and seed, every ten steps: the training loss (mean of the last ten batches),
-the validation loss as the faulty program itself measures it (60 unseen stories), the length of the
+the validation loss as the faulty program itself measures it (100 unseen stories), the length of the
 gradient before clipping (mean of ten), and how far an update moves the weights (length of the
 change over length of the weights) for the token table and for the matrices of the blocks. At the
-end the exam: 60 other stories, scored rightly whatever the program believes.
+end the exam: 100 other stories, scored rightly whatever the program believes.
 """
 
 from __future__ import annotations
@@ -23,31 +24,48 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from recording import CONFIG, RUNS, encode, load, prepare, save
+from recording import RUNS, encode, load, prepare, save
 
 from gptlib import corpus
 from gptlib.attention import CausalSelfAttention
 from gptlib.batches import get_batch
-from gptlib.gpt import GPT
+from gptlib.gpt import GPT, GPTConfig
 from gptlib.scoring import AnswerKey, story_starts
+from gptlib.tokenizer import BPETokenizer
 from gptlib.training import TrainConfig, learning_rate, make_optimizer
 
-STEPS, EVERY, SEEDS = 240, 10, range(3)
+STEPS, EVERY, SEEDS = 300, 10, range(3)
+CONFIG = GPTConfig.preset("stories", context_length=16)
+BEGIN = 4  # of an exam story's tokens, then the model goes on
+
+
+class Beginnings:
+    """The first tokens of unseen stories, after END: idx and targets (N, T), and their floor."""
+
+    def __init__(self, n: int, seed: int, tokenizer: BPETokenizer) -> None:
+        texts, T = corpus.stories(n, seed=seed), CONFIG.context_length
+        whole = AnswerKey(texts, tokenizer)
+        self.text = corpus.END.join(story.text for story in texts)
+        self.idx, self.targets = whole.idx[:, :T], whole.targets[:, :T]
+        costs = [cost for story in texts for cost in corpus.surprisals(story, tokenizer)[:T]]
+        self.floor = sum(costs) / len(costs)
 
 
 class Lab:
     """What all runs share: training text, validation stories, exam stories."""
 
     def __init__(self) -> None:
-        self.tokenizer, self.ids, self.starts, self.validation = prepare(n_exam=60)
-        self.exam = AnswerKey(corpus.stories(60, seed=2), self.tokenizer)
+        self.tokenizer, self.ids, _, _ = prepare(n_exam=1)
+        self.starts = story_starts(self.ids, self.tokenizer, CONFIG.context_length)
+        self.validation = Beginnings(100, 1, self.tokenizer)
+        self.exam = Beginnings(100, 2, self.tokenizer)
 
 
 class Healthy:
     """The recipe, in a short run. Every other run changes one thing of it."""
 
     config = CONFIG
-    training = TrainConfig.preset("stories", steps=STEPS)
+    training = TrainConfig.preset("stories", steps=STEPS, batch_size=32)
 
     def __init__(self, lab: Lab, seed: int) -> None:
         self.lab = lab
@@ -197,16 +215,13 @@ class OneBatch(Healthy):
 
 
 class Sorted(Healthy):
-    """The stories in order, one plot after the other, not shuffled."""
+    """The stories in alphabetical order, not shuffled."""
 
     def __init__(self, lab, seed):
         super().__init__(lab, seed)
-        by_plot: dict[str, list[str]] = {}
-        for story in corpus.stories(6000, seed=seed):
-            by_plot.setdefault(story.plot, []).append(story.text)
-        each = STEPS * self.training.batch_size // len(by_plot)
-        texts = [text for plot in sorted(by_plot) for text in by_plot[plot][:each]]
-        self.sorted_ids = encode(lab.tokenizer, corpus.END.join([*texts, *texts[:3]]))
+        n = STEPS * self.training.batch_size
+        texts = sorted(story.text for story in corpus.stories(n + 1, seed=seed))
+        self.sorted_ids = encode(lab.tokenizer, corpus.END.join(texts))
         self.in_order = story_starts(self.sorted_ids, lab.tokenizer, self.config.context_length)
 
     def batch(self, step):
@@ -243,8 +258,7 @@ class ValidationLeak(Healthy):
 
     def __init__(self, lab, seed):
         super().__init__(lab, seed)
-        texts = [story.text for story in corpus.stories(60, seed=1)]
-        self.few = encode(lab.tokenizer, corpus.END.join([*texts, *texts[:3]]))
+        self.few = encode(lab.tokenizer, lab.validation.text)
         self.few_starts = story_starts(self.few, lab.tokenizer, self.config.context_length)
 
     def batch(self, step):
@@ -372,18 +386,21 @@ def run(trial: Healthy) -> dict:
             curve["grad_norm"].append(sum(norms[-EVERY:]) / EVERY)
             for name in watched:
                 curve[name].append(lengths([w.detach() for w in watched[name]], before[name]))
-    exam = trial.lab.exam.score(model)
-    return {"start": start, **curve, "exam": exam.loss, "says": says(model, trial.lab)}
+    exam = trial.lab.exam
+    model.eval()
+    with torch.no_grad():
+        exam_loss = model(exam.idx, exam.targets)[1].item()
+    return {"start": start, **curve, "exam": exam_loss, "says": says(model, trial.lab)}
 
 
 @torch.no_grad()
-def says(model: GPT, lab: Lab, begin: int = 12, n: int = 16) -> str:
+def says(model: GPT, lab: Lab) -> str:
     """How the model goes on, greedily, with the beginning of an exam story."""
-    idx = lab.exam.idx[:1, : begin + 1]  # (1, T)
+    idx = lab.exam.idx[:1, : BEGIN + 1]  # (1, T)
     model.eval()
-    for _ in range(n):
+    while idx.size(1) < CONFIG.context_length:
         idx = torch.cat([idx, model(idx)[0][:, -1:].argmax(dim=-1)], dim=1)  # (1, T + 1)
-    return lab.tokenizer.decode(idx[0, begin + 1 :].tolist())
+    return lab.tokenizer.decode(idx[0, BEGIN + 1 :].tolist())
 
 
 def main() -> None:
@@ -403,7 +420,8 @@ def main() -> None:
     for name in args.runs:
         recorded.pop(name, None)
     floors = {"floor": lab.validation.floor, "exam_floor": lab.exam.floor}
-    record |= {"steps": STEPS, "every": EVERY, **floors, "begin": begin_of(lab), "riddles": RIDDLES}
+    begin = lab.tokenizer.decode(lab.exam.idx[0, 1 : BEGIN + 1].tolist())
+    record |= {"steps": STEPS, "every": EVERY, **floors, "begin": begin, "riddles": RIDDLES}
     for seed in SEEDS[: args.seeds]:
         for name in args.runs or RUNS_OF_THE_LAB:
             if str(seed) in recorded.setdefault(name, {}):
@@ -413,11 +431,6 @@ def main() -> None:
             save(args.out, record, "benchmarks/symptoms.py", units=units)
             last = [result[part][-1] for part in ("train", "val", "grad_norm", "blocks")]
             print(seed, name, *(f"{value:.3g}" for value in [*last, result["exam"]]), flush=True)
-
-
-def begin_of(lab: Lab, begin: int = 12) -> str:
-    """The words that every model of the lab is asked to go on from."""
-    return lab.tokenizer.decode(lab.exam.idx[0, 1 : begin + 1].tolist())
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ HERE = Path(__file__).resolve().parent
 # Inside a wheel the records lie in the package; in a checkout they lie among the data.
 PLACES = (HERE / "runs", HERE.parent / "data" / "runs")
 
-# The rows of the growing table: key in skills.json, chapter, what that chapter added.
+# The columns of the growing table: key in skills.json, chapter, what that chapter added.
 PARTS = [
     ("bigram", 2, "bigram"),
     ("attention", 3, "attention"),
     ("positions", 3, "+ positions"),
-    ("feed_forward", 4, "+ norm, feed-forward"),
-    ("block", 5, "+ shortcuts: a block"),
-    ("gpt", 6, "four blocks: a GPT"),
+    ("feed_forward", 4, "+ norm, FF"),
+    ("block", 5, "+ shortcuts"),
+    ("gpt", 6, "four blocks"),
 ]
 
 
@@ -39,24 +39,24 @@ def record(name: str) -> dict[str, Any]:
 
 
 def parts_table(up_to: int) -> str:
-    """What each part brought: the recorded models of the chapters 2 to `up_to`, one a row.
+    """What each part brought: the recorded models of the chapters 2 to `up_to`, one a column.
 
     Loss in nats per token on unseen stories, how far that lies above the floor, and for each skill
     the share of places at which the first choice is right, in per cent.
 
-    parts_table(2) -> a line of column names and one row, the bigram's
+    parts_table(2) -> fifteen lines of row names and one column, the bigram's
     """
     runs = record("skills")
-    rows = [part for part in PARTS if part[1] <= up_to]
-    if not rows:
+    shown = [part for part in PARTS if part[1] <= up_to]
+    if not shown:
         raise ValueError(f"up_to must be 2 or more, the first chapter with a model; got {up_to!r}.")
     skills = sorted(runs["gpt"]["curve"][-1]["skills"])
-    columns = ["parameters", "loss", "above floor", *skills]
-    lines = [f"{'ch':2}  {'model':20}  " + "  ".join(columns)]
-    for key, chapter, added in rows:
+    columns = [["chapter", "part", "parameters", "loss", "above floor", *skills]]
+    for key, chapter, added in shown:
         run, last = runs[key], runs[key]["curve"][-1]
-        cells = [f"{run['parameters']:,}", f"{last['loss']:.2f}", f"{run['above_floor']:.0%}"]
-        cells += [f"{100 * last['skills'][skill]:.0f}" for skill in skills]
-        row = "  ".join(cell.rjust(len(name)) for cell, name in zip(cells, columns, strict=True))
-        lines.append(f"{chapter:2}  {added:20}  {row}")
-    return "\n".join(lines)
+        above = last["loss"] / run["floor"] - 1
+        column = [str(chapter), added, f"{run['parameters']:,}", f"{last['loss']:.2f}"]
+        column += [f"{above:.0%}", *(f"{100 * last['skills'][skill]:.0f}" for skill in skills)]
+        columns.append(column)
+    rows = zip(*columns, strict=True)
+    return "\n".join("".join([f"{n:11}", *(f"{cell:>13}" for cell in row)]) for n, *row in rows)

@@ -18,20 +18,27 @@ def test_a_name_that_is_not_recorded_is_refused_with_those_that_are():
 def test_the_growing_table_shows_what_was_measured():
     runs = record("skills")
     lines = parts_table(up_to=6).splitlines()
-    assert len(lines) == 1 + len(PARTS) == 7
-    assert lines[0].split()[-len(SKILLS) :] == SKILLS
-    for (key, chapter, added), line in zip(PARTS, lines[1:], strict=True):
+    names = ["chapter", "part", "parameters", "loss", "above floor", *SKILLS]
+    assert [line[:11].strip() for line in lines] == names
+    # A column is 13 characters wide, so that the page need not scroll or wrap.
+    columns = list(zip(*([cell.strip() for cell in cells(line)] for line in lines), strict=True))
+    for (key, chapter, added), column in zip(PARTS, columns, strict=True):
         last = runs[key]["curve"][-1]
-        assert line.startswith(f"{chapter:2}  {added}")
-        cells = line[4 + len(added) :].split()
-        assert cells[0] == f"{runs[key]['parameters']:,}"
-        assert cells[2] == f"{last['loss'] / runs[key]['floor'] - 1:.0%}"
-        assert [int(cell) for cell in cells[3:]] == [
+        assert column[:3] == (str(chapter), added, f"{runs[key]['parameters']:,}")
+        above = last["loss"] / runs[key]["floor"] - 1
+        assert column[3:5] == (f"{last['loss']:.2f}", f"{above:.0%}")
+        assert [int(cell) for cell in column[5:]] == [
             round(100 * last["skills"][skill]) for skill in SKILLS
         ]
-    assert len(parts_table(up_to=3).splitlines()) == 4
+    assert len(cells(parts_table(up_to=3).splitlines()[0])) == 3
+    assert max(map(len, lines)) <= 90
     with pytest.raises(ValueError, match="up_to must be 2 or more"):
         parts_table(1)
+
+
+def cells(line):
+    """The columns of a line of the growing table, after the name of the row."""
+    return [line[i : i + 13] for i in range(11, len(line), 13)]
 
 
 def test_the_gpt_comes_near_the_floor_in_two_minutes_and_tells_stories():
