@@ -6,7 +6,8 @@ high ones tell different stories that fall apart, and cutting the tail gives bac
     python benchmarks/decoding.py          # five quiet minutes; writes data/runs/decoding.json
 
 The model is the book's: GPTConfig and TrainConfig "stories", seed 0, trained here if
-runs/decoding.pt is not there. Recorded for each setting and each of three sampling seeds, over 200
+runs/decoding.pt is not there. Its weights go to data/runs/stories.safetensors, as 16-bit numbers,
+so that chapter 8 can go on with it. Recorded for each setting and each of three sampling seeds, over 200
 stories: the share that is well formed, that is new, the different texts (all shares of 200), and
 how many plots and names the well-formed ones are worth (e to the entropy; true stories: 12 and
 36). Then what happens if nothing stops the model at the end of a story. Settings that are recorded
@@ -16,14 +17,16 @@ already are not measured again.
 from __future__ import annotations
 
 import argparse
+from copy import deepcopy
 from pathlib import Path
 
 import torch
 from recording import RUNS, load, prepare, save
+from safetensors.torch import save_model
 from writing import judged, known, write
 
 from gptlib import corpus
-from gptlib.checkpoint import load_checkpoint
+from gptlib.checkpoint import load_checkpoint, replacing
 from gptlib.generation import generate
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.scoring import end_id
@@ -53,6 +56,8 @@ def trained(prepared: tuple) -> GPT:
         checkpoint=CHECKPOINT, resume=resume,
     )  # fmt: skip
     load_checkpoint(CHECKPOINT, model)
+    with replacing(RUNS / "stories.safetensors") as temporary:
+        save_model(deepcopy(model).half(), str(temporary))  # half the bytes, the same stories
     return model
 
 

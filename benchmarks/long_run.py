@@ -1,6 +1,6 @@
 """Ten minutes instead of two: how well formed do the book's stories become?
 
-Claim: with four times the steps, and a learning rate that ends lower, the GPT of 303,168
+Claim: with four times the steps, and a learning rate that ends lower, the GPT of 303,680
 parameters writes stories at temperature 0.8 of which at least 95 % are well formed, and new.
 
     python benchmarks/long_run.py          # about ten quiet minutes; writes data/runs/long_run.json

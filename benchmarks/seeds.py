@@ -25,8 +25,8 @@ from gptlib.training import TrainConfig, train
 SEEDS = range(5)
 
 
-def run(seed: int, prepared: tuple) -> dict:
-    """Train from one seed and record it."""
+def run(seed: int, prepared: tuple, **changes) -> dict:
+    """Train the recipe from one seed, with single settings changed, and record it."""
     _, ids, starts, key = prepared
     torch.manual_seed(seed)
     model = GPT(GPTConfig.preset("stories"))
@@ -35,7 +35,7 @@ def run(seed: int, prepared: tuple) -> dict:
         score = key.score(model)
         return {"val_loss": score.loss, **score.skills}
 
-    config = TrainConfig.preset("stories", seed=seed, device="cpu")
+    config = TrainConfig.preset("stories", seed=seed, device="cpu", **changes)
     history = train(model, ids, None, config, starts=starts, evaluate=evaluate, progress=False)
     return {
         "step": history.column("step"),

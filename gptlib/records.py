@@ -1,4 +1,4 @@
-"""What was measured beforehand: the files of data/runs, to be read and shown in a chapter.
+"""What was measured or trained beforehand: the files of data/runs, to be shown in a chapter.
 
 Given, not built. A run that takes longer than a chapter may is recorded once by a script in
 benchmarks/, and each record says under "about" which command makes it again.
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
 
 HERE = Path(__file__).resolve().parent
 # Inside a wheel the records lie in the package; in a checkout they lie among the data.
@@ -32,10 +35,30 @@ def record(name: str) -> dict[str, Any]:
 
     record("skills")["gpt"]["floor"] -> the stories' floor in nats per token
     """
-    files = {path.stem: path for place in PLACES for path in sorted(place.glob("*.json"))}
+    return json.loads(recorded_file(name, ".json").read_text(encoding="utf-8"))
+
+
+def load_recorded(model: nn.Module, name: str = "stories") -> None:
+    """Put the weights of a recorded model, data/runs/<name>.safetensors, into `model`.
+
+    "stories" is the GPT of chapter 7: GPTConfig and TrainConfig "stories", seed 0. Its numbers were
+    stored with 16 bits and are float32 again in the model.
+
+    Errors: ValueError for a name that is not there; RuntimeError if the shapes do not fit.
+
+    load_recorded(GPT(GPTConfig.preset("stories"))) -> a model 2.4 % above the floor
+    """
+    from safetensors.torch import load_model  # here, because the tables can be read without torch
+
+    load_model(model, recorded_file(name, ".safetensors"))
+
+
+def recorded_file(name: str, suffix: str) -> Path:
+    """Where a recorded file lies; ValueError with the names that there are."""
+    files = {path.stem: path for place in PLACES for path in sorted(place.glob(f"*{suffix}"))}
     if name not in files:
         raise ValueError(f"name must be one of {', '.join(files) or 'no records'}; got {name!r}.")
-    return json.loads(files[name].read_text(encoding="utf-8"))
+    return files[name]
 
 
 def parts_table(up_to: int) -> str:
