@@ -21,7 +21,7 @@ from sphinx.transforms import SphinxTransform
 # emphasis, as it does where it introduces a term: *value* or **value**.
 EVERYDAY = {
     *("key", "value", "query", "head", "floor", "shape", "batch", "buffer", "skill", "merge"),
-    *("parameter", "bit", "mask", "step"),
+    *("parameter", "bit", "mask", "step", "unit", "tail", "score", "scale", "shift"),
 }
 
 # Inside these nothing is turned into a link.
@@ -50,25 +50,35 @@ def add_alt_text(render_image):
 # The glossary ----------------------------------------------------------------------------------
 
 
+def glossary_entries(text: str) -> list[tuple[list[str], int | None]]:
+    """The entries of a glossary page: the names of each, and the chapter that introduces it.
+
+    A term stands at the start of a line inside the `{glossary}` block, alone or under another name
+    of the same thing, its definition below it, indented. "Chapter 3." at the end of a definition
+    says where the term is introduced.
+
+    >>> glossary_entries("```{glossary}\\nshortcut\\nskip connection\\n  A way. Chapter 5.\\n```")
+    [(['shortcut', 'skip connection'], 5)]
+    """
+    found = []
+    for block in re.findall(r"^`{3,}\{glossary\}\n(.*?)^`{3,}", text, flags=re.M | re.S):
+        entries = re.findall(r"((?:^\S.*\n)+)((?:^[ \t]+.*\n|^[ \t]*\n)+)", block, flags=re.M)
+        for names, definition in entries:
+            chapter = re.search(r"Chapter\s+(\d+)\.\s*$", definition)
+            lines = [name.strip() for name in names.splitlines() if not name.startswith(":")]
+            found.append((lines, int(chapter[1]) if chapter else None))
+    return found
+
+
 def glossary_terms(text: str) -> dict[str, int]:
     """The terms of a glossary page, each with the number of the chapter that introduces it.
 
-    A term stands at the start of a line inside the `{glossary}` block, its definition below it,
-    indented. "Chapter 3." at the end of a definition says where the term is introduced; a term
-    without it is linked from the first chapter on.
+    A term whose entry names no chapter is linked from the first chapter on.
 
     >>> glossary_terms("```{glossary}\\nhead\\n  A unit. Chapter 3.\\n```")
     {'head': 3}
     """
-    terms: dict[str, int] = {}
-    for block in re.findall(r"^`{3,}\{glossary\}\n(.*?)^`{3,}", text, flags=re.M | re.S):
-        entries = re.findall(r"((?:^\S.*\n)+)((?:^[ \t]+.*\n|^[ \t]*\n)+)", block, flags=re.M)
-        for names, definition in entries:
-            chapter = re.search(r"Chapter (\d+)\.\s*$", definition)
-            for name in names.splitlines():
-                if not name.startswith(":"):
-                    terms[name.strip()] = int(chapter[1]) if chapter else 1
-    return terms
+    return {name: chapter or 1 for names, chapter in glossary_entries(text) for name in names}
 
 
 def term_pattern(term: str) -> re.Pattern[str]:
