@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from itertools import combinations, pairwise
+
 import pytest
 
 from gptlib import corpus
-from gptlib.records import PARTS, parts_table, record
+from gptlib.gpt import GPT, GPTConfig
+from gptlib.records import PARTS, load_recorded, parts_table, record
+from gptlib.scoring import AnswerKey
+from gptlib.tokenizer import BPETokenizer
 
 SKILLS = sorted(set(corpus.SKILLS) - {"wording"})
 
@@ -122,3 +129,235 @@ def test_chapter_5_post_norm_is_quick_up_to_an_edge_and_pre_norm_has_none():
     assert harsh["pre"]["after"][0] > harsh["pre"]["after"][-1] > 1e-5
     gentle = places["runs"]["post"]["0"][2]
     assert max(gentle["branches"]) < 0.5 and min(harsh["post"]["branches"]) > 5
+
+
+# Chapter 7 ---------------------------------------------------------------------------------------
+
+
+def test_five_seeds_end_close_together_and_near_the_floor():
+    runs = record("seeds")
+    five = list(runs["seeds"].values())
+    assert len(five) == 5
+    ends = [run["loss"][-1] / runs["floor"] - 1 for run in five]
+    assert all(0 < end < 0.10 for end in ends)
+    for run, end in zip(five, ends, strict=True):
+        assert run["above_floor"] == pytest.approx(end, abs=2e-3)
+        assert run["step"] == [*range(0, 3001, 200), 3100]
+        assert set(run["skills"]) == set(SKILLS)
+        # The order of skills that the chapter names.
+        came = {skill: arrival(run, skill) for skill in SKILLS}
+        assert min(came.values()) == min(came[s] for s in ("colour", "pronoun", "thing")) <= 800
+        assert max(came.values()) == max(came["order"], came["count"]) < 9999
+        assert came["order"] >= came["colour"] + 1000 and came["name"] >= came["colour"] + 800
+
+
+def test_what_each_piece_of_the_recipe_is_worth():
+    seeds, pieces = record("seeds"), record("pieces")
+    assert pieces["floor"] == seeds["floor"]
+    above = lambda runs: [run["loss"][-1] / seeds["floor"] - 1 for run in runs.values()]  # noqa: E731
+    whole, without = above(seeds["seeds"]), {p: above(r) for p, r in pieces["without"].items()}
+    assert all(len(ends) == 3 for ends in without.values())
+    assert min(without["decline"]) > 0.10 > 3 * max(whole)
+    # Without clipping it depends on luck, with it not.
+    assert max(without["clipping"]) > 0.10 and min(without["clipping"]) < max(whole)
+    for piece in ("momentum", "warm-up"):
+        farther = [end - whole[seed] for seed, end in enumerate(without[piece])]
+        assert 0.01 < max(farther) < 0.02
+    assert max(without["decay"]) < max(whole) + 0.005
+
+
+def arrival(run, skill):
+    """The first recorded step at which four of five places are right."""
+    shares = zip(run["step"], run["skills"][skill], strict=True)
+    return next((step for step, share in shares if share >= 0.8), 9999)
+
+
+def test_wider_models_come_nearer_to_the_floor_by_less_and_less():
+    runs = record("scaling")
+    sizes = {int(width): run for width, run in runs["widths"].items()}
+    ends = [sizes[width]["loss"][-1] / runs["floor"] - 1 for width in sorted(sizes)]
+    assert ends == sorted(ends, reverse=True) and len(ends) >= 4
+    assert all(run["step"][-1] == 1550 for run in sizes.values())
+    # Twice the width at each of these: the gain shrinks.
+    above = dict(zip(sorted(sizes), ends, strict=True))
+    gains = [above[w] - above[2 * w] for w in (16, 32, 64)]
+    assert gains == sorted(gains, reverse=True)
+
+
+def signature(run):
+    """What one sees of a run of the lab, number by number; lengths and ratios as logarithms."""
+    log = lambda value: math.log(max(value, 1e-6))  # noqa: E731
+    train, val = run["train"], run["val"]
+    return {
+        "start": run["start"],
+        "middle": train[14],
+        "train": train[-1],
+        "val": val[-1],
+        "exam": run["exam"],
+        "gap": val[-1] - train[-1],
+        "cheat": run["exam"] - val[-1],
+        "val turns": val[-1] - min(val),
+        "jitter": sum(abs(b - a) for a, b in pairwise(val[-8:])),
+        "spike": log(max(run["grad_norm"][5:]) / sorted(run["grad_norm"])[15]),
+        **{part: log(run[part][-1]) for part in ("grad_norm", "table", "blocks")},
+        **{f"first {part}": log(run[part][0]) for part in ("grad_norm", "table", "blocks")},
+    }
+
+
+def test_every_fault_of_the_lab_can_be_told_from_every_other():
+    lab = record("symptoms")
+    assert len(lab["riddles"]) >= 12
+    seen = {}
+    for name in ["healthy", *lab["riddles"]]:
+        runs = [signature(run) for run in lab["runs"][name].values()]
+        assert len(runs) == 3
+        seen[name] = {part: [run[part] for run in runs] for part in runs[0]}
+    for (one, a), (other, b) in combinations(seen.items(), 2):
+        best = max(apart(a[part], b[part]) for part in a)
+        assert best > 2, f"{one} and {other} look alike"
+
+
+def apart(a, b):
+    """The gap between two groups of numbers, in units of the wider group's spread."""
+    gap = max(min(a) - max(b), min(b) - max(a))
+    spread = max(max(a) - min(a), max(b) - min(b), 0.02)
+    return gap / spread
+
+
+def test_the_lab_s_headlines():
+    lab = record("symptoms")
+    last = lambda name, part: lab_ends(lab, name, part)  # noqa: E731
+
+    healthy = max(last("healthy", "val"))
+    for name in ("no_mask", "no_shift", "wrong_reshape", "validation_leak"):
+        assert max(last(name, "val")) < lab["floor"]
+    for name in ("no_mask", "wrong_reshape"):
+        assert max(last(name, "exam")) < lab["exam_floor"]
+    assert min(last("validation_leak", "exam")) > 1.5
+    assert min(last("no_shift", "exam")) > 7
+    assert max(last("lost_optimizer", "blocks")) == max(last("frozen_blocks", "blocks")) == 0
+    assert min(last("softmax_twice", "val")) > math.log(1536 - 1 + math.e) - 1
+    assert min(last("one_batch", "val")) > 4
+    # All but the first token of the 32 beginnings is known by heart.
+    assert last("one_batch", "train") == pytest.approx(3 * [math.log(32) / 16], abs=1e-3)
+    assert min(last("no_zero_grad", "grad_norm")) > 3 * max(last("healthy", "grad_norm"))
+    dropout = lab["runs"]["eval_in_train_mode"].values()
+    assert all(run["exam"] < run["val"][-1] - 0.02 for run in dropout)
+    assert all(run["blocks"][0] > 0.14 for run in lab["runs"]["lr_high"].values())
+    assert min(run["start"] for run in lab["runs"]["big_start"].values()) > 60
+    # Without positions nothing is to be seen, in windows as short as these.
+    assert max(last("no_positions", "val")) < healthy
+
+
+def lab_ends(lab, name, part):
+    """How the runs of one kind ended, one number a seed."""
+    values = [run[part] for run in lab["runs"][name].values()]
+    return [value[-1] if isinstance(value, list) else value for value in values]
+
+
+def test_descent_at_its_best_rate_is_behind_momentum_and_momentum_behind_adam():
+    lab = record("symptoms")
+    best = {
+        rule: min((lab_ends(lab, f"{rule} {lr:g}", "val") for lr in rates), key=sum)
+        for rule, rates in lab["rates"].items()
+    }
+    healthy = lab_ends(lab, "healthy", "val")
+    assert min(best["sgd"]) > max(best["momentum"]) and min(best["momentum"]) > max(healthy)
+    # The best rate is not at the edge of what was tried.
+    for rule, rates in lab["rates"].items():
+        means = [sum(lab_ends(lab, f"{rule} {lr:g}", "val")) for lr in rates]
+        assert means[0] > min(means) < means[-1], rule
+
+
+# Chapter 8 ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def decoding():
+    """The recorded settings by what they are: (("temperature", 0.8),) -> the row."""
+    runs = record("decoding")
+    knobs = ("temperature", "top_k", "top_p")
+    rows = {tuple((k, row[k]) for k in knobs if k in row): row for row in runs["settings"]}
+    assert all(len(row["well_formed"]) == len(runs["seeds"]) == 3 for row in rows.values())
+    return runs, rows
+
+
+def mean(numbers):
+    return sum(numbers) / len(numbers)
+
+
+def test_low_temperatures_cost_variety_and_high_ones_cost_stories(decoding):
+    runs, rows = decoding
+    at = {t: rows[("temperature", t),] for t in (0.0, 0.2, 0.8, 1.0, 1.5)}
+    shares = {t: mean(row["well_formed"]) for t, row in at.items()}
+    assert shares[0.0] == 1 and shares[0.2] > 0.97 and shares[1.5] < 0.05
+    assert 0.88 < shares[0.8] < 0.93 and 0.68 < shares[1.0] < 0.74
+    plots = {t: mean(row["plots"]) for t, row in at.items()}
+    assert plots[0.0] == 1 and plots[0.2] < 3.5 and 9 < plots[0.8] < 10.5 < plots[1.0]
+    assert mean(at[0.2]["names"]) > 24
+    # Not one of the stories stands in the training text, and almost all of them differ.
+    assert all(row["new"] == row["well_formed"] for row in rows.values())
+    assert all(min(row["distinct"]) == 1 for t, row in at.items() if t)
+    assert runs["true"]["plots"] > 11.5
+
+
+def test_top_k_costs_names_and_top_p_costs_least(decoding):
+    _, rows = decoding
+    k5, p90 = rows[("top_k", 5),], rows[("top_p", 0.9),]
+    assert mean(k5["plots"]) > 10.5 and mean(k5["names"]) < 13
+    for k in (2, 3, 5, 10, 20, 50):
+        assert mean(rows[("top_k", k),]["well_formed"]) < 0.9
+    assert 0.96 < mean(p90["well_formed"]) < 0.98 and 9.5 < mean(p90["plots"]) < 10.3
+    # Beyond the seeds' differences better than temperature 0.8; k = 5 and k = 10 are not apart.
+    assert min(p90["well_formed"]) > max(rows[("temperature", 0.8),]["well_formed"]) + 0.03
+    k10 = rows[("top_k", 10),]["well_formed"]
+    assert max(min(k10), min(k5["well_formed"])) < min(max(k10), max(k5["well_formed"]))
+    hot = {key: mean(row["well_formed"]) for key, row in rows.items() if key[0][1] == 1.5}
+    assert hot[("temperature", 1.5), ("top_p", 0.9)] < 0.5
+    assert hot[("temperature", 1.5), ("top_k", 20)] < 0.2
+
+
+def test_a_story_that_begins_in_the_middle_of_the_window_is_never_whole(decoding):
+    first, *later = decoding[0]["without_stop"]
+    assert first["well_formed"] > 0.9
+    assert all(place["well_formed"] == 0 and place["stories"] > 30 for place in later)
+
+
+def test_the_stored_weights_are_those_that_the_records_speak_of(decoding):
+    runs, _ = decoding
+    tokenizer = BPETokenizer.train(
+        corpus.load("stories", n=3000), 1536, special_tokens=[corpus.END]
+    )
+    model = GPT(GPTConfig.preset("stories"))
+    load_recorded(model, "stories")
+    score = AnswerKey(corpus.stories(400, seed=1), tokenizer).score(model)
+    assert score.loss == pytest.approx(runs["loss"], abs=1e-3)
+    assert score.loss == pytest.approx(record("seeds")["seeds"]["0"]["loss"][-1], abs=1e-3)
+    assert model.head.weight is model.token_embedding.weight
+    with pytest.raises(ValueError, match="name must be one of stories; got 'gpt5'"):
+        load_recorded(model, "gpt5")
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        load_recorded(GPT(GPTConfig.preset("stories", n_embd=32)), "stories")
+
+
+def test_ten_minutes_make_95_per_cent_of_the_stories_well_formed_and_new():
+    run = record("long_run")
+    assert run["parameters"] == 303_680
+    assert 0 < run["loss"][-1] / run["floor"] - 1 < 0.01
+    samples = run["samples"]
+    assert samples["temperature"] == 0.8 and samples["stories"] == 400
+    assert len(samples["well_formed"]) == 3 and min(samples["well_formed"]) >= 0.95
+    assert samples["new"] == samples["well_formed"] and min(samples["distinct"]) == 1
+    broken = Counter()
+    for one in samples["broken"]:
+        broken.update(one)
+    assert broken["wording"] > 0.9 * broken.total()
+    assert broken.total() == round(sum(400 * (1 - share) for share in samples["well_formed"]))
+
+
+def test_the_same_pipeline_on_tiny_shakespeare_comes_near_nanogpt_s_loss():
+    run = record("shakespeare")
+    assert run["characters"] == 1_115_394 and run["vocab_size"] == 65
+    assert run["step"][-1] == 2000 and run["parameters"] < 850_000
+    assert run["val_loss"][-1] == pytest.approx(1.88, abs=0.03)
+    assert len(run["sample"]) == 300
