@@ -227,7 +227,7 @@ def prose(markdown: str) -> str:
         r"\$[^$\n]*\$",
         r"\]\([^)]*\)",
         r"</?[a-z][^>]*>",
-        r"^>.*$",
+        r"^>[^\n]*$",
         r"[“\"][^”\"\n]*[”\"]",
     ):
         markdown = re.sub(pattern, " ", markdown, flags=re.S | re.M)
@@ -256,6 +256,7 @@ def test_a_banned_word_is_found_in_prose_and_not_in_code_or_quotation():
     assert faults("This is Just\nsimply so!") == ["Just", "simply", "so!"]
     assert faults("`just` and $easy$ and “easy!”, adjust; `n != 1`") == []
     assert faults("```python\n# easy\n```\n\n> Quoted, obviously!") == []
+    assert faults("> Quoted, obviously!\n\nOur own, obviously.") == ["obviously"]
 
 
 # The figures -------------------------------------------------------------------------------------
