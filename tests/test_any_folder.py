@@ -79,7 +79,8 @@ def environment(folder: Path) -> dict[str, str]:
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
-        assert {"gptlib/py.typed", "gptlib/runs/skills.json"} <= set(archive.namelist())
+        wanted = {"py.typed", "runs/skills.json", "runs/stories.safetensors"}
+        assert {f"gptlib/{name}" for name in wanted} <= set(archive.namelist())
     assert {top.split("-")[0] for top in tops} == {"gptlib"}
 
 
