@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
+from recording import write_whole
 
 from gptlib import __version__
 from gptlib.tokenizer import BPETokenizer
@@ -139,10 +140,7 @@ def main() -> None:
         },
         "machine": {"cpu": platform.machine(), "cores": os.cpu_count()},
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.out.with_name(args.out.name + ".part")
-    temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, args.out)
+    write_whole(args.out, json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

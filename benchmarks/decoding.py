@@ -1,40 +1,40 @@
 """How to choose the next token: the same model's stories as temperature, top-k and top-p change.
 
 Claim: greedy tells one story; low temperatures tell well-formed stories that resemble one another,
-high ones tell different stories that fall apart, and cutting the tail gives back most of both.
+high ones tell different stories that fall apart, and top-p at 0.9 gives back most of both.
 
-    python benchmarks/decoding.py          # five quiet minutes; writes data/runs/decoding.json
+    python benchmarks/decoding.py             # about seven quiet minutes; writes
+                                              # data/runs/decoding.json
+    python benchmarks/decoding.py --resume    # only the settings that are not recorded yet
 
 The model is the book's: GPTConfig and TrainConfig "stories", seed 0, trained here if
 runs/decoding.pt is not there. Its weights go to data/runs/stories.safetensors, as 16-bit numbers,
-so that chapter 8 can go on with it. Recorded for each setting and each of three sampling seeds, over 200
-stories: the share that is well formed, that is new, the different texts (all shares of 200), and
-how many plots and names the well-formed ones are worth (e to the entropy; true stories: 12 and
-36). Then what happens if nothing stops the model at the end of a story. Settings that are recorded
-already are not measured again.
+so that chapter 8 can go on with it. Recorded for each setting and each of three sampling seeds,
+over 200 stories: the share that is well formed, that is new, the different texts (all shares of
+200), and how many plots and names the well-formed ones are worth (e to the entropy; true stories:
+12 and 36). Then what happens if nothing stops the model at the end of a story.
 """
 
 from __future__ import annotations
 
-import argparse
 from copy import deepcopy
 from pathlib import Path
 
 import torch
-from recording import RUNS, load, prepare, save
+from recording import CHECKPOINTS, CONFIG, Prepared, arguments, begin, learn, prepare, save
 from safetensors.torch import save_model
-from writing import judged, known, write
+from writing import judged, known, sampled, write
 
 from gptlib import corpus
-from gptlib.checkpoint import load_checkpoint, replacing
+from gptlib.checkpoint import replacing
 from gptlib.generation import generate
-from gptlib.gpt import GPT, GPTConfig
+from gptlib.gpt import GPT
 from gptlib.scoring import end_id
-from gptlib.training import TrainConfig, train
+from gptlib.training import TrainConfig
 
-CHECKPOINT = RUNS.parent.parent / "runs" / "decoding.pt"
 SEEDS = (1, 2, 3)
 N = 200
+KNOBS = ("temperature", "top_k", "top_p")
 SETTINGS = [{"temperature": t} for t in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.5)]
 SETTINGS += [{"top_k": k} for k in (1, 2, 3, 5, 10, 20, 50)]
 SETTINGS += [{"top_p": p} for p in (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)]
@@ -42,31 +42,15 @@ SETTINGS += [{"temperature": 1.5, "top_p": 0.9}, {"temperature": 1.5, "top_k": 2
 SETTINGS += [{"temperature": 0.8, "top_p": 0.95}]
 
 
-def trained(prepared: tuple) -> GPT:
-    """The book's model after the book's two minutes."""
-    _, ids, starts, _ = prepared
-    torch.manual_seed(0)
-    model = GPT(GPTConfig.preset("stories"))
+def trained(prepared: Prepared, weights: Path) -> GPT:
+    """The book's model after the book's two minutes, and its weights in a file."""
     config = TrainConfig.preset("stories", eval_every=500)
-    CHECKPOINT.parent.mkdir(exist_ok=True)
-    resume = CHECKPOINT if CHECKPOINT.exists() else None
-    evaluate = lambda model: {}  # noqa: E731
-    train(
-        model, ids, None, config, starts=starts, evaluate=evaluate, progress=False,
-        checkpoint=CHECKPOINT, resume=resume,
-    )  # fmt: skip
-    load_checkpoint(CHECKPOINT, model)
-    with replacing(RUNS / "stories.safetensors") as temporary:
+    checkpoint = CHECKPOINTS / "decoding.pt"
+    model, _ = learn(lambda: GPT(CONFIG), prepared, config, checkpoint=checkpoint)
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(weights) as temporary:
         save_model(deepcopy(model).half(), str(temporary))  # half the bytes, the same stories
     return model
-
-
-def measure(model: GPT, tokenizer, settings: dict) -> dict:
-    """One setting over all seeds, each number a list with one entry a seed."""
-    runs = [judged(write(model, tokenizer, N, seed, **settings)) for seed in SEEDS]
-    columns = ("well_formed", "new", "distinct", "plots", "names")
-    broken = [one["broken"] for one in runs]
-    return {**settings, **{c: [one[c] for one in runs] for c in columns}, "broken": broken}
 
 
 def without_stop(model: GPT, tokenizer, rows: int = 60, tokens: int = 380) -> list[float]:
@@ -83,32 +67,27 @@ def without_stop(model: GPT, tokenizer, rows: int = 60, tokens: int = 380) -> li
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=RUNS / "decoding.json")
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    args = arguments("decoding", __doc__)
     prepared = prepare()
-    tokenizer, _, _, key = prepared
-    model = trained(prepared)
-    record = load(args.out)
-    record |= {"seeds": list(SEEDS), "stories": N, "settings": record.get("settings", [])}
-    about = {"units": "well_formed, new, distinct: shares of the stories; plots, names: options"}
-    done = [{k: one[k] for k in ("temperature", "top_k", "top_p") if k in one}
-            for one in record["settings"]]  # fmt: skip
+    tokenizer, key = prepared.tokenizer, prepared.key
+    model = trained(prepared, args.out.with_name("stories.safetensors"))
+    record = {"settings": []} | begin(args) | {"seeds": list(SEEDS), "stories": N}
+    units = "well_formed, new, distinct: shares of the stories; plots, names: options"
+    columns = "well_formed new distinct plots names broken"
+    done = [{k: one[k] for k in KNOBS if k in one} for one in record["settings"]]
     for settings in SETTINGS:
-        if settings not in done:
-            result = measure(model, tokenizer, settings)
-            record["settings"].append(result)
-            save(args.out, record, "benchmarks/decoding.py", **about)
-            print(settings, result["well_formed"], result["distinct"], result["plots"], flush=True)
+        if settings in done:
+            continue
+        result = settings | sampled(model, tokenizer, N, SEEDS, columns, **settings)
+        record["settings"].append(result)
+        save(args, record, units=units)
+        print(settings, result["well_formed"], result["distinct"], result["plots"], flush=True)
     true = judged([story.text for story in corpus.stories(N, seed=4)])
     record["true"] = {name: true[name] for name in ("well_formed", "distinct", "plots", "names")}
-    score = key.score(model)
-    record |= {"loss": score.loss, "floor": key.floor, "known": len(known())}
+    record |= {"loss": key.score(model).loss, "floor": key.floor, "known": len(known())}
     record["greedy"] = write(model, tokenizer, 1, 0, temperature=0)[0]
     record["without_stop"] = without_stop(model, tokenizer)
-    save(args.out, record, "benchmarks/decoding.py", **about)
+    save(args, record, units=units)
     print(record["greedy"], record["without_stop"], record["true"])
 
 

@@ -1,10 +1,12 @@
 """Norm before each layer or after each sum: gradients by layer, and the learning rates survived.
 
-Claim: a GPT of twelve pre-norm blocks learns at every learning rate of a wide range, with warm-up
-and without; the same blocks in post-norm order stop learning early in that range.
+Claim: a GPT of twelve pre-norm blocks learns at each of seven learning rates from 0.001 to 0.064,
+with warm-up and without; the same blocks in post-norm order learn nothing above 0.004 without
+warm-up and above 0.016 with it.
 
-    python benchmarks/norm_places.py       # ten minutes on a quiet machine; writes
-                                           # data/runs/norm_places.json
+    python benchmarks/norm_places.py             # ten quiet minutes; writes
+                                                 # data/runs/norm_places.json
+    python benchmarks/norm_places.py --resume    # only the rows that are not recorded yet
 
 Recorded for each place of the norm, each learning rate, without and with warm-up: the loss on
 unseen stories after a short run (nats per token; null where it was no longer finite), and the
@@ -15,26 +17,19 @@ stream that it is added to.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import os
-import platform
-from datetime import date
-from pathlib import Path
+from functools import partial
 
 import torch
+from recording import arguments, begin, book_tokenizer, encode, fill
 
 from gptlib import corpus
 from gptlib.batches import get_batch
 from gptlib.block import TransformerBlock
-from gptlib.checkpoint import replacing
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.scoring import story_starts
-from gptlib.tokenizer import BPETokenizer
 from gptlib.training import TrainConfig, train
 
-RUNS = Path(__file__).resolve().parent.parent / "data" / "runs"
 PLACES = ("pre", "post")
 RATES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)
 WARMUPS = (0, 100)
@@ -45,21 +40,14 @@ class Stories:
     """Ids to train on, and one fixed batch of unseen stories to measure on."""
 
     def __init__(self) -> None:
-        config = GPTConfig.preset("stories")
-        self.tokenizer = BPETokenizer.train(
-            corpus.load("stories", n=3000), config.vocab_size, special_tokens=[corpus.END]
-        )
-        self.ids = self.encode(corpus.load("stories", n=10_000))
-        self.starts = story_starts(self.ids, self.tokenizer, CONTEXT)
-        unseen = self.encode(corpus.END.join(s.text for s in corpus.stories(300, seed=1)))
-        starts = story_starts(unseen, self.tokenizer, CONTEXT)
+        tokenizer = book_tokenizer()
+        self.ids = encode(tokenizer, corpus.load("stories", n=10_000))
+        self.starts = story_starts(self.ids, tokenizer, CONTEXT)
+        texts = corpus.END.join(story.text for story in corpus.stories(300, seed=1))
+        unseen = encode(tokenizer, texts)
+        starts = story_starts(unseen, tokenizer, CONTEXT)
         generator = torch.Generator().manual_seed(1)
         self.x, self.y = get_batch(unseen, 128, CONTEXT, starts=starts, generator=generator)
-
-    def encode(self, text: str) -> torch.Tensor:
-        """The ids of a text that begins with END: (N,)."""
-        ids = self.tokenizer.to_tiktoken().encode(corpus.END + text, allowed_special="all")
-        return torch.tensor(ids)
 
     @torch.no_grad()
     def loss(self, model: GPT) -> float:
@@ -123,46 +111,32 @@ def run(norm: str, lr: float, warmup: int, stories: Stories) -> dict:
     return result
 
 
-def rounded(thing):
-    """Four digits that count are more than the text quotes, and keep the file small."""
-    if isinstance(thing, float):
-        return float(f"{thing:.4g}")
-    if isinstance(thing, list):
-        return [rounded(item) for item in thing]
-    return {k: rounded(v) for k, v in thing.items()} if isinstance(thing, dict) else thing
+def row(norm: str, warmup: int, stories: Stories) -> list[dict]:
+    """One place of the norm, with warm-up or without: a run for each learning rate."""
+    runs = []
+    for lr in RATES:
+        runs.append(run(norm, lr, warmup, stories))
+        print(f"{norm}, warm-up {warmup}, lr {lr}: loss {runs[-1]['loss']}", flush=True)
+    return runs
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=RUNS / "norm_places.json")
-    args = parser.parse_args()
+    args = arguments("norm_places", __doc__)
     stories = Stories()
-    runs: dict[str, dict[str, list]] = {}
-    for norm in PLACES:
-        for warmup in WARMUPS:
-            for lr in RATES:
-                result = run(norm, lr, warmup, stories)
-                runs.setdefault(norm, {}).setdefault(str(warmup), []).append(result)
-                print(f"{norm}, warm-up {warmup}, lr {lr}: loss {result['loss']}", flush=True)
-    record = {
-        "blind": stories.blind(),
-        "runs": runs,
-        "about": {
-            "date": date.today().isoformat(),
-            "command": "python benchmarks/norm_places.py",
-            "model": f"stories preset with {N_LAYER} layers; {STEPS} steps of {BATCH} x {CONTEXT}",
-            "runs": "norm -> steps of warm-up -> one run for each learning rate",
-            "torch": torch.__version__.split("+")[0],
-            "python": platform.python_version(),
-            "cores": os.cpu_count(),
-            "seed": 0,
-            "units": "loss: nats per token; before, after: mean |gradient| of each expand.weight; "
-            "branches: size of the feed-forward network's change / size of the stream",
-        },
+    record = begin(args) | {"blind": stories.blind()}
+    jobs = {
+        ("runs", norm, str(warmup)): partial(row, norm, warmup, stories)
+        for norm in PLACES
+        for warmup in WARMUPS
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(args.out) as temporary:
-        temporary.write_text(json.dumps(rounded(record), indent=1) + "\n", encoding="utf-8")
+    about = {
+        "model": f"stories preset with {N_LAYER} layers; {STEPS} steps of {BATCH} x {CONTEXT}",
+        "runs": "norm -> steps of warm-up -> one run for each learning rate",
+        "seed": 0,
+        "units": "loss: nats per token; before, after: mean |gradient| of each expand.weight; "
+        "branches: size of the feed-forward network's change / size of the stream",
+    }
+    fill(args, record, jobs, lambda runs: f"{len(runs)} runs", **about)
 
 
 if __name__ == "__main__":

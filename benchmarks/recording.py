@@ -1,46 +1,212 @@
-"""What the recording scripts share: the stories and their exam, and a record that grows run by run.
+"""What the recording scripts share: the command line, the stories and their exam, the record.
 
-No claim of its own: skills.py, seeds.py, symptoms.py and scaling.py use it.
+No claim of its own. A record is data/runs/<script>.json; it grows run by run and is written whole
+after each, so that nothing is lost where a script is stopped.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import re
+from collections.abc import Callable, Collection, Iterable
 from datetime import date
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from gptlib import corpus
 from gptlib.checkpoint import replacing
 from gptlib.gpt import GPTConfig
 from gptlib.scoring import AnswerKey, story_starts
 from gptlib.tokenizer import BPETokenizer
+from gptlib.training import Evaluate, History, TrainConfig, train
 
-RUNS = Path(__file__).resolve().parent.parent / "data" / "runs"
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = ROOT / "data" / "runs"
+CHECKPOINTS = ROOT / "runs"
 CONFIG = GPTConfig.preset("stories")
+UNITS = "loss, floor: nats per token; skills: share of labels right; seconds: training"
+
+# The command line --------------------------------------------------------------------------------
 
 
-def prepare(
-    n_exam: int = 400,
-) -> tuple[BPETokenizer, torch.Tensor, torch.Tensor, AnswerKey]:
-    """The tokenizer, the training ids, where windows may begin, and unseen stories as key."""
-    tokenizer = BPETokenizer.train(
-        corpus.load("stories", n=3000), CONFIG.vocab_size, special_tokens=[corpus.END]
-    )
+def arguments(
+    script: str, doc: str, names: Collection[str] = (), resume: bool = True, **options: dict
+) -> argparse.Namespace:
+    """Read the command line of benchmarks/<script>.py, and give torch its threads.
+
+    doc: the script's docstring, its first line is shown. names: the runs that can be asked for by
+    name. resume: whether the record has parts to keep. options: more of them, each with what
+    `add_argument` takes.
+    """
+
+    def name_of_a_run(word: str) -> str:
+        if word not in names:
+            raise argparse.ArgumentTypeError(f"no run {word!r}: choose from {', '.join(names)}")
+        return word
+
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
+    parser.set_defaults(command=f"python benchmarks/{script}.py", names=[], resume=False)
+    if names:
+        listed = f"only these, of {', '.join(names)}"
+        parser.add_argument("names", nargs="*", metavar="run", type=name_of_a_run, help=listed)
+    if resume:
+        kept = "keep what is recorded already"
+        parser.add_argument("--resume", action="store_true", help=kept)
+    for option, settings in options.items():
+        parser.add_argument(f"--{option}", **settings)
+    parser.add_argument("--out", type=Path, default=RUNS / f"{script}.json")
+    quick = "one is quicker on a busy machine"
+    parser.add_argument("--threads", type=int, default=2, help=quick)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    return args
+
+
+# The stories and their exam ----------------------------------------------------------------------
+
+
+class Prepared(NamedTuple):
+    """The tokenizer, the training ids (N), where windows may begin, and unseen stories as key."""
+
+    tokenizer: BPETokenizer
+    ids: torch.Tensor
+    starts: torch.Tensor
+    key: AnswerKey
+
+
+def prepare(n_exam: int = 400) -> Prepared:
+    """What a run on the stories needs."""
+    tokenizer = book_tokenizer()
     ids = encode(tokenizer, corpus.load("stories"))
     starts = story_starts(ids, tokenizer, CONFIG.context_length)
-    return tokenizer, ids, starts, AnswerKey(corpus.stories(n_exam, seed=1), tokenizer)
+    return Prepared(tokenizer, ids, starts, AnswerKey(corpus.stories(n_exam, seed=1), tokenizer))
+
+
+def book_tokenizer() -> BPETokenizer:
+    """The tokenizer of the book's models."""
+    text = corpus.load("stories", n=3000)
+    return BPETokenizer.train(text, CONFIG.vocab_size, special_tokens=[corpus.END])
 
 
 def encode(tokenizer: BPETokenizer, text: str) -> torch.Tensor:
     """The ids of stories, an END before the first of them: (N)."""
     ids = tokenizer.to_tiktoken().encode(corpus.END + text, allowed_special="all")
     return torch.tensor(ids)
+
+
+def exam(key: AnswerKey) -> Evaluate:
+    """What `train` calls to have a model scored: its loss, and the accuracy of each skill."""
+
+    def evaluate(model: nn.Module) -> dict[str, Any]:
+        score = key.score(model)
+        return {"val_loss": score.loss, "skills": score.skills}
+
+    return evaluate
+
+
+def learn(
+    build: Callable[[], nn.Module],
+    prepared: Prepared,
+    config: TrainConfig,
+    evaluate: Evaluate | None = None,
+    checkpoint: Path | None = None,
+) -> tuple[nn.Module, History]:
+    """Build a model and train it on the stories, both from the seed of the config.
+
+    evaluate: the exam, if nothing else is given. checkpoint: a file that the run is kept in; where
+    it is there already, the run goes on from it.
+    """
+    torch.manual_seed(config.seed)
+    model = build()
+    if checkpoint is not None:
+        checkpoint.parent.mkdir(exist_ok=True)
+    history = train(
+        model, prepared.ids, None, config, starts=prepared.starts, progress=False,
+        evaluate=evaluate or exam(prepared.key), checkpoint=checkpoint,
+        resume=checkpoint if checkpoint is not None and checkpoint.exists() else None,
+    )  # fmt: skip
+    return model, history
+
+
+def above_floor(history: History, key: AnswerKey) -> float:
+    """How far the last loss lies above the floor, as a share of the floor."""
+    return history[-1]["val_loss"] / key.floor - 1
+
+
+def columns(history: History, key: AnswerKey) -> dict[str, Any]:
+    """A run as columns: the loss at each evaluation, and where and when the run ended."""
+    return {
+        "step": history.column("step"),
+        "loss": history.column("val_loss"),
+        "above_floor": above_floor(history, key),
+        "seconds": history[-1]["seconds"],
+    }
+
+
+def points(history: History, key: AnswerKey, *more: str) -> dict[str, Any]:
+    """A run as points: loss, skills and more at each evaluation, beside the floor."""
+    curve = [
+        {
+            "loss": point["val_loss"],
+            "skills": point["skills"],
+            **{name: point[name] for name in more},
+        }
+        for point in history
+    ]
+    return {"floor": key.floor, "above_floor": above_floor(history, key), "curve": curve}
+
+
+# The record --------------------------------------------------------------------------------------
+
+
+def begin(args: argparse.Namespace) -> dict[str, Any]:
+    """The record to go on with: the old one where it is resumed or only some runs are named."""
+    return load(args.out) if args.resume or args.names else {}
+
+
+def fill(
+    args: argparse.Namespace,
+    record: dict[str, Any],
+    jobs: dict[tuple[str, ...], Callable[[], Any]],
+    say: Callable[[Any], str],
+    **about: Any,
+) -> None:
+    """Do each job that is not to be kept, save the record after it, and say how it went.
+
+    A job's key is the way to its place: ("seeds", "0") -> record["seeds"]["0"].
+    """
+    for way, job in jobs.items():
+        place = record
+        for key in way[:-1]:
+            place = place.setdefault(key, {})
+        if args.resume and way[-1] in place:
+            continue
+        place[way[-1]] = job()
+        save(args, record, **about)
+        print(f"{' '.join(way)}: {say(place[way[-1]])}", flush=True)
+
+
+def record_each(
+    script: str, doc: str, part: str, run: Callable[[Any, Prepared], dict], things: Iterable[Any]
+) -> None:
+    """A whole script: one run on the stories for each thing, in the named part of the record."""
+    args = arguments(script, doc)
+    prepared = prepare()
+    record = begin(args) | {"floor": prepared.key.floor}
+    jobs = {(part, str(thing)): partial(run, thing, prepared) for thing in things}
+    fill(args, record, jobs, distance, units=UNITS)
+
+
+def distance(result: dict[str, Any]) -> str:
+    """What most scripts say of a run that has ended."""
+    return f"{result['above_floor']:.1%} above the floor"
 
 
 def rounded(thing: Any, digits: int = 4) -> Any:
@@ -59,11 +225,11 @@ def load(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def save(path: Path, record: dict[str, Any], command: str, **about: Any) -> None:
+def save(args: argparse.Namespace, record: dict[str, Any], **about: Any) -> None:
     """Write the record with a note that says what made it; lists of numbers stay on one line."""
     record["about"] = {
         "date": date.today().isoformat(),
-        "command": f"python {command}",
+        "command": args.command,
         "torch": torch.__version__.split("+")[0],
         "python": platform.python_version(),
         "cpu_threads": torch.get_num_threads(),
@@ -71,7 +237,12 @@ def save(path: Path, record: dict[str, Any], command: str, **about: Any) -> None
         **about,
     }
     text = json.dumps(rounded(record), indent=1)
-    text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text)
+    text = re.sub(r'\[[^\[\]{}"]*\]', lambda found: " ".join(found[0].split()), text)
+    write_whole(args.out, text)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file: the old one stays until the whole new one is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -12,11 +12,8 @@ written at temperature 0.8. The last tenth of the text is kept for validation.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import torch
-from recording import RUNS, save
+from recording import arguments, save
 
 from gptlib import corpus
 from gptlib.batches import train_val_split
@@ -29,12 +26,8 @@ TRAINING = TrainConfig.preset("nanogpt-cpu", eval_every=250, eval_batches=100)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", default="tinyshakespeare", help="name or path of the text")
-    parser.add_argument("--out", type=Path, default=RUNS / "shakespeare.json")
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    data = {"default": "tinyshakespeare", "help": "name or path of the text"}
+    args = arguments("shakespeare", __doc__, resume=False, data=data)
     text = corpus.load(args.data)
     tokenizer = CharTokenizer(text)
     train_ids, val_ids = train_val_split(torch.tensor(tokenizer.encode(text)))
@@ -56,7 +49,7 @@ def main() -> None:
         "sample": tokenizer.decode(written[0, 1:].tolist()),
     }
     units = "loss: nats per character; seconds: training"
-    save(args.out, record, "benchmarks/shakespeare.py", units=units)
+    save(args, record, units=units)
     print(record["val_loss"], record["sample"], sep="\n")
 
 

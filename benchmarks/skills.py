@@ -1,40 +1,33 @@
 """Who learns what, and when: six models on the stories, scored against the answer key.
 
 Claim: a GPT of under a million parameters comes within 10 % of the floor in at most two minutes of
-training on two CPU cores; some skills appear only with attention, and some only with positions.
+training on two CPU cores; some skills appear only with attention, and the order of words gets far
+better with positions.
 
     python benchmarks/skills.py            # about ten minutes; writes data/runs/skills.json
-    python benchmarks/skills.py gpt        # one or more of the six models below
+    python benchmarks/skills.py --resume   # only what is not recorded yet
+    python benchmarks/skills.py gpt        # one or more of the six models below, anew
 
-Recorded for each model, along training: loss beside the floor (nats per token, on stories that no
-model saw) and accuracy by skill. For the GPT also what it writes at temperature 0.8, as the parser
-judges it. Losses do not depend on how fast the machine is; the seconds do and are recorded as such.
+Recorded for each model, along training: loss beside the floor (nats per token, on 400 stories that
+no model saw) and accuracy by skill. For the GPT also what it writes at temperature 0.8, as the
+parser judges it. Losses do not depend on how fast the machine is; the seconds do and are recorded
+as such.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 from dataclasses import replace
-from datetime import date
-from pathlib import Path
+from functools import partial
 
-import torch
-from recording import RUNS, prepare
+from recording import CONFIG, UNITS, Prepared, arguments, begin, fill, learn, points, prepare
+from writing import judgement, write
 
-from gptlib import corpus
 from gptlib.attention import AttentionModel
 from gptlib.bigram import BigramModel
-from gptlib.checkpoint import replacing
-from gptlib.generation import generate
-from gptlib.gpt import GPT, GPTConfig
-from gptlib.scoring import end_id
+from gptlib.gpt import GPT
 from gptlib.tokenizer import BPETokenizer
-from gptlib.training import TrainConfig, train
+from gptlib.training import TrainConfig
 
-CONFIG = GPTConfig.preset("stories")
 TRAINING = TrainConfig.preset("stories")
 MODELS = {
     "bigram": lambda: BigramModel(CONFIG.vocab_size),
@@ -63,97 +56,47 @@ def one_block(shortcut: bool) -> GPT:
     return model
 
 
-def samples(model: GPT, tokenizer: BPETokenizer, n: int = 200) -> corpus.Judgement:
+def samples(model: GPT, tokenizer: BPETokenizer, n: int = 200) -> dict:
     """What the parser says of n stories written at temperature 0.8."""
-    end = end_id(tokenizer)
-    idx = torch.full((n, 1), end)
-    generator = torch.Generator().manual_seed(0)
-    rows = generate(
-        model, idx, CONFIG.context_length, temperature=0.8, stop_tokens=[end], generator=generator
-    )
-    texts = []
-    for row in rows[:, 1:].tolist():
-        row = row[: row.index(end)] if end in row else row
-        texts.append(tokenizer.decode(row))
-    known = {story.text for story in corpus.stories(30_000)}
-    return corpus.judge(corpus.END.join(texts), known)
+    judged = judgement(write(model, tokenizer, n, seed=0, temperature=0.8))
+    return {
+        "temperature": 0.8,
+        "stories": len(judged.verdicts),
+        "well_formed": judged.well_formed,
+        "new": judged.new,
+        "distinct": judged.distinct,
+        "broken": judged.broken,
+        "messages": [verdict.message for verdict in judged.verdicts if not verdict.ok][:20],
+    }
 
 
-def run(name: str, prepared: tuple) -> dict:
+def run(name: str, prepared: Prepared) -> dict:
     """Train one model and record it."""
-    tokenizer, ids, starts, key = prepared
-    torch.manual_seed(TRAINING.seed)
-    model = MODELS[name]()
-    curve = []
-
-    def evaluate(model: torch.nn.Module) -> dict[str, float]:
-        score = key.score(model)
-        curve.append({"loss": score.loss, "skills": score.skills})
-        return {"val_loss": score.loss}
-
     config = TrainConfig.preset("stories", lr=LR[name], context_length=CONFIG.context_length)
-    history = train(model, ids, None, config, starts=starts, evaluate=evaluate)
-    for point, record in zip(curve, history, strict=True):
-        point |= {"step": record["step"], "tokens": record["tokens"], "seconds": record["seconds"]}
+    model, history = learn(MODELS[name], prepared, config)
     result = {
         "parameters": sum(p.numel() for p in model.parameters()),
-        "floor": key.floor,
-        "above_floor": curve[-1]["loss"] / key.floor - 1,
         "seconds": history[-1]["seconds"],
-        "curve": rounded(curve),
+        **points(history, prepared.key, "step", "tokens", "seconds"),
     }
     if name == "gpt":
-        judged = samples(model, tokenizer)
-        result["samples"] = {
-            "temperature": 0.8,
-            "stories": len(judged.verdicts),
-            "well_formed": judged.well_formed,
-            "new": judged.new,
-            "distinct": judged.distinct,
-            "broken": judged.broken,
-            "messages": [v.message for v in judged.verdicts if not v.ok][:20],
-        }
-    last = curve[-1]
-    print(f"{name}: loss {last['loss']:.4f}, floor {key.floor:.4f}, ", end="")
-    print(f"{result['above_floor']:.1%} above it, {result['seconds']:.0f} s of training")
-    print("  ", {skill: round(share, 2) for skill, share in last["skills"].items()})
-    print("  ", result.get("samples", ""))
+        result["samples"] = samples(model, prepared.tokenizer)
     return result
 
 
-def rounded(thing):
-    """Four decimals are more than the text quotes, and keep the file small."""
-    if isinstance(thing, float):
-        return round(thing, 4)
-    if isinstance(thing, list):
-        return [rounded(item) for item in thing]
-    return {k: rounded(v) for k, v in thing.items()} if isinstance(thing, dict) else thing
+def said(result: dict) -> str:
+    """A run in a few lines: loss, skills, and what the parser says."""
+    last = result["curve"][-1]
+    skills = {skill: round(share, 2) for skill, share in last["skills"].items()}
+    above = f"{result['above_floor']:.1%} above the floor after {result['seconds']:.0f} s"
+    return f"loss {last['loss']:.4f}, {above}\n   {skills}\n   {result.get('samples', '')}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("models", nargs="*", metavar="model", help=f"of {', '.join(MODELS)}")
-    parser.add_argument("--out", type=Path, default=RUNS / "skills.json")
-    args = parser.parse_args()
-    if unknown := [name for name in args.models if name not in MODELS]:
-        parser.error(f"no model {unknown[0]!r}: choose from {', '.join(MODELS)}")
+    args = arguments("skills", __doc__, MODELS)
     prepared = prepare()
-    record = json.loads(args.out.read_text(encoding="utf-8")) if args.out.exists() else {}
-    for name in args.models or MODELS:
-        record[name] = run(name, prepared)
-    record["about"] = {
-        "date": date.today().isoformat(),
-        "command": "python benchmarks/skills.py",
-        "torch": torch.__version__.split("+")[0],
-        "python": platform.python_version(),
-        "cpu_threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-        "seed": TRAINING.seed,
-        "units": "loss, floor: nats per token; skills: share of labels right; seconds: training",
-    }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(args.out) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    jobs = {(name,): partial(run, name, prepared) for name in args.names or MODELS}
+    fill(args, begin(args), jobs, said, seed=TRAINING.seed, units=UNITS)
 
 
 if __name__ == "__main__":

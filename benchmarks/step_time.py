@@ -24,7 +24,6 @@ import copy
 import importlib.util
 import io
 import json
-import os
 import platform
 import statistics
 import sys
@@ -35,6 +34,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from recording import write_whole
 
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.training import TrainConfig, make_optimizer
@@ -175,10 +175,7 @@ def main() -> None:
     for name in ("ratio", "ratio_same_optimizer"):
         low, high = result[f"{name}_middle_half"]
         print(f"{name:21} {result[name]:.3f} (half of the rounds from {low:.3f} to {high:.3f})")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.out.with_name(args.out.name + ".part")
-    temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, args.out)
+    write_whole(args.out, json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

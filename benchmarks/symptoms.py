@@ -1,7 +1,8 @@
 """The symptom lab: short runs of the book's GPT, each with one thing wrong, and what shows.
 
-Claim: each fault leaves traces in the losses, the gradients or the updates by which it can be told
-from every other one, beyond the differences between seeds.
+Claim: each of the fifteen faults that chapter 7 asks for leaves traces in the losses, the gradients
+or the updates by which it can be told from every other one and from a healthy run, beyond the
+differences between seeds. Of missing positions nothing is to be seen in windows this short.
 
     python benchmarks/symptoms.py              # ten quiet minutes; writes data/runs/symptoms.json
     python benchmarks/symptoms.py --resume     # only what is not recorded yet
@@ -17,14 +18,13 @@ end the exam: 100 other stories, scored rightly whatever the program believes.
 
 from __future__ import annotations
 
-import argparse
 import math
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import torch
 import torch.nn.functional as F
-from recording import RUNS, encode, load, prepare, save
+from recording import arguments, begin, encode, fill, prepare
 
 from gptlib import corpus
 from gptlib.attention import CausalSelfAttention
@@ -55,7 +55,7 @@ class Lab:
     """What all runs share: training text, validation stories, exam stories."""
 
     def __init__(self) -> None:
-        self.tokenizer, self.ids, _, _ = prepare(n_exam=1)
+        self.tokenizer, self.ids, *_ = prepare(n_exam=1)
         self.starts = story_starts(self.ids, self.tokenizer, CONFIG.context_length)
         self.validation = Beginnings(100, 1, self.tokenizer)
         self.exam = Beginnings(100, 2, self.tokenizer)
@@ -336,8 +336,9 @@ def lengths(weights: list[torch.Tensor], before: list[torch.Tensor]) -> float:
     return change / math.hypot(*(b.norm().item() for b in before))
 
 
-def run(trial: Healthy) -> dict:
+def run(kind: type[Healthy], lab: Lab, seed: int) -> dict:
     """One short run, watched."""
+    trial = kind(lab, seed)
     c = trial.training
     torch.manual_seed(c.seed)
     model = trial.model()
@@ -365,11 +366,11 @@ def run(trial: Healthy) -> dict:
             curve["grad_norm"].append(sum(norms[-EVERY:]) / EVERY)
             for name in watched:
                 curve[name].append(lengths([w.detach() for w in watched[name]], before[name]))
-    exam = trial.lab.exam
+    exam = lab.exam
     model.eval()
     with torch.no_grad():
         exam_loss = model(exam.idx, exam.targets)[1].item()
-    return {"start": start, **curve, "exam": exam_loss, "says": says(model, trial.lab)}
+    return {"start": start, **curve, "exam": exam_loss, "says": says(model, lab)}
 
 
 @torch.no_grad()
@@ -382,35 +383,32 @@ def says(model: GPT, lab: Lab) -> str:
     return lab.tokenizer.decode(idx[0, BEGIN + 1 :].tolist())
 
 
+def said(result: dict) -> str:
+    """Where a run ended: losses, gradient, update, exam."""
+    last = [result[part][-1] for part in ("train", "val", "grad_norm", "blocks")]
+    return " ".join(f"{value:.3g}" for value in [*last, result["exam"]])
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("runs", nargs="*", metavar="run", help=f"of {', '.join(RUNS_OF_THE_LAB)}")
-    parser.add_argument("--resume", action="store_true", help="keep what is recorded already")
-    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="only the first so many")
-    parser.add_argument("--out", type=Path, default=RUNS / "symptoms.json")
-    parser.add_argument("--threads", type=int, default=2, help="one is quicker on a busy machine")
-    args = parser.parse_args()
-    if unknown := [name for name in args.runs if name not in RUNS_OF_THE_LAB]:
-        parser.error(f"no run {unknown[0]!r}: choose from {', '.join(RUNS_OF_THE_LAB)}")
-    torch.set_num_threads(args.threads)
+    fewer = {"type": int, "default": len(SEEDS), "help": "only the first so many"}
+    args = arguments("symptoms", __doc__, RUNS_OF_THE_LAB, seeds=fewer)
     lab = Lab()
-    record = load(args.out) if args.resume or args.runs else {}
-    recorded = record.setdefault("runs", {})
-    for name in args.runs:
-        recorded.pop(name, None)
-    floors = {"floor": lab.validation.floor, "exam_floor": lab.exam.floor}
-    begin = lab.tokenizer.decode(lab.exam.idx[0, 1 : BEGIN + 1].tolist())
-    record |= {"steps": STEPS, "every": EVERY, **floors, "begin": begin, "riddles": RIDDLES}
-    record["rates"] = {name: list(rates) for name, rates in RATES.items()}
-    for seed in SEEDS[: args.seeds]:
-        for name in args.runs or RUNS_OF_THE_LAB:
-            if str(seed) in recorded.setdefault(name, {}):
-                continue
-            result = recorded[name][str(seed)] = run(RUNS_OF_THE_LAB[name](lab, seed))
-            units = "losses: nats per token; table, blocks: length of an update over the weights'"
-            save(args.out, record, "benchmarks/symptoms.py", units=units)
-            last = [result[part][-1] for part in ("train", "val", "grad_norm", "blocks")]
-            print(seed, name, *(f"{value:.3g}" for value in [*last, result["exam"]]), flush=True)
+    record = begin(args) | {
+        "steps": STEPS,
+        "every": EVERY,
+        "floor": lab.validation.floor,
+        "exam_floor": lab.exam.floor,
+        "begin": lab.tokenizer.decode(lab.exam.idx[0, 1 : BEGIN + 1].tolist()),
+        "riddles": RIDDLES,
+        "rates": {name: list(rates) for name, rates in RATES.items()},
+    }
+    jobs = {
+        ("runs", name, str(seed)): partial(run, RUNS_OF_THE_LAB[name], lab, seed)
+        for seed in SEEDS[: args.seeds]
+        for name in args.names or RUNS_OF_THE_LAB
+    }
+    units = "losses: nats per token; table, blocks: length of an update over the weights'"
+    fill(args, record, jobs, said, units=units)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """What the scripts share that let a model write stories: many at once, judged by the parser.
 
-No claim of its own: decoding.py and long_run.py use it. Run as a script it checks itself.
+No claim of its own. Run as a script it checks itself.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -89,9 +90,14 @@ def options(items: list[str]) -> float | None:
     return math.exp(-sum(n / total * math.log(n / total) for n in counts.values())) if total else 0
 
 
+def judgement(texts: list[str]) -> corpus.Judgement:
+    """What the parser says of each story, and whether it is new."""
+    return corpus.judge(corpus.END.join(texts), known())
+
+
 def judged(texts: list[str]) -> dict:
     """What the parser says, as shares, and how many different choices the stories hold."""
-    verdicts = corpus.judge(corpus.END.join(texts), known())
+    verdicts = judgement(texts)
     told = [verdict.derivation for verdict in verdicts.verdicts if verdict.ok]
     names = [c.taken for d in told for c in d.choices if c.name == "hero"]
     return {
@@ -102,6 +108,14 @@ def judged(texts: list[str]) -> dict:
         "names": options(names),
         "broken": verdicts.broken,
     }
+
+
+def sampled(
+    model: GPT, tokenizer: BPETokenizer, n: int, seeds: Sequence[int], columns: str, **settings
+) -> dict[str, list]:
+    """n stories for each sampling seed, judged: the named columns, one entry a seed."""
+    runs = [judged(write(model, tokenizer, n, seed, **settings)) for seed in seeds]
+    return {column: [one[column] for one in runs] for column in columns.split()}
 
 
 def main() -> None:
