@@ -1,7 +1,7 @@
 """Larger and smaller models against the floor: a first scaling curve.
 
-Claim: with the same stories in the same order a wider model ends nearer to the floor, and each
-doubling of the width brings less than the one before.
+Claim: with the same stories in the same order a wider model ends nearer to the floor. Twice the
+width takes away about half of what is left above it, or more.
 
     python benchmarks/scaling.py           # eight quiet minutes; writes data/runs/scaling.json
     python benchmarks/scaling.py --resume  # only what is not recorded yet
