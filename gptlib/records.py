@@ -21,10 +21,10 @@ PLACES = (HERE / "runs", HERE.parent / "data" / "runs")
 PARTS = [
     ("bigram", 2, "bigram"),
     ("attention", 3, "attention"),
-    ("positions", 3, "+ positions"),
-    ("feed_forward", 4, "+ norm, FF"),
-    ("block", 5, "+ shortcuts"),
-    ("gpt", 6, "four blocks"),
+    ("positions", 3, "positions"),
+    ("feed_forward", 4, "norm, FF"),
+    ("block", 5, "shortcuts"),
+    ("gpt", 6, "4 blocks"),
 ]
 
 
@@ -82,4 +82,4 @@ def parts_table(up_to: int) -> str:
         column += [f"{above:.0%}", *(f"{100 * last['skills'][skill]:.0f}" for skill in skills)]
         columns.append(column)
     rows = zip(*columns, strict=True)
-    return "\n".join("".join([f"{n:11}", *(f"{cell:>13}" for cell in row)]) for n, *row in rows)
+    return "\n".join("".join([f"{n:11}", *(f"{cell:>11}" for cell in row)]) for n, *row in rows)

@@ -27,7 +27,7 @@ def test_the_growing_table_shows_what_was_measured():
     lines = parts_table(up_to=6).splitlines()
     names = ["chapter", "part", "parameters", "loss", "above floor", *SKILLS]
     assert [line[:11].strip() for line in lines] == names
-    # A column is 13 characters wide, so that the page need not scroll or wrap.
+    # A column is 11 characters wide, so that the page need not scroll or wrap.
     columns = list(zip(*([cell.strip() for cell in cells(line)] for line in lines), strict=True))
     for (key, chapter, added), column in zip(PARTS, columns, strict=True):
         last = runs[key]["curve"][-1]
@@ -38,14 +38,14 @@ def test_the_growing_table_shows_what_was_measured():
             round(100 * last["skills"][skill]) for skill in SKILLS
         ]
     assert len(cells(parts_table(up_to=3).splitlines()[0])) == 3
-    assert max(map(len, lines)) <= 90
+    assert max(map(len, lines)) <= 80
     with pytest.raises(ValueError, match="up_to must be 2 or more"):
         parts_table(1)
 
 
 def cells(line):
     """The columns of a line of the growing table, after the name of the row."""
-    return [line[i : i + 13] for i in range(11, len(line), 13)]
+    return [line[i : i + 11] for i in range(11, len(line), 11)]
 
 
 def test_the_gpt_comes_near_the_floor_in_two_minutes_and_tells_stories():
