@@ -1,4 +1,4 @@
-"""Ten minutes instead of two: how well formed do the book's stories become?
+"""Four times as long: how well formed do the book's stories become?
 
 Claim: with nearly four times the steps, and a learning rate that ends lower, the GPT of 303,680
 parameters writes stories at temperature 0.8 of which at least 95 % are well formed, and new.

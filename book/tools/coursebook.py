@@ -32,8 +32,14 @@ NO_LINKS += (nodes.math, nodes.math_block, nodes.raw, nodes.caption, addnodes.pe
 # Alt text --------------------------------------------------------------------------------------
 
 
+WIDE_FIGURE = 520  # points; two panels side by side, unreadable when a telephone shrinks them
+
+
 def add_alt_text(render_image):
-    """Wrap myst-nb's renderer: an output's own `alt` metadata becomes the picture's alt text."""
+    """Wrap myst-nb's renderer: an output's own `alt` metadata becomes the picture's alt text.
+
+    A wide drawing is marked too, so that narrow screens can let it scroll instead of shrinking it.
+    """
 
     def render_image_with_alt(self, data):
         rendered = render_image(self, data)
@@ -41,6 +47,10 @@ def add_alt_text(render_image):
         for node in rendered:
             if alt and isinstance(node, nodes.image):
                 node["alt"] = alt
+            if isinstance(node, nodes.image) and data.mime_type == "image/svg+xml":
+                width = re.search(r'<svg[^>]* width="([\d.]+)pt"', data.string)
+                if width and float(width[1]) > WIDE_FIGURE:
+                    node["classes"].append("wide-figure")
         return rendered
 
     render_image_with_alt.wrapped = render_image

@@ -160,6 +160,20 @@ def test_the_growing_table_is_neither_wrapped_nor_cut(html, site, browser):
     page.close()
 
 
+def test_a_wide_figure_scrolls_on_a_telephone_and_is_not_shrunk(html, site, browser):
+    pages = [p for p in pages_of(html) if "wide-figure" in (html / p).read_text(encoding="utf-8")]
+    assert "chapters/07_training.html" in pages
+    page = browser.new_page(viewport={"width": NARROW, "height": 900})
+    page.goto(f"{site}/chapters/07_training.html", wait_until="networkidle")
+    for figure in page.locator("img.wide-figure").all():
+        box, overflow = figure.evaluate(
+            "e => [e.parentElement.clientWidth, getComputedStyle(e.parentElement).overflowX]"
+        )
+        assert figure.evaluate("e => e.clientWidth") > 1.4 * box and overflow == "auto"
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW
+    page.close()
+
+
 BROKEN = {
     "another host": ('<img src="http://example.org/a.png" alt="">', "asks another host"),
     "a missing picture": ('<img src="nowhere.png" alt="">', "no picture"),
