@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import pytest
+from bookbuild import ROOT
 
 from gptlib import corpus
 from gptlib.gpt import GPT, GPTConfig
@@ -20,6 +22,16 @@ SKILLS = sorted(set(corpus.SKILLS) - {"wording"})
 def test_a_name_that_is_not_recorded_is_refused_with_those_that_are():
     with pytest.raises(ValueError, match=r"name must be one of .*skills.*; got 'nothing'"):
         record("nothing")
+
+
+def test_every_record_is_derived_again_here_and_names_the_script_that_makes_it():
+    tests, records = Path(__file__).read_text(encoding="utf-8"), ROOT / "data" / "runs"
+    names = sorted(path.stem for path in records.glob("*.json"))
+    assert len(names) >= 10
+    for name in names:
+        assert f'record("{name}")' in tests, f"no test derives the headline of {name}.json"
+        python, script = record(name)["about"]["command"].split()
+        assert python == "python" and (ROOT / script).is_file()
 
 
 def test_the_growing_table_shows_what_was_measured():
