@@ -132,6 +132,9 @@ def _svg(fig: Figure, alt: str) -> str:
         fig.savefig(buffer, format="svg", bbox_inches="tight", metadata=quiet)
     drawing = buffer.getvalue()
     drawing = drawing[drawing.index("<svg") :]  # no XML prologue: this stands inside a page
+    # Millionths of a point and a line for each of them are nearly half of the text.
+    drawing = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), drawing)
+    drawing = re.sub(r"\s*\n\s*", " ", drawing)
     return re.sub(r"^<svg", f'<svg role="img" aria-label={quoteattr(alt)}', drawing, count=1)
 
 

@@ -1,6 +1,7 @@
 """The figures: one style, words with every picture, the same bytes for the same figure."""
 
 import base64
+import re
 import math
 import struct
 import xml.etree.ElementTree as ElementTree
@@ -69,6 +70,14 @@ def test_the_same_figure_gives_the_same_bytes(shown):
     for _ in range(2):
         plots.show(line_figure(), alt="A falling line.")
     assert shown[0][0] == shown[1][0]
+
+
+def test_a_drawing_is_written_without_line_breaks_and_needless_decimals(shown):
+    plots.show(line_figure(), alt="A falling line.")
+    svg = shown[0][0]["image/svg+xml"]
+    paths = re.findall(r' d="([^"]*)"', svg)
+    assert "\n" not in svg and len(paths) > 10
+    assert any("." in path for path in paths) and not re.search(r"\.\d{3}", "".join(paths))
 
 
 def test_a_drawing_with_very_many_parts_travels_as_pixels(shown, monkeypatch):
