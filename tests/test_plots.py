@@ -1,8 +1,8 @@
 """The figures: one style, words with every picture, the same bytes for the same figure."""
 
 import base64
-import re
 import math
+import re
 import struct
 import xml.etree.ElementTree as ElementTree
 
