@@ -12,8 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gptlib.bigram import next_token_loss
-from gptlib.limits import check_count, check_dropout, check_heads, check_idx, check_length
+from gptlib.given.checks.tensors import (
+    check_count,
+    check_dropout,
+    check_heads,
+    check_idx,
+    check_length,
+)
+from gptlib.loss import next_token_loss
 
 
 def causal_mask(context_length: int) -> torch.Tensor:

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from gptlib.attention import CausalSelfAttention
+from gptlib.given.checks.tensors import check_choice
 from gptlib.layers import GELU, FeedForward, LayerNorm
-from gptlib.limits import check_choice
 
 NORM_PLACES = ("pre", "post")
 

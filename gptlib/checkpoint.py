@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gptlib.settings import check_same_run, check_shapes
+from gptlib.given.checks.recipe import check_same_run, check_shapes
+from gptlib.given.files import replacing
 
 FORMAT = "gptlib checkpoint 1"
 FREE = ("device", "eval_every", "eval_batches")  # settings that do not change the updates
@@ -100,14 +99,3 @@ def restore_run(run: Any, state: dict[str, Any]) -> None:
     run.history[:] = told["history"]
     for name, value in told["place"].items():
         setattr(run, name, value)
-
-
-@contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary name to write to; it becomes path at the end, or is removed if writing failed."""
-    temporary = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gptlib.limits import check_request, check_sampling
+from gptlib.given.checks.tensors import check_request, check_sampling
+from gptlib.given.models import context_length_of
 
 
 def next_token_probs(
@@ -159,8 +160,3 @@ def generate(
     check_request(model, idx, max_new_tokens, stop_tokens, settings)
     new = list(columns(model, idx, max_new_tokens, stop_tokens, generator, settings))
     return torch.cat([idx, *new], dim=1)  # (B, T + new)
-
-
-def context_length_of(model: nn.Module) -> int | None:
-    """The most tokens the model can look at, or None where there is no limit, as in a bigram."""
-    return getattr(getattr(model, "config", model), "context_length", None)

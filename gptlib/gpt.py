@@ -14,10 +14,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from gptlib.bigram import next_token_loss
 from gptlib.block import NORM_PLACES, TransformerBlock
+from gptlib.given.checks.tensors import (
+    check_choice,
+    check_count,
+    check_dropout,
+    check_heads,
+    check_idx,
+)
 from gptlib.layers import GELU_FORMS, LayerNorm
-from gptlib.limits import check_choice, check_count, check_dropout, check_heads, check_idx
+from gptlib.loss import next_token_loss
 
 PRESETS: dict[str, dict[str, Any]] = {
     # A. Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, table 2.

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gptlib.limits import check_choice, check_count, check_dropout
+from gptlib.given.checks.tensors import check_choice, check_count, check_dropout
 
 GELU_FORMS = ("tanh", "none")
 

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import regex
 
-from gptlib.checks import (
+from gptlib.given.checks.text import (
     MAX_VOCAB_BYTES,
-    JsonFile,
     check_allowed_special,
     check_byte_order,
     check_ids,
@@ -25,7 +24,8 @@ from gptlib.checks import (
     check_text,
     check_vocab_size,
 )
-from gptlib.unicode16 import LETTER, NUMBER
+from gptlib.given.files import JsonFile
+from gptlib.given.unicode16 import LETTER, NUMBER
 
 if TYPE_CHECKING:
     import tiktoken

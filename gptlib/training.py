@@ -22,15 +22,16 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from gptlib.batches import get_batch
-from gptlib.bigram import estimate_loss
-from gptlib.checkpoint import load_checkpoint, replacing, save_checkpoint
-from gptlib.settings import (
+from gptlib.checkpoint import load_checkpoint, save_checkpoint
+from gptlib.given.checks.recipe import (
     check_context_length,
     check_data,
     check_finite,
     check_settings,
     pick_device,
 )
+from gptlib.given.files import write_text
+from gptlib.loss import estimate_loss
 
 Callback = Callable[[int, nn.Module, dict[str, Any]], None]
 Evaluate = Callable[[nn.Module], dict[str, Any]]
@@ -99,8 +100,7 @@ class History(list):
         """The records as JSON text, written to path too where one is given."""
         text = json.dumps(self, indent=1, default=float) + "\n"
         if path is not None:
-            with replacing(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+            write_text(path, text)
         return text
 
 

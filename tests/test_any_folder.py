@@ -77,11 +77,12 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    tree = {f.relative_to(ROOT).as_posix() for f in (ROOT / "gptlib").rglob("*") if f.is_file()}
+    tree = {name for name in tree if "__pycache__" not in name}
+    runs = {f"gptlib/runs/{f.name}" for f in (ROOT / "data" / "runs").iterdir()}
     with zipfile.ZipFile(wheel) as archive:
-        tops = {name.split("/")[0] for name in archive.namelist()}
-        wanted = {"py.typed", "runs/skills.json", "runs/stories.safetensors"}
-        assert {f"gptlib/{name}" for name in wanted} <= set(archive.namelist())
-    assert {top.split("-")[0] for top in tops} == {"gptlib"}
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert held == tree | runs
 
 
 def test_the_clean_environment_has_gptlib_from_the_wheel(clean_python, tmp_path):

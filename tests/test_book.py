@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import coursebook
 import pytest
 import yaml
-from bookbuild import ROOT, chapters, fingerprint, imported_names
+from bookbuild import ROOT, chapters, files_behind, fingerprint
 
 
 class Page(HTMLParser):
@@ -184,9 +184,13 @@ def test_chapters_link_to_the_glossary_once_a_term(html, pages):
 
 
 def test_the_modules_that_a_chapter_imports_are_seen():
-    code = "import gptlib.gpt as g, torch\nfrom gptlib import corpus\nfrom gptlib.bigram import fit"
-    assert {"gptlib.gpt", "gptlib.corpus", "gptlib.bigram"} <= imported_names(code)
-    assert "torch" not in imported_names(code)
+    code = (
+        "import gptlib.gpt as g, torch\nfrom gptlib import corpus\nfrom gptlib.given import plots"
+    )
+    names = {path.relative_to(ROOT / "gptlib").as_posix() for path in files_behind(code)}
+    assert {"gpt.py", "block.py", "corpus/__init__.py", "corpus/storybook.py"} <= names
+    assert {"given/plots.py", "given/__init__.py", "__init__.py"} <= names
+    assert "training.py" not in names
 
 
 def test_a_changed_module_changes_the_fingerprint_of_the_chapters_that_use_it(
@@ -196,7 +200,7 @@ def test_a_changed_module_changes_the_fingerprint_of_the_chapters_that_use_it(
 
     files = {
         "gptlib/__init__.py": "",
-        "gptlib/a.py": "from gptlib.b import x",
+        "gptlib/a.py": "from .b import x",
         "gptlib/b.py": "x = 1",
         "gptlib/c.py": "y = 1",
         "requirements.txt": "",

@@ -11,12 +11,13 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+import house
 import nbformat
 import pytest
-from bookbuild import CACHE, ROOT, chapters, imported_names
+from bookbuild import CACHE, ROOT, chapters
 from notebooks import CHECKED, code_cells, setup_cell, tags
-from test_package import CHAPTERS, may_import, modules
 
+HOUSE = house.table()
 MAX_LINES = 25
 # Words that tell the reader how hard something should feel. Code, figures of speech in quotation
 # marks and quoted sources are not looked at.
@@ -146,7 +147,7 @@ def definitions(source: str) -> dict[str, dict[str, str]]:
 
 def built_by(path: Path) -> list[str]:
     """The modules that a chapter builds, those that exist."""
-    return [name for name in CHAPTERS.get(number(path), []) if name in modules()]
+    return house.chapters_of(HOUSE).get(number(path), [])
 
 
 def source_of(module: str) -> str:
@@ -192,13 +193,9 @@ def test_a_class_in_pieces_is_the_class_in_one():
 @every_chapter
 def test_a_chapter_imports_only_what_was_built_before_it(path):
     """A chapter builds its own modules before the reader's eyes and imports none of them."""
-    if number(path) is None or number(path) not in CHAPTERS:
-        return
-    given_or_before = may_import(CHAPTERS[number(path)][0])
-    allowed = given_or_before | {"scoring"}
     code = "\n".join(python_of(cell) for cell in code_cells(read(path)))
-    used = {name.split(".")[1] for name in imported_names(code) if "." in name}
-    assert used & set(modules()) <= allowed
+    used = house.imports_of(code, house.modules_in())
+    assert used <= house.allowed_in_chapter(HOUSE, number(path) or 99)
 
 
 # How it reads ------------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptlib import corpus, storybook
-from gptlib.corpus import END, GRAMMAR, floor, judge, load, stories
-from gptlib.grammar import Choice, Grammar
+from gptlib import corpus
+from gptlib.corpus import END, GRAMMAR, floor, judge, load, stories, storybook
+from gptlib.corpus.grammar import Choice, Grammar
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
 
 SAMPLE = stories(20_000, seed=7)
@@ -171,7 +171,7 @@ def test_same_bytes_on_other_pythons(version):
         python = sys.executable  # the one that runs the tests, in a process of its own
     code = (
         "import hashlib, random\n"
-        "from gptlib import storybook as b\nfrom gptlib.grammar import Grammar\n"
+        "from gptlib.corpus import storybook as b\nfrom gptlib.corpus.grammar import Grammar\n"
         "g = Grammar(b.RULES, b.ROWS, b.COMPUTED, b.SKILLS, 'story')\n"
         "r = random.Random(0)\n"
         f"t = ''.join(g.write(r)[0] + {END!r} for _ in range(1000))\n"

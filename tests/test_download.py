@@ -14,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from gptlib import download
-from gptlib.download import SOURCES, DownloadError, Source, cache_dir, fetch, read_text
+from gptlib.given import download
+from gptlib.given.download import SOURCES, DownloadError, Source, cache_dir, fetch, read_text
 
 TEXT = "".join(f"Line {n} of a play, and äöü “quotes”.\n" for n in range(8000)).encode()
 PAGE = b"<!DOCTYPE html>\n<html><body>Please log in to the hotel's network.</body></html>"
@@ -582,7 +582,7 @@ def test_two_processes_at_once(server, cache):
     server.plan = [slow]
     what = source(server)
     code = (
-        "from gptlib.download import Source, fetch\n"
+        "from gptlib.given.download import Source, fetch\n"
         f"print(fetch({what!r}, progress=True, timeout=20))"
     )
     run = [sys.executable, "-c", code]
@@ -599,7 +599,7 @@ def test_two_processes_at_once(server, cache):
 
 def test_a_process_that_was_killed_does_not_lock_the_rest_out(server, cache):
     server.plan = [stall(HALF, 30), whole()]
-    code = f"from gptlib.download import Source, fetch\nfetch({source(server)!r}, timeout=30)"
+    code = f"from gptlib.given.download import Source, fetch\nfetch({source(server)!r}, timeout=30)"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     part = cache / "play.txt.part"
     until = time.monotonic() + 60

@@ -1,99 +1,108 @@
-"""The package as a whole: the order of its modules, and what it asks to be installed."""
+"""The package as a whole: who imports whom, and what it asks to be installed."""
 
 from __future__ import annotations
 
-import ast
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import house
 import pytest
-from bookbuild import imported_names
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = ROOT / "gptlib"
-
-# Given, not built: chapters use these, no chapter explains them. A given module imports only from
-# given ones before it; scoring, which looks at models from outside, may use chapter 1 too.
-GIVEN = [
-    "unicode16",
-    "checks",
-    "limits",
-    "settings",
-    "download",
-    "grammar",
-    "storybook",
-    "corpus",
-    "notebook",
-    "plots",
-    "records",
+HOUSE = house.table()
+FILES = house.modules_in()
+NO_TORCH = [
+    f"{room}.{name}"
+    for room, settings in HOUSE["rooms"].items()
+    for name in settings.get("no_torch", [])
 ]
-# What each chapter builds.
-CHAPTERS = {
-    1: ["tokenizer", "batches"],
-    2: ["bigram"],
-    3: ["attention"],
-    4: ["layers"],
-    5: ["block"],
-    6: ["gpt"],
-    7: ["checkpoint", "training"],
-    8: ["generation"],
+
+
+def test_the_house_is_as_the_table_says():
+    assert house.broken_rules() == []
+
+
+@pytest.fixture
+def another_house(tmp_path):
+    """A copy of the package and its table, to be broken."""
+    shutil.copytree(ROOT / "gptlib", tmp_path / "gptlib")
+    (tmp_path / "book").mkdir()
+    shutil.copy(ROOT / "book" / "house.toml", tmp_path / "book")
+    return tmp_path
+
+
+BROKEN = {
+    "a new room": ("widgets/heat.py", "import pandas", "widgets.heat stands in no room"),
+    "a new file": ("given/extra.py", "x = 1", "given.extra stands in no room"),
+    "a later chapter": ("batches.py", "from gptlib.gpt import GPT", "batches may not import gpt"),
+    "its own chapter, backwards": (
+        "loss.py",
+        "from gptlib.bigram import fit",
+        "loss may not import bigram",
+    ),
+    "given from a chapter": (
+        "given/files.py",
+        "import gptlib.tokenizer",
+        "given.files may not import tokenizer",
+    ),
+    "a relative import": (
+        "given/files.py",
+        "from ..training import train",
+        "given.files may not import training",
+    ),
+    "a relative import of a neighbour": (
+        "given/files.py",
+        "from . import plots",
+        "given.files may not import given.plots",
+    ),
+    "hidden in a function": (
+        "corpus/story.py",
+        "def f():\n    from gptlib import gpt",
+        "corpus.story may not import gpt",
+    ),
+    "a chapter from the corpus": (
+        "tokenizer.py",
+        "from gptlib import corpus",
+        "tokenizer may not import corpus",
+    ),
+    "the package itself": ("__init__.py", "from . import gpt", "the package itself may import"),
 }
-AFTER = {"scoring": 1}  # a given module, and the last chapter whose modules it may import
-NO_TORCH = ["unicode16", "checks", "download", "grammar", "storybook", "corpus", "plots", "records"]
 
 
-def modules() -> list[str]:
-    return sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem != "__init__")
+@pytest.mark.parametrize(("file", "code", "fault"), BROKEN.values(), ids=BROKEN)
+def test_what_breaks_the_house_is_seen(another_house, file, code, fault):
+    path = another_house / "gptlib" / file
+    path.parent.mkdir(exist_ok=True)
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    path.write_text(f"{before}\n{code}\n", encoding="utf-8")
+    faults = house.broken_rules(another_house)
+    assert len(faults) == 1 and fault in faults[0], faults
 
 
-def may_import(module: str) -> set[str]:
-    """The modules that a module may import from, by the course's order."""
-    if module in GIVEN:
-        return set(GIVEN[: GIVEN.index(module)])
-    last = AFTER.get(module) or next(n for n, names in CHAPTERS.items() if module in names)
-    built = [name for n, names in CHAPTERS.items() if n <= last for name in names]
-    before = built if module in AFTER else built[: built.index(module)]
-    return set(GIVEN) | set(before)
+def test_a_module_that_is_missing_is_seen(another_house):
+    (another_house / "gptlib" / "given" / "plots.py").unlink()
+    assert "given.plots is in book/house.toml and has no file" in house.broken_rules(another_house)
 
 
-def imports_of(source: str) -> set[str]:
-    """The gptlib modules that a source imports, by their last names."""
-    dotted = {name.split(".")[1] for name in imported_names(source) if "." in name}
-    return dotted & set(modules())
+def test_a_notebook_imports_what_was_built_before_it_and_what_is_given():
+    third = house.allowed_in_chapter(HOUSE, 3)
+    assert {"bigram", "loss", "given.plots", "corpus.scoring"} <= third
+    assert not {"attention", "layers", "gpt"} & third
 
 
-def third_party(source: str) -> set[str]:
-    """The packages outside the standard library that a source imports when it runs."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            found.add(node.module.split(".")[0])
-    return found - set(sys.stdlib_module_names) - {"gptlib"}
+def test_nobody_imports_the_command_line():
+    grown = {**HOUSE, "rooms": {**HOUSE["rooms"], "cli": {**HOUSE["rooms"]["cli"]}}}
+    grown["rooms"]["cli"]["modules"] = ["main"]
+    others = [name for name in house.all_modules(grown) if name.partition(".")[0] != "cli"]
+    assert not any("cli.main" in house.allowed(grown, name) for name in others)
+    assert {"gpt", "training", "corpus.loader"} <= house.allowed(grown, "cli.main")
 
 
-def test_every_module_has_its_place_in_the_course():
-    known = {name for names in CHAPTERS.values() for name in names} | set(GIVEN) | set(AFTER)
-    strays = set(modules()) - known
-    assert not strays, f"name these in GIVEN or CHAPTERS, where they belong: {strays}"
-
-
-@pytest.mark.parametrize("module", modules())
-def test_a_module_imports_only_from_earlier_ones(module):
-    source = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
-    assert imports_of(source) <= may_import(module)
-
-
-def test_the_order_is_a_line_that_can_be_crossed():
-    assert imports_of("from gptlib.gpt import GPT") - may_import("bigram")
-    assert not imports_of("from gptlib.bigram import fit") - may_import("attention")
-
-
-@pytest.mark.parametrize("module", sorted(set(NO_TORCH) & set(modules())))
+@pytest.mark.parametrize("module", NO_TORCH)
 def test_what_needs_no_torch_does_not_load_it(module):
     code = f"import sys, gptlib.{module}; print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -109,12 +118,12 @@ def test_importing_the_package_loads_nothing_else():
 def test_it_asks_for_what_it_imports_and_nothing_else():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = {re.match(r"[\w-]+", line)[0].lower() for line in project["dependencies"]}
-    imported = {
-        name.lower()
-        for path in PACKAGE.glob("*.py")
-        for name in third_party(path.read_text(encoding="utf-8"))
-    }
-    assert imported - {"cycler"} == asked  # cycler is a part of matplotlib's own interface
+    imported = set()
+    for name, path in FILES.items():
+        extra = set(HOUSE["rooms"].get(name.partition(".")[0], {}).get("packages", []))
+        imported |= house.third_party(path.read_text(encoding="utf-8")) - extra
+    # cycler is a part of matplotlib's own interface
+    assert {name.lower() for name in imported} - {"cycler"} == asked
 
 
 def test_everything_pinned_is_pinned_exactly_and_names_no_host():

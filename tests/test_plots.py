@@ -13,7 +13,7 @@ matplotlib.use("Agg")  # no window, whatever the machine
 
 from matplotlib import pyplot as plt
 
-from gptlib import plots
+from gptlib.given import plots
 
 
 @pytest.fixture

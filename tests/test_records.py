@@ -11,9 +11,9 @@ import pytest
 from bookbuild import ROOT
 
 from gptlib import corpus
+from gptlib.corpus.scoring import AnswerKey
+from gptlib.given.records import PARTS, load_recorded, parts_table, record
 from gptlib.gpt import GPT, GPTConfig
-from gptlib.records import PARTS, load_recorded, parts_table, record
-from gptlib.scoring import AnswerKey
 from gptlib.tokenizer import BPETokenizer
 
 SKILLS = sorted(set(corpus.SKILLS) - {"wording"})

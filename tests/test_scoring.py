@@ -8,7 +8,7 @@ from torch import nn
 
 from gptlib.batches import get_batch
 from gptlib.corpus import END, floor, stories
-from gptlib.scoring import AnswerKey, end_id, story_starts
+from gptlib.corpus.scoring import AnswerKey, end_id, story_starts
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
 
 STORIES = stories(40, seed=3)

@@ -17,6 +17,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import house
 import nbformat
 import pytest
 import yaml
@@ -24,7 +25,6 @@ from bookbuild import ROOT
 from coursebook import EVERYDAY, glossary_entries, term_pattern
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
-from test_package import CHAPTERS
 
 MARKDOWN = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin)
 OBJECTIVES = "After this chapter you can"
@@ -206,7 +206,7 @@ def test_every_term_is_introduced_before_it_is_used():
     glossary = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
     book = [passage for path in numbered_chapters() for passage in prose_of(path)]
     assert len(glossary_entries(glossary)) > 80 and len(book) > 500
-    found = faults(glossary, book, coming=CHAPTERS)
+    found = faults(glossary, book, coming=house.chapters_of(house.table()))
     assert not found, "\n".join(["", *found])
 
 

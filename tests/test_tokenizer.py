@@ -12,8 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import gptlib.checks
+import gptlib.given.checks.text
 import gptlib.tokenizer
+from gptlib.given.unicode16 import LETTER, NUMBER
 from gptlib.tokenizer import (
     END_OF_TEXT,
     BPETokenizer,
@@ -27,7 +28,6 @@ from gptlib.tokenizer import (
     split_words,
     train_merges,
 )
-from gptlib.unicode16 import LETTER, NUMBER
 
 unicode_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
@@ -541,7 +541,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(gptlib.checks.os, "replace", fail)
+    monkeypatch.setattr(gptlib.given.checks.text.os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         CharTokenizer("new").save(path)
     assert [file.name for file in tmp_path.iterdir()] == ["chars.json"]

@@ -10,7 +10,6 @@ chapter is taken out of the cache first.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import os
@@ -20,6 +19,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import house
+
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "_build"
 HTML = BUILD / "html"
@@ -28,28 +29,17 @@ DOCTREES = BUILD / ".doctrees"
 RECORD = BUILD / "fingerprints.json"
 
 
-def imported_names(source: str) -> set[str]:
-    """The gptlib modules that a piece of code imports, by their dotted names.
-
-    >>> sorted(imported_names("from gptlib import plots\\nfrom gptlib.bigram import fit"))
-    ['gptlib', 'gptlib.bigram', 'gptlib.bigram.fit', 'gptlib.plots']
-    """
-    names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] == "gptlib"}
-
-
-def module_file(name: str) -> Path | None:
-    """The file of a gptlib module, or None where the name is not a module."""
-    path = ROOT.joinpath(*name.split("."))
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.exists():
-            return candidate
-    return None
+def files_behind(source: str) -> set[Path]:
+    """The files of gptlib that a piece of code runs by its imports, directly or by theirs."""
+    known = house.modules_in(ROOT)
+    todo, files = house.imports_of(source, known), set()
+    while todo:
+        name = todo.pop()
+        above = {name.rsplit(".", n)[0] for n in range(name.count(".") + 1)} | {""}
+        for file in {known[module] for module in above if module in known} - files:
+            files.add(file)
+            todo |= house.imports_of_file(file, ROOT)
+    return files
 
 
 def code_of(notebook: Path) -> str:
@@ -61,12 +51,7 @@ def code_of(notebook: Path) -> str:
 
 def fingerprint(notebook: Path) -> str:
     """A hash of all that the notebook's outputs depend on, beside the notebook's own code."""
-    todo, files = imported_names(code_of(notebook)), set()
-    while todo:
-        file = module_file(todo.pop())
-        if file and file not in files:
-            files.add(file)
-            todo |= imported_names(file.read_text(encoding="utf-8"))
+    files = files_behind(code_of(notebook))
     # Data inside the package may be read by any module; the environment decides the rest.
     files |= {f for f in (ROOT / "gptlib").rglob("*") if f.suffix in {".json", ".txt", ".js"}}
     files.add(ROOT / "requirements.txt")

@@ -4,9 +4,9 @@ Claim: a GPT of under a million parameters comes within 10 % of the floor in at 
 training on two CPU cores; some skills appear only with attention, and the order of words gets far
 better with positions.
 
-    python benchmarks/skills.py            # about ten minutes; writes data/runs/skills.json
-    python benchmarks/skills.py --resume   # only what is not recorded yet
-    python benchmarks/skills.py gpt        # one or more of the six models below, anew
+    python experiments/skills.py            # about ten minutes; writes data/runs/skills.json
+    python experiments/skills.py --resume   # only what is not recorded yet
+    python experiments/skills.py gpt        # one or more of the six models below, anew
 
 Recorded for each model, along training: loss beside the floor (nats per token, on 400 stories that
 no model saw) and accuracy by skill. For the GPT also what it writes at temperature 0.8, as the

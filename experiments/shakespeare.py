@@ -3,8 +3,8 @@
 Claim: 0.8 million parameters and 2,000 steps reach a validation loss near 1.88 nats per character,
 the figure that nanoGPT publishes for this recipe.
 
-    python benchmarks/shakespeare.py                  # fetches the text; about two quiet minutes
-    python benchmarks/shakespeare.py --data PATH      # the same with a copy of yours
+    python experiments/shakespeare.py                  # fetches the text; about two quiet minutes
+    python experiments/shakespeare.py --data PATH      # the same with a copy of yours
 
 Writes data/runs/shakespeare.json: training and validation loss along training, and 300 characters
 written at temperature 0.8. The last tenth of the text is kept for validation.

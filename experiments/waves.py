@@ -4,8 +4,8 @@ Claim: with sines and cosines as the first values of the position embedding the 
 stories end at least 200 steps sooner than with random ones, from the same seed, on the same
 batches. Its last loss hardly differs: both end within 6 % of the floor, less than 1 % apart.
 
-    python benchmarks/waves.py             # about four minutes; writes data/runs/waves.json
-    python benchmarks/waves.py --resume    # only what is not recorded yet
+    python experiments/waves.py             # about four minutes; writes data/runs/waves.json
+    python experiments/waves.py --resume    # only what is not recorded yet
 
 Recorded for both: loss beside the floor (nats per token, on 400 stories that no model saw) and
 accuracy by skill, along training. Losses do not depend on how fast the machine is.

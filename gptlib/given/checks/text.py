@@ -1,17 +1,9 @@
-"""Given, not built: what the tokenizers ask of their input, and how they are kept in a file.
-
-The checks stand here so that `tokenizer.py` can be read for its ideas. Each returns its value in
-one fixed form, or raises a ValueError that names the argument, the value and what would be right.
-"""
+"""What the tokenizers of chapter 1 ask of texts, ids and merges."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Collection, Iterable, Mapping
 from operator import index
-from pathlib import Path
-from typing import Any, Self
 
 MAX_VOCAB_BYTES = 2**28  # all tokens together; each merge of a bad file can double the longest one
 
@@ -104,39 +96,3 @@ def check_byte_order(byte_order: bytes) -> bytes:
     if not isinstance(byte_order, bytes) or sorted(byte_order) != list(range(256)):
         raise ValueError("byte_order must be 256 bytes, each of them once.")
     return byte_order
-
-
-class JsonFile:
-    """A class whose objects are saved as JSON and built again from it.
-
-    A subclass gives `_state()`, a dict of what JSON can hold, and `_from_state(**state)`, which
-    checks every value: the file may come from anywhere. Nothing in it is executed.
-    """
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the object to `path` as JSON, whole or not at all."""
-        path = Path(path)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(json.dumps({"type": type(self).__name__, **self._state()}))
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote; a ValueError says what is wrong with any other file."""
-        try:
-            state = json.loads(Path(path).read_text(encoding="utf-8"))
-            if not isinstance(state, dict) or state.pop("type", None) != cls.__name__:
-                raise ValueError(f'it is no JSON object with "type": "{cls.__name__}"')
-            return cls._from_state(**state)
-        except (ValueError, TypeError, RecursionError) as error:
-            raise ValueError(f"{path} is not a saved {cls.__name__}: {error}") from error
-
-    def _state(self) -> dict[str, Any]:
-        raise NotImplementedError
-
-    @classmethod
-    def _from_state(cls, **state: Any) -> Self:
-        raise NotImplementedError

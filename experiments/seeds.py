@@ -3,8 +3,8 @@
 Claim: with the recipe "stories" every one of five seeds ends within 10 % of the floor, and they end
 close together; which skill comes before which is mostly no matter of luck.
 
-    python benchmarks/seeds.py             # ten quiet minutes; writes data/runs/seeds.json
-    python benchmarks/seeds.py --resume    # only what is not recorded yet
+    python experiments/seeds.py             # ten quiet minutes; writes data/runs/seeds.json
+    python experiments/seeds.py --resume    # only what is not recorded yet
 
 Recorded for each seed, every 200 steps: loss on 400 stories that no model saw (nats per token),
 length of the gradient before clipping, and the accuracy of each skill. The seed decides the first

@@ -4,9 +4,9 @@ Claim: a GPT of twelve pre-norm blocks learns at each of seven learning rates fr
 with warm-up and without; the same blocks in post-norm order learn nothing above 0.004 without
 warm-up and above 0.016 with it.
 
-    python benchmarks/norm_places.py             # ten quiet minutes; writes
+    python experiments/norm_places.py             # ten quiet minutes; writes
                                                  # data/runs/norm_places.json
-    python benchmarks/norm_places.py --resume    # only the rows that are not recorded yet
+    python experiments/norm_places.py --resume    # only the rows that are not recorded yet
 
 Recorded for each place of the norm, each learning rate, without and with warm-up: the loss on
 unseen stories after a short run (nats per token; null where it was no longer finite), and the
@@ -26,8 +26,8 @@ from recording import arguments, begin, book_tokenizer, encode, fill
 from gptlib import corpus
 from gptlib.batches import get_batch
 from gptlib.block import TransformerBlock
+from gptlib.corpus.scoring import story_starts
 from gptlib.gpt import GPT, GPTConfig
-from gptlib.scoring import story_starts
 from gptlib.training import TrainConfig, train
 
 PLACES = ("pre", "post")

@@ -3,7 +3,7 @@
 Claim: with nearly four times the steps, and a learning rate that ends lower, the GPT of 303,680
 parameters writes stories at temperature 0.8 of which at least 95 % are well formed, and new.
 
-    python benchmarks/long_run.py          # about ten quiet minutes; writes data/runs/long_run.json
+    python experiments/long_run.py       # about ten quiet minutes; writes data/runs/long_run.json
 
 Recorded along training: loss beside the floor (nats per token, on 400 stories that no model saw),
 accuracy by skill, and the well-formed share of 200 stories. At the end 400 stories for each of

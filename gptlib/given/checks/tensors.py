@@ -1,9 +1,4 @@
-"""Given, not built: what the models of chapters 2 to 6, and generation, ask of their arguments.
-
-The checks stand here so that those modules can be read for their ideas. Each does nothing when all
-is well, and otherwise raises a ValueError that names the argument, its value, what would be allowed
-and, where it helps, what to do.
-"""
+"""What the models of chapters 2 to 6, and generation, ask of their arguments."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gptlib.corpus import END, Story, Tokenizer, floor
+from gptlib.corpus.story import END, Story, Tokenizer, floor
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 Claim: greedy tells one story; low temperatures tell well-formed stories that resemble one another,
 high ones tell different stories that fall apart, and top-p at 0.9 gives back most of both.
 
-    python benchmarks/decoding.py             # about seven quiet minutes; writes
+    python experiments/decoding.py             # about seven quiet minutes; writes
                                               # data/runs/decoding.json
-    python benchmarks/decoding.py --resume    # only the settings that are not recorded yet
+    python experiments/decoding.py --resume    # only the settings that are not recorded yet
 
 The model is the book's: GPTConfig and TrainConfig "stories", seed 0, trained here if
 runs/decoding.pt is not there. Its weights go to data/runs/stories.safetensors, as 16-bit numbers,
@@ -27,9 +27,9 @@ from writing import judged, known, sampled, write
 
 from gptlib import corpus
 from gptlib.checkpoint import replacing
+from gptlib.corpus.scoring import end_id
 from gptlib.generation import generate
 from gptlib.gpt import GPT
-from gptlib.scoring import end_id
 from gptlib.training import TrainConfig
 
 SEEDS = (1, 2, 3)

@@ -1,8 +1,4 @@
-"""Given, not built: what chapter 7's training asks of its settings, its data and its files.
-
-The checks stand here so that `training.py` and `checkpoint.py` can be read for their ideas. Each
-raises a ValueError that names the argument, its value and what would be allowed.
-"""
+"""What the training of chapter 7 asks of its settings, its data and its files."""
 
 from __future__ import annotations
 

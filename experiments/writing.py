@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from gptlib import corpus
+from gptlib.corpus.scoring import end_id
 from gptlib.generation import generate
 from gptlib.gpt import GPT, GPTConfig
-from gptlib.scoring import end_id
 from gptlib.tokenizer import BPETokenizer
 
 

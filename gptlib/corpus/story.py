@@ -1,23 +1,19 @@
-"""The text with an answer key: stories of known probability, a judge, one loader for all texts.
+"""Stories of known probability: the generator, what each story tests, and the floor.
 
-Given, not built. :func:`stories` writes, :func:`judge` reads, :func:`floor` says how good a model
-can be, :func:`load` brings any text. The grammar itself stands in :mod:`gptlib.storybook`.
+Given, not built. The words and plots stand in `storybook`, how they are written in `grammar`.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import NamedTuple, Protocol
 
-from gptlib import storybook
-from gptlib.download import SOURCES, fetch, read_text
-from gptlib.grammar import Derivation, Grammar
+from gptlib.corpus import storybook
+from gptlib.corpus.grammar import Derivation, Grammar
 
 END = "<|endoftext|>"
 """Stands after every story: the one special token of the course."""
@@ -184,110 +180,3 @@ def window_floor(
     of_place = sum(k / n * math.log(n / k) for k in places.values())
     low = floor(texts, tokenizer).nats_per_token
     return low, low + (of_place + values / n) / context_length
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the parser says of one text: a derivation, or the rule it broke and where.
-
-    ``skill``: a key of ``SKILLS``, or "end" for a text that stops early; ``message``: the same in
-    words; ``position``: the character where reading stopped. All three are None for a story.
-    """
-
-    text: str
-    derivation: Derivation | None = None
-    skill: str | None = None
-    position: int | None = None
-    message: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        return self.derivation is not None
-
-    @property
-    def nats(self) -> float | None:
-        """Minus the log-probability of the story, equal to the generator's."""
-        return None if self.derivation is None else self.derivation.nats
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What the parser says of a text of many stories; shares go from 0 to 1, of all of them."""
-
-    verdicts: tuple[Verdict, ...]
-    known: frozenset[str]
-
-    @property
-    def well_formed(self) -> float:
-        """The share that the grammar could have written."""
-        return self._share(verdict.ok for verdict in self.verdicts)
-
-    @property
-    def new(self) -> float:
-        """The share that is well formed and not among the known stories."""
-        return self._share(v.ok and v.text not in self.known for v in self.verdicts)
-
-    @property
-    def distinct(self) -> float:
-        """Different texts as a share of all: 1 where nothing was said twice."""
-        return len({v.text for v in self.verdicts}) / max(1, len(self.verdicts))
-
-    @property
-    def broken(self) -> dict[str, int]:
-        """How many stories broke which rule, the most frequent first."""
-        return dict(Counter(v.skill for v in self.verdicts if not v.ok).most_common())
-
-    def _share(self, flags: Iterable[bool]) -> float:
-        return sum(flags) / max(1, len(self.verdicts))
-
-
-def judge(text: str, known: Collection[str] = ()) -> Judgement:
-    """Read a text of stories, separated by ``END``, as a strict teacher would.
-
-    ``known``: texts of stories (a training set) that do not count as new. It never raises, whatever
-    ``text`` holds. An empty text has no verdicts, and all its shares are 0.
-
-    judge("Mia was a shy boy" + END).verdicts[0].message ->
-    'character 14: expected "girl", found "boy" (she and her go with a girl\'s name, …)'
-    """
-    parts = [part.strip() for part in str(text).split(END)]
-    return Judgement(tuple(_verdict(part) for part in parts if part), frozenset(known))
-
-
-def _verdict(text: str) -> Verdict:
-    derivations, failure, _ = GRAMMAR.read(text)
-    if derivations:
-        return Verdict(text, derivation=derivations[0])
-    at = failure.position
-    wanted = " or ".join(f'"{piece}"' for piece in failure.expected[:3])
-    wanted += " or another" if len(failure.expected) > 3 else ""
-    if at == len(text):
-        message = f"the story stops after {at} characters, where {wanted} should follow"
-        return Verdict(text, skill="end", position=at, message=message)
-    found = text[at : at + 20].split("\n")[0]
-    message = f'character {at}: expected {wanted}, found "{found}" ({SKILLS[failure.skill]})'
-    return Verdict(text, skill=failure.skill, position=at, message=message)
-
-
-def load(name_or_path: str | os.PathLike[str], *, n: int = 30_000, seed: int = 0) -> str:
-    """A text to learn from: "stories", a named one from the network, or a file of your own.
-
-    "stories": ``n`` of them from ``seed``, each followed by ``END``; they need no network.
-    "tinyshakespeare", "tinystories": fetched once, checked, and kept (:mod:`gptlib.download`).
-    Anything else is the path of a text file in UTF-8. Errors: ValueError for a name that is
-    neither, for a file that is empty or not UTF-8; DownloadError where fetching fails.
-
-    load("stories", n=1).count(END) -> 1
-    """
-    if name_or_path == "stories":
-        return "".join(story.text + END for story in stories(n, seed))
-    if name_or_path in SOURCES:
-        return read_text(fetch(name_or_path))
-    path = Path(name_or_path).expanduser()
-    if not path.is_file():
-        names = ", ".join(repr(name) for name in ("stories", *SOURCES))
-        raise ValueError(
-            f"name_or_path must be one of {names} or the path of a text file; "
-            f"there is no file {str(name_or_path)!r}."
-        )
-    return read_text(path)

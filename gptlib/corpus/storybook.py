@@ -1,4 +1,4 @@
-"""The words and plots of the stories, in the notation of :mod:`gptlib.grammar`.
+"""The words and plots of the stories, in the notation of :mod:`gptlib.corpus.grammar`.
 
 Given, not built. A table lists one row a line, its columns between bars; the first column is the
 word itself and its header names the rest. Order matters in ``number`` alone (``{a=number<b}``).
@@ -6,7 +6,7 @@ word itself and its header names the rest. Order matters in ``number`` alone (``
 
 import re
 
-from gptlib.grammar import Memory, Row
+from gptlib.corpus.grammar import Memory, Row
 
 TABLES = {
     "name": """child

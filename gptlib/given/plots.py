@@ -2,7 +2,7 @@
 
 Given, not built: no chapter explains this module, every chapter uses it.
 
-    from gptlib import plots
+    from gptlib.given import plots
     plots.style()                                   # once, near the top of a chapter
     fig, ax = plt.subplots()
     ax.plot(losses, label="validation")

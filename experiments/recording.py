@@ -22,8 +22,8 @@ from torch import nn
 
 from gptlib import corpus
 from gptlib.checkpoint import replacing
+from gptlib.corpus.scoring import AnswerKey, story_starts
 from gptlib.gpt import GPTConfig
-from gptlib.scoring import AnswerKey, story_starts
 from gptlib.tokenizer import BPETokenizer
 from gptlib.training import Evaluate, History, TrainConfig, train
 
@@ -39,7 +39,7 @@ UNITS = "loss, floor: nats per token; skills: share of labels right; seconds: tr
 def arguments(
     script: str, doc: str, names: Collection[str] = (), resume: bool = True, **options: dict
 ) -> argparse.Namespace:
-    """Read the command line of benchmarks/<script>.py, and give torch its threads.
+    """Read the command line of experiments/<script>.py, and give torch its threads.
 
     doc: the script's docstring, its first line is shown. names: the runs that can be asked for by
     name. resume: whether the record has parts to keep. options: more of them, each with what
@@ -52,7 +52,7 @@ def arguments(
         return word
 
     parser = argparse.ArgumentParser(description=doc.split("\n")[0])
-    parser.set_defaults(command=f"python benchmarks/{script}.py", names=[], resume=False)
+    parser.set_defaults(command=f"python experiments/{script}.py", names=[], resume=False)
     if names:
         listed = f"only these, of {', '.join(names)}"
         parser.add_argument("names", nargs="*", metavar="run", type=name_of_a_run, help=listed)

@@ -1,7 +1,7 @@
 """What was measured or trained beforehand: the files of data/runs, to be shown in a chapter.
 
 Given, not built. A run that takes longer than a chapter may is recorded once by a script in
-benchmarks/, and each record says under "about" which command makes it again.
+experiments/, and each record says under "about" which command makes it again.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-HERE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parent.parent
 # Inside a wheel the records lie in the package; in a checkout they lie among the data.
-PLACES = (HERE / "runs", HERE.parent / "data" / "runs")
+PLACES = (PACKAGE / "runs", PACKAGE.parent / "data" / "runs")
 
 # The columns of the growing table: key in skills.json, chapter, what that chapter added.
 PARTS = [

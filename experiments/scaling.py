@@ -3,8 +3,8 @@
 Claim: with the same stories in the same order a wider model ends nearer to the floor. Twice the
 width takes away about half of what is left above it, or more.
 
-    python benchmarks/scaling.py           # eight quiet minutes; writes data/runs/scaling.json
-    python benchmarks/scaling.py --resume  # only what is not recorded yet
+    python experiments/scaling.py           # eight quiet minutes; writes data/runs/scaling.json
+    python experiments/scaling.py --resume  # only what is not recorded yet
 
 Four blocks, heads of 16 numbers, half of the book's steps (1,550 of 8 stories). The learning rate
 falls with the root of the width, so that wide models do not suffer from the narrow ones' rate.

@@ -4,9 +4,9 @@ Claim: each of the fifteen faults that chapter 7 asks for leaves traces in the l
 or the updates by which it can be told from every other one and from a healthy run, beyond the
 differences between seeds. Of missing positions nothing is to be seen in windows this short.
 
-    python benchmarks/symptoms.py              # ten quiet minutes; writes data/runs/symptoms.json
-    python benchmarks/symptoms.py --resume     # only what is not recorded yet
-    python benchmarks/symptoms.py no_mask      # one or more of the runs below, anew
+    python experiments/symptoms.py              # ten quiet minutes; writes data/runs/symptoms.json
+    python experiments/symptoms.py --resume     # only what is not recorded yet
+    python experiments/symptoms.py no_mask      # one or more of the runs below, anew
 
 The runs see the first 16 tokens of 32 stories a step: short windows let a fault show early.
 Recorded for each run and seed, every ten steps: the training loss (mean of the last ten batches),
@@ -29,8 +29,8 @@ from recording import arguments, begin, encode, fill, prepare
 from gptlib import corpus
 from gptlib.attention import CausalSelfAttention
 from gptlib.batches import get_batch
+from gptlib.corpus.scoring import AnswerKey, story_starts
 from gptlib.gpt import GPT, GPTConfig
-from gptlib.scoring import AnswerKey, story_starts
 from gptlib.tokenizer import BPETokenizer
 from gptlib.training import TrainConfig, learning_rate, make_optimizer
 

@@ -3,8 +3,8 @@
 Claim: without the decline of the learning rate every seed ends more than 10 % above the floor;
 without clipping some do; momentum and warm-up bring up to two per cent, decay nothing.
 
-    python benchmarks/pieces.py             # half a quiet hour; writes data/runs/pieces.json
-    python benchmarks/pieces.py --resume    # only what is not recorded yet
+    python experiments/pieces.py             # half a quiet hour; writes data/runs/pieces.json
+    python experiments/pieces.py --resume    # only what is not recorded yet
 
 The same seeds, model, stories and number of steps as in seeds.py, and recorded likewise.
 """
