@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from gptlib.given import download
+from gptlib.given import download, web
 from gptlib.given.download import SOURCES, DownloadError, Source, cache_dir, fetch, read_text
 
 TEXT = "".join(f"Line {n} of a play, and äöü “quotes”.\n" for n in range(8000)).encode()
@@ -165,7 +165,7 @@ def refused(cache, what, match, **changes):
 def is_first_half(part):
     """What came before a break at HALF, apart from the piece that was being read then."""
     content = part.read_bytes()
-    return TEXT.startswith(content) and HALF - download.CHUNK < len(content) <= HALF
+    return TEXT.startswith(content) and HALF - web.CHUNK < len(content) <= HALF
 
 
 def continues_at(headers):
@@ -175,7 +175,7 @@ def continues_at(headers):
 
 
 def in_the_middle(at):
-    return at is not None and HALF - download.CHUNK < at <= HALF
+    return at is not None and HALF - web.CHUNK < at <= HALF
 
 
 def count_bytes(monkeypatch, react=lambda seen: None):
@@ -329,7 +329,7 @@ def test_a_complete_part_file_needs_no_server(server, cache):
 
 
 def test_an_interrupt_keeps_what_has_come(server, cache, monkeypatch):
-    monkeypatch.setattr(download, "CHUNK", 1000)
+    monkeypatch.setattr(web, "CHUNK", 1000)
 
     def stop(seen):
         if seen > HALF:
@@ -444,9 +444,18 @@ def test_an_empty_answer(server, cache):
 
 
 def test_a_redirect_without_end(server, cache):
-    server.plan = [redirect(server.url)]
-    refused(cache, source(server), "redirects")
-    assert len(server.asked) == 31  # as many as requests follows, and not four times as many
+    def on(request):
+        request.head(302, 0, Location=f"/{len(server.asked)}")
+
+    server.plan = [on]
+    refused(cache, source(server), "more than 10 redirects")
+    assert len(server.asked) == 11  # and not four times as many
+
+
+def test_redirects_in_a_circle(server, cache):
+    server.plan = [redirect("/a"), redirect("/b"), redirect("/a")]
+    refused(cache, source(server), "in a circle, back to .*/a:")
+    assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize("to", ["file:///etc/hostname", "ftp://127.0.0.1/play.txt"])

@@ -7,97 +7,50 @@ real name only when its size and its SHA-256 sum are right.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
+import stat
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from itertools import chain
+from numbers import Integral, Real
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import requests
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-CHUNK = 2**13  # bytes read at once; when a transfer breaks off, the one under way is lost
+from gptlib.given.sources import SOURCES, Source
+from gptlib.given.web import BrokenOff, Clock, Refused, ask, content
+
+STRONG_TAG = re.compile(r'"[!#-~\x80-\xff]{0,900}"')
+DAY = 86_400  # seconds; a socket cannot be told to wait for 25 of them
 
 
 class DownloadError(RuntimeError):
     """A file could not be fetched; the message says why and what else one can do."""
 
 
-class BrokenOff(Exception):
-    """A transfer ended too soon or must begin anew: worth another attempt."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A public file: its name in the cache, where it is, and what it must be once it is here.
-
-    size in bytes; sha256 as 64 hexadecimal digits. Only http and https addresses are accepted.
-    """
-
-    file: str
-    url: str
-    size: int
-    sha256: str
-    licence: str
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"url must begin with http:// or https://; got {self.url!r}.")
-        if self.size < 1:
-            raise ValueError(f"size must be 1 byte or more; got {self.size!r}.")
-        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
-            raise ValueError(f"sha256 must be 64 hexadecimal digits; got {self.sha256!r}.")
-        if not self.file or Path(self.file).name != self.file:
-            raise ValueError(f"file must be a name without folders; got {self.file!r}.")
-
-
-# Both addresses name a commit, so what they give does not change.
-_CHAR_RNN = (
-    "https://raw.githubusercontent.com/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e"
-)
-_TINYSTORIES = (
-    "https://huggingface.co/datasets/roneneldan/TinyStories/resolve/"
-    "f54c09fd23315a6f9c86f9dc80f725de7d8f9c64"
-)
-SOURCES = {
-    "tinyshakespeare": Source(
-        file="tinyshakespeare.txt",
-        url=f"{_CHAR_RNN}/data/tinyshakespeare/input.txt",
-        size=1_115_394,
-        sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-        licence="public domain: plays of Shakespeare, put together by A. Karpathy",
-    ),
-    # R. Eldan, Y. Li, "TinyStories", 2023. The stories by GPT-4; the smaller of the two files is
-    # plenty for a model of a few million parameters.
-    "tinystories": Source(
-        file="tinystories.txt",
-        url=f"{_TINYSTORIES}/TinyStoriesV2-GPT4-valid.txt",
-        size=22_502_601,
-        sha256="6874bae9a4c1a4e7edcf0e53b86c17817e9cf881fc75ff2368da457b80c0585d",
-        licence="CDLA-Sharing-1.0",
-    ),
-    "tinystories-train": Source(
-        file="tinystories-train.txt",
-        url=f"{_TINYSTORIES}/TinyStoriesV2-GPT4-train.txt",
-        size=2_227_753_162,
-        sha256="6418d412de72888f52b5142c761ac21a582f7d1166f0bfbdb5f03ccfdec90443",
-        licence="CDLA-Sharing-1.0",
-    ),
-}
-
-
 def cache_dir() -> Path:
     """The folder that keeps downloads: GPTLIB_DATA where it is set, else one of the user's caches.
 
+    Errors: DownloadError where the machine knows no such home folder.
+
     On Linux without GPTLIB_DATA -> ~/.cache/gptlib
     """
+    try:
+        return _cache_dir()
+    except RuntimeError as error:  # pathlib's, for "~nobody" and for a user without a home
+        raise DownloadError(
+            f"There is no cache folder ({error}): set the environment variable GPTLIB_DATA to a "
+            f"folder where you may write; it is {os.environ.get('GPTLIB_DATA')!r}."
+        ) from None
+
+
+def _cache_dir() -> Path:
     if named := os.environ.get("GPTLIB_DATA"):
         return Path(named).expanduser()
     if sys.platform == "win32":
@@ -114,37 +67,61 @@ def fetch(
     timeout: float = 20.0,
     attempts: int = 4,
     pause: float = 1.0,
+    min_speed: float = 1000.0,
+    deadline: float | None = None,
 ) -> Path:
     """The path of a file, downloaded if it is not in the cache yet; a name of SOURCES or a Source.
 
     timeout: seconds to wait for the server to connect or to send something. After a failure up to
     `attempts` tries are made in all, with pauses of 1, 2, 4 … times `pause` seconds, at most 30.
+    min_speed: bytes a second; an attempt with fewer over three timeouts has failed; 0 allows any.
+    deadline: seconds for all of it, attempts, pauses and waiting for another process included; by
+    default 300 and one more for every 50,000 bytes. What has come by then is kept, and the next
+    call goes on from there.
 
-    Errors: ValueError for an unknown name; DownloadError, with the ways out, for everything else.
-    The cache then holds no file of that name that is not right.
+    Errors: ValueError for an unknown name or a number that makes no sense; DownloadError, with the
+    ways out, for everything else. The cache then holds no file of that name that is not right.
     """
-    if isinstance(source, str):
-        if source not in SOURCES:
-            raise ValueError(f"source must be one of {', '.join(SOURCES)}; got {source!r}.")
+    if isinstance(source, str) and source in SOURCES:
         source = SOURCES[source]
-    for name, value in (("timeout", timeout), ("attempts", attempts)):
-        if not value > 0:
-            raise ValueError(f"{name} must be above 0; got {value!r}.")
+    if not isinstance(source, Source):
+        raise ValueError(f"source must be one of {', '.join(SOURCES)}; got {source!r}.")
+    if deadline is None:
+        deadline = 300 + source.size / 50_000
+    check_numbers(
+        timeout=timeout, attempts=attempts, pause=pause, min_speed=min_speed, deadline=deadline
+    )
+    clock = Clock(deadline, timeout, min_speed)
     path = cache_dir() / source.file
     try:
         if is_whole(path, source):
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        with only_one(path, progress):
+        with only_one(path, progress, clock):
             if not is_whole(path, source):  # otherwise another process has just fetched it
-                download(source, path, progress, timeout, attempts, pause)
-    except OSError as error:  # those of the network are dealt with in download
+                download(source, path, progress, clock, attempts, pause)
+    except Timeout:
+        raise refusal(
+            source, path, f"another process has been fetching it for {deadline:g} seconds"
+        ) from None
+    except (OSError, NotImplementedError) as error:  # of the disk; NotImplementedError: no locks
         raise DownloadError(
             f"The cache folder {path.parent} cannot be used ({error}): set the environment "
             f"variable GPTLIB_DATA to a folder where you may write and with room for "
             f"{source.size / 1e6:,.1f} MB."
         ) from None
     return path
+
+
+def check_numbers(**numbers: Real) -> None:
+    """ValueError for a number that fetch cannot use, or that is none."""
+    for name, value in numbers.items():
+        kind, needed = (Integral, "a whole number") if name == "attempts" else (Real, "finite")
+        least = "0 or more" if name in ("pause", "min_speed") else "above 0"
+        usable = isinstance(value, kind) and 0 <= value < math.inf and (value or least != "above 0")
+        if not usable or (name == "timeout" and value > DAY):
+            most = f" and at most {DAY:,} seconds" if name == "timeout" else ""
+            raise ValueError(f"{name} must be {least}{most}, {needed}; got {value!r}.")
 
 
 def is_whole(path: Path, source: Source) -> bool:
@@ -156,15 +133,15 @@ def is_whole(path: Path, source: Source) -> bool:
 
 
 @contextmanager
-def only_one(path: Path, progress: bool) -> Iterator[None]:
+def only_one(path: Path, progress: bool, clock: Clock) -> Iterator[None]:
     """Let one process at a time fetch a file. The system ends the lock when a process dies."""
     lock = FileLock(f"{path}.lock")
     try:
-        lock.acquire(timeout=0.5)
+        lock.acquire(timeout=min(0.5, max(0.0, clock.left())))
     except Timeout:
         if progress:
             print(f"Another process is fetching {path.name}; waiting for it.", file=sys.stderr)
-        lock.acquire()
+        lock.acquire(timeout=max(0.0, clock.left()))
     try:
         yield
     finally:
@@ -172,24 +149,28 @@ def only_one(path: Path, progress: bool) -> Iterator[None]:
 
 
 def download(
-    source: Source, path: Path, progress: bool, timeout: float, attempts: int, pause: float
+    source: Source, path: Path, progress: bool, clock: Clock, attempts: int, pause: float
 ) -> None:
     """Try until the whole file has arrived and is right, then give it its name."""
     part, reason = Path(f"{path}.part"), ""
     for attempt in range(attempts):
         if attempt > 0:
-            time.sleep(min(pause * 2 ** (attempt - 1), 30))
-        continued = part.exists() and part.stat().st_size > 0
-        try:
-            receive(source, path, part, progress, timeout)
-        except (requests.RequestException, BrokenOff) as error:
-            reason = in_words(error, source, timeout)
-            if isinstance(error, requests.exceptions.InvalidSchema | requests.TooManyRedirects):
+            rest = min(pause * 2 ** (attempt - 1), 30)
+            if rest >= clock.left():
+                reason += f", and the {clock.deadline:g} seconds for it are over"
                 break
+            time.sleep(rest)
+        continued = held(part) > 0
+        try:
+            receive(source, part, progress, clock)
+        except BrokenOff as error:
+            reason = str(error)
             continue
+        except Refused as error:
+            reason = str(error)
+            break
         if is_whole(part, source):
-            os.replace(part, path)
-            discard(part)
+            give_name(part, path)
             return
         discard(part)
         reason = "what arrived has the right size and another content (its SHA-256 sum is wrong)"
@@ -198,9 +179,9 @@ def download(
     raise refusal(source, path, reason)
 
 
-def receive(source: Source, path: Path, part: Path, progress: bool, timeout: float) -> None:
+def receive(source: Source, part: Path, progress: bool, clock: Clock) -> None:
     """Send one request and write what comes to the part file, behind what it holds already."""
-    have = part.stat().st_size if part.exists() else 0
+    have = held(part)
     if have > source.size:
         discard(part)
         have = 0
@@ -210,61 +191,101 @@ def receive(source: Source, path: Path, part: Path, progress: bool, timeout: flo
     headers = {"Accept-Encoding": "identity", "User-Agent": "gptlib"}
     if have:
         headers["Range"] = f"bytes={have}-"
-        if (tag := tag_file(part)).exists():  # the rest only if the file is still the same one
-            headers["If-Range"] = tag.read_text(encoding="latin-1")
-    with requests.get(source.url, headers=headers, stream=True, timeout=timeout) as response:
-        start = starting_point(response, have, source, path, part)
-        content = response.iter_content(CHUNK)
-        first = next(content, b"")
-        is_page = re.match(rb"\s*<(!doctype\s+html|html)", first, re.IGNORECASE)
-        if is_page and start == 0:
-            raise refusal(source, path, "a web page came instead of the text")
+        if tag := kept_tag(part):  # the rest only if the file is still the same one
+            headers["If-Range"] = tag
+    with ask(source.url, headers, clock) as response:
+        start = starting_point(response, have, source, part)
+        pieces = content(response, clock)
+        first = next(pieces, b"")
         if start == 0:
+            if re.match(rb"\s*<(!doctype\s+html|html)", first, re.IGNORECASE):
+                raise Refused("a web page came instead of the text")
+            discard(part)
             remember_tag(response, part)
         bar = tqdm(
             desc=source.file, total=source.size, initial=start, unit="B", unit_scale=True,
             disable=not progress,
         )  # fmt: skip
-        with bar, part.open("ab" if start else "wb") as file:
-            for chunk in chain([first], content):
-                start += len(chunk)
+        with bar, part.open("ab" if start else "xb") as file:  # x: never through a link
+            for piece in chain([first], pieces):
+                start += len(piece)
                 if start > source.size:
                     break
-                file.write(chunk)
-                bar.update(len(chunk))
+                file.write(piece)
+                bar.update(len(piece))
     if start > source.size:
         discard(part)
-        raise refusal(source, path, f"more than the expected {source.size:,} bytes came")
+        raise Refused(f"more than the expected {source.size:,} bytes came")
     if start < source.size:
         raise BrokenOff(f"the transfer broke off after {start:,} of {source.size:,} bytes")
 
 
-def starting_point(
-    response: requests.Response, have: int, source: Source, path: Path, part: Path
-) -> int:
+def starting_point(response: requests.Response, have: int, source: Source, part: Path) -> int:
     """The byte at which the answer begins, or the error that the answer is."""
-    status, kind = response.status_code, response.headers.get("Content-Type", "")
+    status, told = response.status_code, response.headers
     if status == 416:  # the range does not exist: what we have belongs to another file
         discard(part)
         raise BrokenOff("the server's file has changed")
-    if status in (408, 429) or status >= 500:
+    if status in (408, 429) or 500 <= status < 600:
         raise BrokenOff(f"the server answers {status} {response.reason}")
     if status not in (200, 206):
-        raise refusal(source, path, f"the server answers {status} {response.reason}")
-    if "text/html" in kind.lower():
-        raise refusal(source, path, "a web page came instead of the text")
-    length = response.headers.get("Content-Length", "")
+        raise Refused(f"the server answers {status} {response.reason}")
+    if "text/html" in told.get("Content-Type", "").lower():
+        raise Refused("a web page came instead of the text")
+    for name, asked in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
+        if told.get(name, asked).strip().lower() != asked:
+            raise Refused(f"the server sends it in a form nobody asked for ({name}: {told[name]})")
+    length = told.get("Content-Length")
+    if length is not None and not re.fullmatch("[0-9]{1,18}", length):
+        raise Refused(f"the server tells a length that is none ({length})")
     if status == 200:
-        encoded = response.headers.get("Content-Encoding", "identity") != "identity"
-        if length.isdigit() and int(length) != source.size and not encoded:
-            reason = f"the server's file has {int(length):,} bytes instead of {source.size:,}"
-            raise refusal(source, path, reason)
+        if length is not None and int(length) != source.size:
+            raise Refused(f"the server's file has {int(length):,} bytes instead of {source.size:,}")
         return 0
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    if not match or int(match[1]) != have or match[2] not in (str(source.size), "*"):
+    span = re.fullmatch(
+        r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", told.get("Content-Range", "")
+    )
+    if (
+        not span
+        or not have == int(span[1]) <= int(span[2]) < source.size
+        or span[3] not in (str(source.size), "*")
+    ):
         discard(part)
         raise BrokenOff("the server sent another range than the one asked for")
     return have
+
+
+def give_name(part: Path, path: Path) -> None:
+    """Turn a part file into the finished one, on the disk before the name says so."""
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(part, path)
+    fsync_folder(path.parent)
+    discard(part)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Bring a folder's entries to the disk, where the system can."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def held(part: Path) -> int:
+    """How many bytes a part file holds.
+
+    What nobody here made is removed: a link, symbolic or hard, would be written through.
+    """
+    for path in (part, tag_file(part)):
+        with suppress(FileNotFoundError):
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+                path.unlink()
+    return part.stat().st_size if part.exists() else 0
 
 
 def tag_file(part: Path) -> Path:
@@ -272,35 +293,24 @@ def tag_file(part: Path) -> Path:
     return Path(f"{part}.etag")
 
 
+def kept_tag(part: Path) -> str:
+    """The ETag of the version that the part file began with; empty if there is none."""
+    with suppress(FileNotFoundError), tag_file(part).open(encoding="latin-1") as file:
+        tag = file.read(1000)
+        return tag if STRONG_TAG.fullmatch(tag) else ""
+    return ""
+
+
 def remember_tag(response: requests.Response, part: Path) -> None:
     """Keep a strong ETag for continuing; a weak one (W/…) does not stand for exact bytes."""
-    tag = response.headers.get("ETag", "")
-    if tag.startswith('"'):
+    if STRONG_TAG.fullmatch(tag := response.headers.get("ETag", "")):
         tag_file(part).write_text(tag, encoding="latin-1")
-    else:
-        tag_file(part).unlink(missing_ok=True)
 
 
 def discard(part: Path) -> None:
     """Remove a part file and its tag."""
     part.unlink(missing_ok=True)
     tag_file(part).unlink(missing_ok=True)
-
-
-def in_words(error: Exception, source: Source, timeout: float) -> str:
-    """Why an attempt failed, for people."""
-    host = urlsplit(source.url).hostname
-    if isinstance(error, requests.exceptions.SSLError):
-        return f"the certificate of {host} could not be checked"
-    if isinstance(error, requests.exceptions.ProxyError):
-        return f"the proxy that leads to {host} does not answer"
-    if isinstance(error, requests.Timeout) or "timed out" in str(error):
-        return f"{host} sent nothing for {timeout:g} seconds"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return f"the transfer from {host} broke off"
-    if isinstance(error, requests.ConnectionError):
-        return f"there is no connection to {host}"
-    return str(error)
 
 
 def refusal(source: Source, path: Path, reason: str) -> DownloadError:

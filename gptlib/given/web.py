@@ -1,0 +1,241 @@
+"""Given, not built: ask a web server for a file, and be done whatever the server does.
+
+A server may be slow, broken or hostile: a byte a minute, headers without end, lengths that are no
+numbers, a circle of redirects. :func:`ask` reads the body of no redirect, every wait runs against
+a :class:`Clock`, and all that can go wrong is one of two errors with a reason in words:
+:class:`BrokenOff`, worth another attempt, and :class:`Refused`, which would come again.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+CHUNK = 2**13  # bytes read at once; when a transfer breaks off, the one under way is lost
+REDIRECTS = 10  # followed at most; a file behind a release page or a storage service needs two
+SLOW = 3  # the minimum speed is asked of so many timeouts together: silence is noticed first
+
+
+class Failure(Exception):
+    """Why a transfer failed, as one line that a terminal may show: servers choose parts of it."""
+
+    def __init__(self, reason: str) -> None:
+        shown = reason if len(reason) <= 400 else reason[:400] + "…"
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown))
+
+
+class BrokenOff(Failure):
+    """A transfer ended too soon or must begin anew: worth another attempt."""
+
+
+class Refused(Failure):
+    """The same question would get the same answer, or there is no time left to ask it."""
+
+
+def check_address(url: str) -> None:
+    """ValueError unless url is an address of the web: http or https, with a host."""
+    parts = urlsplit(url)  # raises ValueError itself for "http://[", and .port for port 99999
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("it does not begin with http:// or https:// and a host")
+
+
+class Clock:
+    """What a transfer may take, in seconds: `deadline` in all and `timeout` in silence.
+
+    And `SLOW` timeouts for as many bytes of content as `min_speed`, in bytes a second, asks.
+    """
+
+    def __init__(self, deadline: float, timeout: float, min_speed: float) -> None:
+        self.deadline, self.timeout, self.min_speed = deadline, timeout, min_speed
+        self.end = time.monotonic() + deadline
+        self.start()
+
+    def left(self) -> float:
+        """Seconds until the deadline; below 0 after it."""
+        return self.end - time.monotonic()
+
+    def start(self) -> None:
+        """Measure the speed from now on."""
+        self.since, self.got = time.monotonic(), 0
+
+    def gained(self, n: int) -> None:
+        """Count n bytes of content; headers and the like are no progress."""
+        self.got += n
+        if self.got >= self.min_speed * self.timeout * SLOW:
+            self.start()
+
+    def patience(self) -> tuple[float, Failure]:
+        """How long the next byte may take, and the error to raise then; raises it if too late."""
+        window = self.timeout * SLOW
+        seconds, kind, why = min(
+            (self.left(), Refused, f"it was not here within {self.deadline:g} seconds"),
+            (
+                self.since + window - time.monotonic(),
+                BrokenOff,
+                f"fewer than {self.min_speed:g} bytes a second came for {window:g} seconds",
+            ),
+            (self.timeout, BrokenOff, f"the server sent nothing for {self.timeout:g} seconds"),
+            key=lambda limit: limit[0],
+        )
+        if seconds <= 0:
+            raise kind(why)
+        return seconds, kind(why)
+
+
+class Wire(io.RawIOBase):
+    """The bytes of a connection as they come, each wait for them measured by the clock."""
+
+    def __init__(self, sock: socket.socket, clock: Clock) -> None:
+        self.sock, self.clock, self.raw = sock, clock, sock.makefile("rb", buffering=0)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """What http.client asks of a socket."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        seconds, failure = self.clock.patience()
+        self.sock.settimeout(seconds)
+        try:
+            return self.raw.readinto(buffer)
+        except TimeoutError:
+            raise failure from None
+
+    def readall(self) -> bytes:
+        """Never meant: http.client takes a chunk of -1 bytes for all that a server can send."""
+        raise BrokenOff("the server sent a chunk of a negative length")
+
+    def close(self) -> None:
+        self.raw.close()
+        super().close()
+
+
+class Answer(http.client.HTTPResponse):
+    """An answer that is read from a :class:`Wire`, and whose headers are headers."""
+
+    def __init__(self, clock: Clock, sock: Any, *args: Any, **kwargs: Any) -> None:
+        clock.start()
+        super().__init__(Wire(sock, clock), *args, **kwargs)  # type: ignore[arg-type]
+
+    def begin(self) -> None:
+        super().begin()
+        if self.msg.defects or self.msg.get_payload():  # urllib3 would log them, with a traceback
+            raise BrokenOff("the server sent headers that cannot be read")
+
+
+class Adapter(HTTPAdapter):
+    """Makes every connection, through a proxy or not, read its answers as :class:`Answer`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        super().__init__()
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        reader = staticmethod(partial(Answer, self.clock))
+        pool.ConnectionCls = type("Connection", (pool.ConnectionCls,), {"response_class": reader})
+        return pool
+
+
+class Session(requests.Session):
+    """Leaves redirects to :func:`ask`: requests reads their bodies, however long they are."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, Adapter(clock))
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+@contextmanager
+def ask(url: str, headers: Mapping[str, str], clock: Clock) -> Iterator[requests.Response]:
+    """The answer to a GET request, redirects followed; read its body with :func:`content`.
+
+    Errors: Refused for a redirect that leads nowhere; BrokenOff for what the network does.
+    """
+    seen: list[str] = []
+    with Session(clock) as session:
+        while True:
+            seen.append(url)
+            limit = max(0.001, min(clock.timeout, clock.left()))
+            with in_words(url, clock):
+                response = session.get(url, headers=headers, stream=True, timeout=limit)
+            with response:
+                if not response.is_redirect:
+                    yield response
+                    return
+                url = next_address(response)
+            if url in seen:
+                raise Refused(f"its redirects lead in a circle, back to {url}")
+            if len(seen) > REDIRECTS:
+                raise Refused(f"there are more than {REDIRECTS} redirects, the last one to {url}")
+
+
+def next_address(response: requests.Response) -> str:
+    """Where a redirect leads, as an absolute address of the web."""
+    told = response.headers["Location"].encode("latin-1", "replace").decode("utf-8", "replace")
+    try:
+        address = urljoin(response.url, told)
+        check_address(address)
+    except ValueError as error:
+        raise Refused(f"the server redirects to what is no web address ({error}): {told}") from None
+    return address
+
+
+def content(response: requests.Response, clock: Clock) -> Iterator[bytes]:
+    """The body of an answer in pieces, as it was sent.
+
+    Not by `iter_content`: that lets urllib3 read the lengths of chunks, with lines of any length.
+    """
+    clock.start()
+    while True:
+        with in_words(response.url, clock):
+            piece = response.raw.read(CHUNK, decode_content=False)
+        if not piece:
+            return
+        clock.gained(len(piece))
+        yield piece
+
+
+@contextmanager
+def in_words(url: str, clock: Clock) -> Iterator[None]:
+    """Turn what the libraries raise into BrokenOff with the reason.
+
+    All of it: urllib3, http.client, ssl and idna have errors of their own, and requests lets some
+    of them through, for a nonsensical length or a host that is no name.
+    """
+    try:
+        yield
+    except Failure:
+        raise
+    except Exception as error:
+        raise BrokenOff(reason(error, urlsplit(url).hostname or url, clock.timeout)) from None
+
+
+def reason(error: Exception, host: str, timeout: float) -> str:
+    """Why a request failed, for people."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"the certificate of {host} could not be checked"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return f"the proxy that leads to {host} does not answer"
+    if isinstance(error, requests.Timeout):  # of connecting; Wire tells the others
+        return f"{host} sent nothing for {timeout:g} seconds"
+    if isinstance(error, ValueError):  # a host that is no name, a chunk of -5 bytes
+        return f"{host} cannot be asked, or what it answers makes no sense ({error})"
+    if isinstance(error, requests.ConnectionError):
+        return f"there is no connection to {host}, or it ended before there was an answer"
+    return f"the transfer from {host} broke off"
