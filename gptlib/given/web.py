@@ -130,7 +130,12 @@ class Answer(http.client.HTTPResponse):
         super().__init__(Wire(sock, clock), *args, **kwargs)  # type: ignore[arg-type]
 
     def begin(self) -> None:
-        super().begin()
+        try:
+            super().begin()
+        except http.client.RemoteDisconnected:  # nothing came at all
+            raise
+        except (http.client.HTTPException, ValueError):
+            raise BrokenOff("the server sent what is no answer to a question of the web") from None
         if self.msg.defects or self.msg.get_payload():  # urllib3 would log them, with a traceback
             raise BrokenOff("the server sent headers that cannot be read")
 
@@ -223,13 +228,15 @@ def in_words(url: str, clock: Clock) -> Iterator[None]:
     except Failure:
         raise
     except Exception as error:
-        raise BrokenOff(reason(error, urlsplit(url).hostname or url, clock.timeout)) from None
+        raise BrokenOff(
+            reason(error, (urlsplit(url).hostname or url)[:100], clock.timeout)
+        ) from None
 
 
 def reason(error: Exception, host: str, timeout: float) -> str:
     """Why a request failed, for people."""
     if isinstance(error, requests.exceptions.SSLError):
-        return f"the certificate of {host} could not be checked"
+        return f"no secure connection to {host} could be made (it may have a wrong certificate)"
     if isinstance(error, requests.exceptions.ProxyError):
         return f"the proxy that leads to {host} does not answer"
     if isinstance(error, requests.Timeout):  # of connecting; Wire tells the others
