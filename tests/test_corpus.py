@@ -373,6 +373,45 @@ def test_load_clear_errors(tmp_path):
         load(latin)
 
 
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        ("no/such/file.txt", "there is no file"),
+        (b"stories", "a bytes is neither"),
+        (None, "a NoneType is neither"),
+        (7, "a int is neither"),
+        (["stories"], "a list is neither"),
+        ({}, "a dict is neither"),
+        (".", "that is a folder: name a text file in it"),
+        ("~no-such-user-here/x.txt", "home directory"),
+        ("a\0b.txt", "there is no file"),
+        ("\ud800.txt", "there is no file"),
+        ("a" * 5000, "A text that you have already needs no loading"),
+        ("To be,\nor not to be", "A text that you have already needs no loading"),
+        ("\x1b[2J", "there is no file"),
+    ],
+)
+def test_load_says_why_there_is_nothing_to_load(bad, why):
+    with pytest.raises(
+        ValueError, match=r"name_or_path must be one of 'stories', .*; got "
+    ) as told:
+        load(bad)
+    assert why in str(told.value)
+    assert str(told.value).isprintable() and len(str(told.value)) < 400
+
+
+def test_load_of_a_folder(tmp_path):
+    with pytest.raises(ValueError, match="is a folder"):
+        load(tmp_path)
+
+
+def test_load_finds_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "mine.txt").write_text("A garden.")
+    assert load("~/mine.txt") == "A garden."
+
+
 def test_load_reads_the_real_files(shared_data):
     text = load(shared_data / "tinyshakespeare.txt")
     assert (len(text), len(set(text))) == (1_115_394, 65)

@@ -14,8 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from gptlib.given import download, web
-from gptlib.given.download import SOURCES, DownloadError, Source, cache_dir, fetch, read_text
+from gptlib.corpus.loader import read_text
+from gptlib.given import download, parts, web
+from gptlib.given.download import SOURCES, DownloadError, Source, cache_dir, fetch
 
 TEXT = "".join(f"Line {n} of a play, and äöü “quotes”.\n" for n in range(8000)).encode()
 PAGE = b"<!DOCTYPE html>\n<html><body>Please log in to the hotel's network.</body></html>"
@@ -33,7 +34,8 @@ class Handler(BaseHTTPRequestHandler):
             server.asked.append(dict(self.headers))
             step = server.plan.pop(0) if len(server.plan) > 1 else server.plan[0]
         self.close_connection = True
-        step(self)
+        with contextlib.suppress(ConnectionError):  # we hang up when we have heard enough
+            step(self)
 
     def head(self, status, length=None, **headers):
         self.send_response(status)
@@ -163,19 +165,14 @@ def refused(cache, what, match, **changes):
 
 
 def is_first_half(part):
-    """What came before a break at HALF, apart from the piece that was being read then."""
-    content = part.read_bytes()
-    return TEXT.startswith(content) and HALF - web.CHUNK < len(content) <= HALF
+    """All that came before a break at HALF."""
+    return part.read_bytes() == TEXT[:HALF]
 
 
 def continues_at(headers):
     """The byte from which a request wants the file, None for all of it."""
     match = re.fullmatch(r"bytes=(\d+)-", headers.get("Range", ""))
     return match and int(match[1])
-
-
-def in_the_middle(at):
-    return at is not None and HALF - web.CHUNK < at <= HALF
 
 
 def count_bytes(monkeypatch, react=lambda seen: None):
@@ -242,7 +239,7 @@ def test_the_server_is_asked_for_plain_bytes(server):
 def test_a_broken_transfer_is_continued_where_it_stopped(server, cache):
     server.plan = [cut(HALF), whole()]
     assert quick(source(server)).read_bytes() == TEXT
-    assert in_the_middle(continues_at(server.asked[1]))
+    assert continues_at(server.asked[1]) == HALF
     assert server.asked[1]["If-Range"] == '"v1"'
     assert left(cache) == ["play.txt"]
 
@@ -253,7 +250,7 @@ def test_the_next_call_continues_too(server, cache):
     assert is_first_half(cache / "play.txt.part")
     server.plan = [whole()]
     assert quick(source(server)).read_bytes() == TEXT
-    assert in_the_middle(continues_at(server.asked[-1]))
+    assert continues_at(server.asked[-1]) == HALF
     assert left(cache) == ["play.txt"]
 
 
@@ -350,7 +347,7 @@ def test_an_interrupt_keeps_what_has_come(server, cache, monkeypatch):
 def test_a_server_that_stalls_is_given_up_and_asked_again(server):
     server.plan = [stall(HALF), whole()]
     assert quick(source(server), timeout=0.3).read_bytes() == TEXT
-    assert in_the_middle(continues_at(server.asked[1]))
+    assert continues_at(server.asked[1]) == HALF
 
 
 @pytest.mark.parametrize("at", [None, 0, HALF])
@@ -631,8 +628,20 @@ def test_only_web_addresses(server, url):
 
 
 @pytest.mark.parametrize(
+    "url", ["http://[::1", "http://host:99999/x", "http://host:0/x", "http://"]
+)
+def test_an_address_that_leads_nowhere(server, url):
+    with pytest.raises(ValueError, match="url must begin with http"):
+        source(server, url=url)
+
+
+@pytest.mark.parametrize(
     ("name", "bad"),
-    [("size", 0), ("sha256", "abc"), ("sha256", "G" * 64), ("file", "../x"), ("file", "")],
+    [("size", 0), ("size", -1), ("size", 1.5), ("size", "5"), ("size", None)]
+    + [("sha256", "abc"), ("sha256", "G" * 64), ("sha256", b"0" * 64), ("sha256", "٠" * 64)]
+    + [("file", bad) for bad in ("../x", "", ".", "..", "a/b", "a\\b", ".x", "a\0", "a\x1b", None)]
+    + [("file", "a" * 101), ("file", "a:b"), ("url", None), ("url", "http://host/\x1b[2J")]
+    + [("url", "http://höst/")],
 )
 def test_a_source_that_makes_no_sense(server, name, bad):
     with pytest.raises(ValueError, match=f"{name} must be"):
@@ -644,10 +653,36 @@ def test_an_unknown_name():
         fetch("shakes")
 
 
-@pytest.mark.parametrize(("name", "bad"), [("timeout", 0), ("attempts", 0), ("timeout", -1.0)])
+@pytest.mark.parametrize("bad", [b"tinyshakespeare", None, 3, ["tinyshakespeare"]])
+def test_what_is_no_source(bad):
+    with pytest.raises(ValueError, match="source must be one of"):
+        fetch(bad)
+
+
+@pytest.mark.parametrize("bad", [0, -1.0, float("nan"), float("inf"), "20", None])
+@pytest.mark.parametrize("name", ["timeout", "attempts"])
 def test_bad_arguments(server, name, bad):
     with pytest.raises(ValueError, match=f"{name} must be above 0"):
         fetch(source(server), **{name: bad})
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("timeout", 10**6),
+        ("attempts", 1.5),
+        ("deadline", 0),
+        ("deadline", "soon"),
+        ("deadline", float("inf")),
+        ("pause", -1),
+        ("min_speed", -1),
+        ("min_speed", None),
+    ],
+)
+def test_more_bad_arguments(server, name, bad):
+    with pytest.raises(ValueError, match=f"{name} must be .*got {bad!r}"):
+        fetch(source(server), **{name: bad})
+    assert server.asked == []
 
 
 def test_every_source_is_pinned_by_https_and_has_a_licence():
@@ -674,6 +709,142 @@ def test_what_is_not_the_real_tinystories_is_refused(server, cache, shared_data,
     refused(cache, here, "bytes instead of 22,502,601")
 
 
+# Time
+
+
+def test_the_deadline_grows_with_the_size(server, monkeypatch):
+    deadlines = []
+
+    class Clock(web.Clock):
+        def __init__(self, deadline, *more):
+            deadlines.append(deadline)
+            super().__init__(deadline, *more)
+
+    monkeypatch.setattr(download, "Clock", Clock)
+    quick(source(server))
+    refused(cache_dir(), source(server, size=10**9, file="large"), "instead of 1,000,000,000")
+    assert deadlines == [300 + SIZE / 50_000, 300 + 20_000]
+
+
+def test_after_the_deadline_no_further_attempt(server, cache):
+    server.plan = [status(503)]
+    told = refused(cache, source(server), "answers 503", deadline=5.0, pause=20.0)
+    assert "and the 5 seconds for it are over" in told
+    assert len(server.asked) == 1
+
+
+def test_what_came_before_the_deadline_is_continued_by_the_next_call(server, cache):
+    server.plan = [stall(HALF, 30), whole()]
+    refused(cache, source(server), "not here within 0.5 seconds", deadline=0.5, timeout=20)
+    assert quick(source(server)).read_bytes() == TEXT
+    assert continues_at(server.asked[1]) == HALF
+
+
+def dripping(request):
+    request.head(200, SIZE)
+    with contextlib.suppress(OSError):
+        for start in range(0, SIZE, 10):
+            request.wfile.write(TEXT[start : start + 10])
+            if request.server.released.wait(0.05):
+                return
+
+
+def test_a_server_that_drips_is_given_up(server, cache):
+    server.plan = [dripping]
+    told = refused(cache, source(server), "fewer than 1000 bytes a second came for 0.6 seconds",
+                   timeout=0.2, attempts=2)  # fmt: skip
+    assert "sent nothing" not in told
+    assert len(server.asked) == 2
+
+
+def test_no_minimum_is_a_choice(server, cache):
+    server.plan = [dripping]
+    refused(cache, source(server), "not here within 2 seconds",
+            timeout=0.2, min_speed=0, deadline=2.0)  # fmt: skip
+    assert len(server.asked) == 1
+
+
+def test_waiting_for_another_process_ends_too(server, cache):
+    cache.mkdir()
+    with download.FileLock(f"{cache / 'play.txt'}.lock"):
+        refused(cache, source(server), "another process has been fetching it for 0.2 seconds",
+                deadline=0.2)  # fmt: skip
+    assert server.asked == []
+
+
+# The part file
+
+
+@pytest.mark.parametrize("name", ["play.txt.part", "play.txt.part.etag"])
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_nothing_is_written_through_a_link(server, cache, tmp_path, link, name):
+    cache.mkdir()
+    mine = tmp_path / "mine.txt"
+    mine.write_bytes(TEXT[:1000])
+    link(mine, cache / name)
+    server.plan = [cut(HALF), whole()]
+    assert quick(source(server)).read_bytes() == TEXT
+    assert mine.read_bytes() == TEXT[:1000]
+    assert not (cache / "play.txt").is_symlink()
+    assert left(cache) == ["play.txt"]
+
+
+def test_a_link_that_leads_nowhere_is_replaced(server, cache, tmp_path):
+    cache.mkdir()
+    (cache / "play.txt.part").symlink_to(tmp_path / "nothing")
+    assert quick(source(server)).read_bytes() == TEXT
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+def test_a_pipe_is_not_waited_for(server, cache):
+    cache.mkdir()
+    os.mkfifo(cache / "play.txt.part")
+    assert quick(source(server)).read_bytes() == TEXT
+
+
+def test_a_folder_in_its_place_is_told(server, cache):
+    (cache / "play.txt.part").mkdir(parents=True)
+    cannot_be_used(source(server))
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "tag", [b"", b"v1", b'"v1"\r\nEvil: yes', b'"\x1b[2J"', b'"' + b"x" * 10**6 + b'"', b'W/"v1"']
+)
+def test_a_tag_file_that_holds_something_else(server, cache, tag):
+    cache.mkdir()
+    (cache / "play.txt.part").write_bytes(TEXT[:HALF])
+    (cache / "play.txt.part.etag").write_bytes(tag)
+    assert quick(source(server)).read_bytes() == TEXT
+    assert continues_at(server.asked[0]) == HALF
+    assert "If-Range" not in server.asked[0] and "Evil" not in server.asked[0]
+
+
+def test_it_is_on_the_disk_before_it_has_its_name(server, cache, monkeypatch):
+    done, flush, replace_file = [], parts.flush, os.replace
+
+    def flushing(path):
+        done.append(f"flush {path.name}")
+        flush(path)
+
+    def replacing(old, new):
+        done.append(f"{old.name} -> {new.name}")
+        replace_file(old, new)
+
+    monkeypatch.setattr(parts, "flush", flushing)
+    monkeypatch.setattr(parts.os, "replace", replacing)
+    quick(source(server))
+    assert done == ["flush play.txt.part", "play.txt.part -> play.txt", f"flush {cache.name}"]
+
+
+@pytest.mark.parametrize("named", ["~no-such-user-here/texts", "~no-such-user-here"])
+def test_a_cache_in_the_home_of_nobody(server, monkeypatch, named):
+    monkeypatch.setenv("GPTLIB_DATA", named)
+    with pytest.raises(DownloadError, match=r"There is no cache folder .*GPTLIB_DATA"):
+        quick(source(server))
+
+
 # The text in a file
 
 
@@ -697,6 +868,7 @@ def test_reading_text(tmp_path, shared_data):
         ("a text".encode("utf-16"), "not UTF-8 text"),
         (b"\x89PNG\r\n\x1a\n", "not UTF-8 text: byte 0x89 at position 0"),
         (b"text\0text", "bytes of value 0"),
+        (b"\xef\xbb\xbfcaf\xe9", r"not UTF-8 text: byte 0xe9 at position 6"),
     ],
 )
 def test_what_is_no_text(tmp_path, content, message):

@@ -79,7 +79,10 @@ def at(*, value, **headers):
     return send(head(b"200 OK", name.replace("_", "-").encode() + b": " + value), TEXT)
 
 
-GARBAGE = "is no answer|no connection to|broke off|sent nothing|fewer than|makes no sense|the server answers"
+GARBAGE = (
+    "is no answer|no connection to|broke off|sent nothing|fewer than|makes no sense"
+    "|the server answers [0-9]{3} "
+)
 STATUS_LINES = {
     "nothing": send(b""),
     "one line feed": send(b"\n"),
@@ -253,7 +256,7 @@ KINDS = {
     "headers": (HEADERS, GARBAGE + "|headers that cannot be read|a web page"),
     "lengths": (LENGTHS, "a length that is none|has 17 bytes|multiple unmatching values"),
     "forms": (FORMS, "in a form nobody asked for"),
-    "chunks": (CHUNKS, GARBAGE + "|negative length|SHA-256|more than the expected"),
+    "chunks": (CHUNKS, GARBAGE + "|SHA-256|more than the expected|within 4"),
     "ranges": (RANGES, "another range|file has changed|more than the expected"),
     "statuses": (STATUSES, "the server answers [0-9]{3} "),
     "bodies": (
@@ -276,7 +279,7 @@ EXACT = {
     "headers: dripping": "fewer than 1000 bytes a second came",
     "headers: 100 without end": "fewer than 1000 bytes a second came",
     "headers: no colon": "headers that cannot be read",
-    "chunks: -1 and no end": "a chunk of a negative length",
+    "chunks: -1 and no end": "more than the expected",
     "chunks: trailers without end": "fewer than 1000 bytes a second came",
     "redirects: 302 with a body without end": "in a circle",
     "redirects: port 99999": "is no web address",
@@ -288,7 +291,7 @@ NAMES = [f"{kind}: {name}" for kind, (plans, _) in KINDS.items() for name in pla
 CHILD = r"""
 import json, logging, os, sys, traceback
 from concurrent.futures import ThreadPoolExecutor
-from gptlib.download import DownloadError, Source, fetch
+from gptlib.given.download import DownloadError, Source, fetch
 
 logging.basicConfig(level=logging.WARNING)  # what libraries log is seen on the terminal, too
 timeout, deadline, asked = json.load(sys.stdin)
@@ -397,7 +400,8 @@ def test_no_wrong_file_was_accepted(seen):
 
 
 def test_memory_stayed_small(seen):
-    # Four at a time, so twice the size each, and what is loaded on the way. An endless body that was read whole would take hundreds of MiB in a second.
+    # Four at a time, so twice the size each, and what is loaded on the way. An endless body that
+    # is read whole takes hundreds of MiB in a second.
     assert seen["grown"] < 8 * SIZE
 
 

@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 
 from gptlib.corpus.story import END, stories
-from gptlib.given.download import SOURCES, fetch, read_text
+from gptlib.given.download import fetch
+from gptlib.given.sources import SOURCES
 
 
 def load(name_or_path: str | os.PathLike[str], *, n: int = 30_000, seed: int = 0) -> str:
@@ -17,20 +18,61 @@ def load(name_or_path: str | os.PathLike[str], *, n: int = 30_000, seed: int = 0
 
     "stories": ``n`` of them from ``seed``, each followed by ``END``; they need no network.
     "tinyshakespeare", "tinystories": fetched once, checked, and kept (`gptlib.given.download`).
-    Anything else is the path of a text file in UTF-8. Errors: ValueError for a name that is
-    neither, for a file that is empty or not UTF-8; DownloadError where fetching fails.
+    Anything else is the path of a text file in UTF-8, `~` being your home. Errors: ValueError for
+    what is neither, for a folder, for a file that is empty or not UTF-8; DownloadError where
+    fetching fails.
 
     load("stories", n=1).count(END) -> 1
     """
-    if name_or_path == "stories":
+    if isinstance(name_or_path, str) and name_or_path == "stories":
         return "".join(story.text + END for story in stories(n, seed))
-    if name_or_path in SOURCES:
+    if isinstance(name_or_path, str) and name_or_path in SOURCES:
         return read_text(fetch(name_or_path))
-    path = Path(name_or_path).expanduser()
-    if not path.is_file():
-        names = ", ".join(repr(name) for name in ("stories", *SOURCES))
+    return read_text(file_at(name_or_path))
+
+
+def file_at(name_or_path: str | os.PathLike[str]) -> Path:
+    """The path of a file that is there; a ValueError says why name_or_path leads to none."""
+    try:
+        path = Path(name_or_path).expanduser()
+        if path.is_file():
+            return path
+        reason = "that is a folder: name a text file in it" if path.is_dir() else "there is no file"
+    except TypeError:  # bytes, None, a number
+        reason = f"a {type(name_or_path).__name__} is neither"
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the home of nobody
+        reason = str(getattr(error, "strerror", None) or error)
+    shown = repr(name_or_path)
+    if len(shown) > 200 or "\\n" in shown:
+        reason += ". A text that you have already needs no loading: use it as it is"
+        shown = shown[:100] + "…"
+    names = ", ".join(repr(name) for name in ("stories", *SOURCES))
+    raise ValueError(
+        f"name_or_path must be one of {names} or the path of a text file; got {shown} ({reason})."
+    )
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """The text of a UTF-8 file, line ends as "\\n" and without a byte order mark.
+
+    Errors: FileNotFoundError; ValueError if it is a folder, empty, not UTF-8 or not text.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a text file in it.")
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file at {path}.")
+    try:
+        # Not by "utf-8-sig", which counts an error's position from behind the mark.
+        text = path.read_text(encoding="utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
         raise ValueError(
-            f"name_or_path must be one of {names} or the path of a text file; "
-            f"there is no file {str(name_or_path)!r}."
-        )
-    return read_text(path)
+            f"{path} is not UTF-8 text: byte 0x{error.object[error.start]:02x} at position "
+            f"{error.start:,} does not belong there. Save it as UTF-8 in an editor, or read it "
+            f"yourself with the right encoding and write it again."
+        ) from None
+    if "\0" in text:
+        raise ValueError(f"{path} holds bytes of value 0, which no text has. Is it another format?")
+    if not text.strip():
+        raise ValueError(f"{path} is empty. A model needs at least a few thousand characters.")
+    return text

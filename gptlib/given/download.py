@@ -10,11 +10,10 @@ import hashlib
 import math
 import os
 import re
-import stat
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import chain
 from numbers import Integral, Real
 from pathlib import Path
@@ -23,10 +22,10 @@ import requests
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
+from gptlib.given.parts import discard, give_name, held, kept_tag, remember_tag
 from gptlib.given.sources import SOURCES, Source
 from gptlib.given.web import BrokenOff, Clock, Refused, ask, content
 
-STRONG_TAG = re.compile(r'"[!#-~\x80-\xff]{0,900}"')
 DAY = 86_400  # seconds; a socket cannot be told to wait for 25 of them
 
 
@@ -255,64 +254,6 @@ def starting_point(response: requests.Response, have: int, source: Source, part:
     return have
 
 
-def give_name(part: Path, path: Path) -> None:
-    """Turn a part file into the finished one, on the disk before the name says so."""
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)
-    fsync_folder(path.parent)
-    discard(part)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Bring a folder's entries to the disk, where the system can."""
-    if sys.platform == "win32":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def held(part: Path) -> int:
-    """How many bytes a part file holds.
-
-    What nobody here made is removed: a link, symbolic or hard, would be written through.
-    """
-    for path in (part, tag_file(part)):
-        with suppress(FileNotFoundError):
-            found = path.lstat()
-            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-                path.unlink()
-    return part.stat().st_size if part.exists() else 0
-
-
-def tag_file(part: Path) -> Path:
-    """Where the server's name for the version being fetched (its ETag) is kept."""
-    return Path(f"{part}.etag")
-
-
-def kept_tag(part: Path) -> str:
-    """The ETag of the version that the part file began with; empty if there is none."""
-    with suppress(FileNotFoundError), tag_file(part).open(encoding="latin-1") as file:
-        tag = file.read(1000)
-        return tag if STRONG_TAG.fullmatch(tag) else ""
-    return ""
-
-
-def remember_tag(response: requests.Response, part: Path) -> None:
-    """Keep a strong ETag for continuing; a weak one (W/…) does not stand for exact bytes."""
-    if STRONG_TAG.fullmatch(tag := response.headers.get("ETag", "")):
-        tag_file(part).write_text(tag, encoding="latin-1")
-
-
-def discard(part: Path) -> None:
-    """Remove a part file and its tag."""
-    part.unlink(missing_ok=True)
-    tag_file(part).unlink(missing_ok=True)
-
-
 def refusal(source: Source, path: Path, reason: str) -> DownloadError:
     """One sentence: what failed, and the ways out."""
     if path.exists():
@@ -323,28 +264,3 @@ def refusal(source: Source, path: Path, reason: str) -> DownloadError:
         f"{source.file}, or set HTTPS_PROXY if your network needs a proxy, or use "
         f'corpus.load("stories"), which needs no network.'
     )
-
-
-def read_text(path: str | os.PathLike) -> str:
-    """The text of a UTF-8 file, line ends as "\\n" and without a byte order mark.
-
-    Errors: FileNotFoundError; ValueError if it is a folder, empty, not UTF-8 or not text.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; name a text file in it.")
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file at {path}.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 text: byte 0x{error.object[error.start]:02x} at position "
-            f"{error.start:,} does not belong there. Save it as UTF-8 in an editor, or read it "
-            f"yourself with the right encoding and write it again."
-        ) from None
-    if "\0" in text:
-        raise ValueError(f"{path} holds bytes of value 0, which no text has. Is it another format?")
-    if not text.strip():
-        raise ValueError(f"{path} is empty. A model needs at least a few thousand characters.")
-    return text

@@ -21,7 +21,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-CHUNK = 2**13  # bytes read at once; when a transfer breaks off, the one under way is lost
+CHUNK = 2**13  # bytes read at once, at most
 REDIRECTS = 10  # followed at most; a file behind a release page or a storage service needs two
 SLOW = 3  # the minimum speed is asked of so many timeouts together: silence is noticed first
 
@@ -113,10 +113,6 @@ class Wire(io.RawIOBase):
         except TimeoutError:
             raise failure from None
 
-    def readall(self) -> bytes:
-        """Never meant: http.client takes a chunk of -1 bytes for all that a server can send."""
-        raise BrokenOff("the server sent a chunk of a negative length")
-
     def close(self) -> None:
         self.raw.close()
         super().close()
@@ -138,6 +134,10 @@ class Answer(http.client.HTTPResponse):
             raise BrokenOff("the server sent what is no answer to a question of the web") from None
         if self.msg.defects or self.msg.get_payload():  # urllib3 would log them, with a traceback
             raise BrokenOff("the server sent headers that cannot be read")
+
+    def read(self, amt: int | None = None) -> bytes:
+        """What has come, up to amt bytes: to wait for all of them would hide from the clock."""
+        return self.read1(-1 if amt is None else amt)
 
 
 class Adapter(HTTPAdapter):
