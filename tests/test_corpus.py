@@ -391,7 +391,8 @@ def test_load_clear_errors(tmp_path):
         ("\x1b[2J", "there is no file"),
     ],
 )
-def test_load_says_why_there_is_nothing_to_load(bad, why):
+def test_load_says_why_there_is_nothing_to_load(monkeypatch, bad, why):
+    monkeypatch.setenv("USERNAME", "other")  # Windows guesses at homes beside one's own
     with pytest.raises(
         ValueError, match=r"name_or_path must be one of 'stories', .*; got "
     ) as told:

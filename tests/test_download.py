@@ -841,6 +841,7 @@ def test_it_is_on_the_disk_before_it_has_its_name(server, cache, monkeypatch):
 @pytest.mark.parametrize("named", ["~no-such-user-here/texts", "~no-such-user-here"])
 def test_a_cache_in_the_home_of_nobody(server, monkeypatch, named):
     monkeypatch.setenv("GPTLIB_DATA", named)
+    monkeypatch.setenv("USERNAME", "other")  # Windows guesses at homes beside one's own
     with pytest.raises(DownloadError, match=r"There is no cache folder .*GPTLIB_DATA"):
         quick(source(server))
 
