@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def as_row(values: Sequence[int] | Tensor, name: str) -> Tensor:
-    """`values` as a tensor of whole numbers, shape (N,); ValueError names `name` otherwise."""
+    """`values` as a tensor of whole numbers, shape (N,). Errors: ValueError names `name`."""
     row = torch.as_tensor(values)
     if row.ndim != 1 or row.is_floating_point() or row.dtype in (torch.bool, torch.complex64):
         raise ValueError(
@@ -29,9 +29,9 @@ def train_val_split(
 
     Both come back as int64. The cut is in one place, not at random: windows of a text overlap, so
     a random choice of them would put parts of the validation text into training.
-    ValueError when a part would be empty.
+    Errors: ValueError when a part would be empty.
 
-    train_val_split(range(10), 0.2) -> (tensor([0, 1, ..., 7]), tensor([8, 9]))
+    train_val_split(range(10), 0.2) -> ([0, 1, ..., 7], [8, 9])
     """
     if not 0 < val_fraction < 1:
         raise ValueError(
@@ -51,7 +51,7 @@ def train_val_split(
 def usable_starts(starts: Sequence[int] | Tensor, n_ids: int, n_windows: int) -> Tensor:
     """Those of `starts` (S,) that leave room for a whole window: the positions below `n_windows`.
 
-    usable_starts([0, 4, 8], n_ids=10, n_windows=7) -> tensor([0, 4])
+    usable_starts([0, 4, 8], n_ids=10, n_windows=7) -> [0, 4]
     """
     starts = as_row(starts, "starts").long()
     outside = starts[(starts < 0) | (starts >= n_ids)]
@@ -82,9 +82,9 @@ def get_batch(
     y is x shifted by one: y[b, t] is the id that follows x[b, t]. With `starts`, a row of
     positions, every window begins at one of them, such as the first id of a story; those too near
     the end for a whole window are passed over. A `generator` of the same seed draws the same
-    windows. ValueError when `data` is shorter than context_length + 1.
+    windows. Errors: ValueError when `data` is shorter than context_length + 1.
 
-    get_batch(torch.arange(4), 1, 3) -> (tensor([[0, 1, 2]]), tensor([[1, 2, 3]]))
+    get_batch(torch.arange(4), 1, 3) -> ([[0, 1, 2]], [[1, 2, 3]])
     """
     data = as_row(data, "data")
     for name, value in [("batch_size", batch_size), ("context_length", context_length)]:

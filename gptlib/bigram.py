@@ -24,7 +24,7 @@ def count_bigrams(ids: Sequence[int] | torch.Tensor, vocab_size: int) -> torch.T
 
     Returns (V, V) int64: row = the token, column = the token after it.
 
-    ids=[0, 1, 0, 1, 1], vocab_size=2 -> [[0, 2], [1, 1]]
+    count_bigrams([0, 1, 0, 1, 1], vocab_size=2) -> [[0, 2], [1, 1]]
     """
     ids = torch.as_tensor(ids, dtype=torch.long)
     if ids.dim() != 1 or len(ids) < 2:
@@ -44,7 +44,7 @@ def bigram_probs(counts: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
     `smoothing` is added to every count first, so that an unseen pair is rare and not impossible.
     A row without a single count tells nothing about what follows; it becomes uniform.
 
-    counts=[[0, 2], [1, 1]] -> [[0.0, 1.0], [0.5, 0.5]]
+    bigram_probs(torch.tensor([[0, 2], [1, 1]])) -> [[0.0, 1.0], [0.5, 0.5]]
     """
     if not 0 <= smoothing < math.inf:
         raise ValueError(f"smoothing must be 0 or more, and finite; got {smoothing}.")
@@ -60,8 +60,10 @@ def conditional_entropy(counts: torch.Tensor) -> float:
     It is the mean of -ln p(next | token) over all pairs of the text, with p taken from the same
     text's counts (C. E. Shannon, "A Mathematical Theory of Communication", 1948).
 
-    counts=[[0, 2], [1, 1]] -> 0.3466: nothing to guess after token 0, ln 2 after token 1, and half
-    of the four pairs begin with token 1, so (2 * 0 + 2 * 0.6931) / 4.
+    There is nothing to guess after token 0, ln 2 after token 1, and half of the four pairs begin
+    with token 1: (2 * 0 + 2 * 0.6931) / 4.
+
+    conditional_entropy(torch.tensor([[0, 2], [1, 1]])) -> 0.3466
     """
     counts = counts.double()  # (V, V)
     if counts.sum() == 0:
@@ -114,7 +116,7 @@ def fit(
     Evaluates before the first step, every eval_every steps and after the last one. The same seed
     draws the same batches. Chapter 7 builds the loop with everything a real run needs.
 
-    steps=100, eval_every=50 -> rows for the steps 0, 50 and 100. Built in chapter 2.
+    With steps=100, eval_every=50 there are rows for the steps 0, 50 and 100. Built in chapter 2.
     """
     check_count(steps=steps, eval_every=eval_every)
     device = next(model.parameters()).device

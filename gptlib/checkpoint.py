@@ -55,7 +55,7 @@ def load_checkpoint(
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
-    """The content of a checkpoint file; ValueError if it is damaged or something else."""
+    """The content of a checkpoint file. Errors: ValueError if it is damaged or something else."""
     try:
         with zipfile.ZipFile(path) as archive:  # torch writes a zip file, with a sum of each part
             if (damaged := archive.testzip()) is not None:
@@ -87,7 +87,7 @@ def run_state(run: Any) -> dict[str, Any]:
 
 
 def restore_run(run: Any, state: dict[str, Any]) -> None:
-    """Put back what `run_state` returned; ValueError if that run had other settings."""
+    """Put back what `run_state` returned. Errors: ValueError if that run had other settings."""
     told = json.loads(state["json"])
     ours = json.loads(json.dumps(asdict(run.config), default=float))  # tuples become lists
     check_same_run(ours, told["config"], FREE)

@@ -32,7 +32,8 @@ def next_token_probs(
     probability of at least top_p (A. Holtzman et al., "The Curious Case of Neural Text
     Degeneration", 2020). What is kept is scaled to a sum of 1.
 
-    logits=log([0.5, 0.25, 0.25]), temperature=0.5 -> [2/3, 1/6, 1/6]; top_p=0.4 -> [1, 0, 0]
+    next_token_probs(torch.tensor([0.8, 0.2]).log(), temperature=0.5) -> [0.9412, 0.05882]
+    next_token_probs(torch.tensor([0.8, 0.2]).log(), top_p=0.7) -> [1, 0]
     """
     check_sampling(temperature, top_k, top_p, vocab_size=logits.size(-1))
     if temperature == 0:
@@ -53,7 +54,7 @@ def next_token_probs(
 def keep_top_p(probs: torch.Tensor, top_p: float) -> torch.Tensor:
     """Keep the fewest most likely tokens with a probability of top_p or more in all.
 
-    probs=[0.5, 0.3, 0.2], top_p=0.6 -> [0.625, 0.375, 0.0]: 0.5 alone is not enough.
+    keep_top_p(torch.tensor([0.5, 0.3, 0.2]), top_p=0.6) -> [0.625, 0.375, 0.0]  # 0.5 is too little
     """
     ordered, index = probs.sort(dim=-1, descending=True, stable=True)  # (…, V)
     before = ordered.cumsum(dim=-1) - ordered  # (…, V), the probability of all more likely tokens

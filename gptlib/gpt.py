@@ -56,7 +56,9 @@ class GPTConfig:
     "none" (no approximation; quicker on a CPU). waves: the learned positions begin as sines and
     cosines, not at random.
 
-    GPTConfig.preset("stories", n_layer=2) -> the preset with two layers. Built in chapter 6.
+    Built in chapter 6.
+
+    GPTConfig.preset("stories", n_layer=2).n_layer -> 2
     """
 
     vocab_size: int = 50257
@@ -166,7 +168,9 @@ def waves(context_length: int, n_embd: int) -> torch.Tensor:
     token back in one place can do it in all. From random positions each place is learned alone.
     After A. Vaswani et al., 2017, section 3.5, with waves for short texts (1000, not 10000).
 
-    waves(2, 4) -> [[0, 1, 0, 1], [sin 1, cos 1, sin 0.0316, cos 0.0316]]
+    The second row is sin 1, cos 1, sin 0.0316, cos 0.0316.
+
+    waves(2, 4) -> [[0, 1, 0, 1], [0.8415, 0.5403, 0.03162, 0.9995]]
     """
     pairs = (n_embd + 1) // 2
     places = torch.arange(context_length)[:, None]  # (T, 1)
@@ -178,7 +182,7 @@ def waves(context_length: int, n_embd: int) -> torch.Tensor:
 def non_embedding_parameters(config: GPTConfig) -> int:
     """Parameters of the blocks and the last norm: 12·L·d² + 13·L·d + 2·d with all biases.
 
-    L = 6, d = 512 (Pythia 70M) -> 18,915,328
+    non_embedding_parameters(GPTConfig(n_layer=6, n_embd=512, n_head=8)) -> 18_915_328  # Pythia 70M
     """
     d, bias = config.n_embd, int(config.bias)
     attention = 4 * d * d + 3 * d * int(config.qkv_bias) + d * bias
@@ -189,14 +193,20 @@ def non_embedding_parameters(config: GPTConfig) -> int:
 
 
 def total_parameters(config: GPTConfig) -> int:
-    """All parameters, the head's too unless it is tied. GPT-2 small -> 124,439,808"""
+    """All parameters, the head's too unless it is tied.
+
+    total_parameters(GPTConfig.preset("gpt2-small")) -> 124_439_808
+    """
     embeddings = (config.vocab_size + config.context_length) * config.n_embd
     head = 0 if config.tied else config.vocab_size * config.n_embd
     return embeddings + head + non_embedding_parameters(config)
 
 
 def parameter_bytes(config: GPTConfig, bytes_per_value: int = 4) -> int:
-    """Bytes the weights take; 4 a value in float32. "lecture-124m" -> 652,038,144 (621.83 MB)"""
+    """Bytes the weights take; 4 a value in float32.
+
+    parameter_bytes(GPTConfig.preset("lecture-124m")) -> 652_038_144  # 621.83 MiB
+    """
     return bytes_per_value * total_parameters(config)
 
 
@@ -208,7 +218,8 @@ def flops_per_token(config: GPTConfig, training: bool = True) -> int:
     activations are left out. Source: J. Kaplan et al., "Scaling Laws for Neural Language Models",
     2020, section 2.1.
 
-    GPT-2 small -> 854,438,400 in training, 284,812,800 forward only
+    flops_per_token(GPTConfig.preset("gpt2-small")) -> 854_438_400
+    flops_per_token(GPTConfig.preset("gpt2-small"), training=False) -> 284_812_800
     """
     d = config.n_embd
     weights = 12 * config.n_layer * d * d + config.vocab_size * d
@@ -223,7 +234,8 @@ def training_memory(config: GPTConfig, batch_size: int, bytes_per_value: int = 4
     Activations are what the forward pass keeps for the backward pass at full context: an estimate
     for fused attention, pre-norm and no dropout.
 
-    "stories", batch_size=4 -> weights 1,212,672, activations 14,008,320 (14.0 million bytes)
+    training_memory(GPTConfig.preset("stories"), batch_size=4)["weights"] -> 1_214_720
+    training_memory(GPTConfig.preset("stories"), batch_size=4)["activations"] -> 14_942_208
     """
     check_count(batch_size=batch_size)
     d, weights = config.n_embd, parameter_bytes(config, bytes_per_value)

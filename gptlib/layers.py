@@ -32,7 +32,7 @@ def layer_norm(
     and eps stands inside the root, so that a constant row gives 0 and not a division by 0.
     Source: J. L. Ba et al., "Layer Normalization", 2016. Built in chapter 4.
 
-    [1.0, 2.0, 3.0] -> [-1.2247, 0.0, 1.2247]
+    layer_norm(torch.tensor([1.0, 2.0, 3.0])) -> [-1.2247, 0.0, 1.2247]
     """
     mean = x.mean(dim=-1, keepdim=True)  # (…, 1)
     var = x.var(dim=-1, keepdim=True, unbiased=False)  # (…, 1)
@@ -65,7 +65,8 @@ def gelu(x: torch.Tensor, approximate: str = "tanh") -> torch.Tensor:
     that GPT-2 uses (they differ by less than 0.0005 anywhere).
     Source: D. Hendrycks and K. Gimpel, "Gaussian Error Linear Units", 2016. Built in chapter 4.
 
-    [-1.0, 0.0, 1.0] -> [-0.1588, 0.0, 0.8412] (tanh), [-0.1587, 0.0, 0.8413] (none)
+    gelu(torch.tensor([-1.0, 0.0, 1.0])) -> [-0.1588, 0.0, 0.8412]
+    gelu(torch.tensor([-1.0, 0.0, 1.0]), "none") -> [-0.1587, 0.0, 0.8413]
     """
     check_choice("approximate", approximate, GELU_FORMS)
     if approximate == "none":

@@ -48,7 +48,7 @@ def count_pairs(ids: Sequence[int]) -> Counter[Pair]:
     """How often each pair of neighbours stands in `ids`, overlapping pairs included.
 
     count_pairs([5, 6, 9, 5, 6]) -> {(5, 6): 2, (6, 9): 1, (9, 5): 1}
-    count_pairs([7, 7, 7])       -> {(7, 7): 2}
+    count_pairs([7, 7, 7]) -> {(7, 7): 2}
     """
     return Counter(pairwise(ids))
 
@@ -57,7 +57,7 @@ def merge_pair(ids: Sequence[int], pair: Pair, new_id: int) -> list[int]:
     """`ids` with every occurrence of `pair`, found from left to right, replaced by `new_id`.
 
     merge_pair([5, 6, 9, 5, 6], (5, 6), 256) -> [256, 9, 256]
-    merge_pair([5, 5, 5], (5, 5), 256)       -> [256, 5]
+    merge_pair([5, 5, 5], (5, 5), 256) -> [256, 5]
     """
     merged = []
     i = 0
@@ -102,7 +102,7 @@ def most_frequent(counts: Mapping[Pair, int]) -> Pair:
 class PairIndex:
     """Every pair of neighbours in a set of words: how often it occurs, and in which words.
 
-    index.add(0, [97, 97, 98], times=2) -> .counts {(97, 97): 2, (97, 98): 2}, .where {...: {0}}
+    After add(0, [97, 97, 98], times=2): counts {(97, 97): 2, (97, 98): 2}, where {…: {0}}.
     """
 
     def __init__(self) -> None:
@@ -206,7 +206,8 @@ def read_gpt2_merges(vocab_bpe: str) -> tuple[list[Pair], bytes]:
 class CharTokenizer(JsonFile):
     """One id for each different character of `text`, in the order of their code points.
 
-    CharTokenizer("hello").encode("hole") -> [1, 3, 2, 0];  .chars -> ["e", "h", "l", "o"]
+    CharTokenizer("hello").chars -> ["e", "h", "l", "o"]
+    CharTokenizer("hello").encode("hole") -> [1, 3, 2, 0]
     """
 
     def __init__(self, text: str) -> None:
@@ -217,7 +218,7 @@ class CharTokenizer(JsonFile):
             raise ValueError("text is empty: a vocabulary needs at least one character.")
 
     def encode(self, text: str) -> list[int]:
-        """One id a character; ValueError names a character that the vocabulary lacks."""
+        """One id a character. Errors: ValueError names a character that the vocabulary lacks."""
         for position, char in enumerate(text):
             if char not in self.char_to_id:
                 raise ValueError(
@@ -228,7 +229,7 @@ class CharTokenizer(JsonFile):
         return [self.char_to_id[char] for char in text]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`; ValueError names an id outside 0..vocab_size-1."""
+        """The text of `ids`. Errors: ValueError names an id outside 0..vocab_size-1."""
         return "".join(self.chars[i] for i in check_ids(ids, self.vocab_size))
 
     def _state(self) -> dict[str, Any]:
@@ -270,7 +271,7 @@ class BPETokenizer(JsonFile):
         """Learn from `text` as many merges as `vocab_size` has room for.
 
         The most frequent pair merges first; among equals, the smallest pair of ids. Special tokens
-        in `text` only separate its pieces. ValueError when the text has too few pairs.
+        in `text` only separate its pieces. Errors: ValueError when the text has too few pairs.
 
         BPETokenizer.train("low lower lowest", 258).vocab[256:] -> [b"lo", b"low"]
         """
@@ -291,7 +292,7 @@ class BPETokenizer(JsonFile):
     def from_gpt2(cls, vocab_bpe: str) -> Self:
         """GPT-2's own tokenizer, given the text of its file `vocab.bpe`.
 
-        BPETokenizer.from_gpt2(...).encode("Hello, I am") -> [15496, 11, 314, 716]
+        BPETokenizer.from_gpt2("h e").encode("he!") -> [256, 0]  # "!" is GPT-2's first byte
         """
         merges, byte_order = read_gpt2_merges(vocab_bpe)
         return cls(merges, [END_OF_TEXT], byte_order)
@@ -323,7 +324,7 @@ class BPETokenizer(JsonFile):
         return apply_merges(word.translate(self._byte_to_id), self.merges)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """The bytes of `ids`; ValueError names an id outside 0..vocab_size-1."""
+        """The bytes of `ids`. Errors: ValueError names an id outside 0..vocab_size-1."""
         return b"".join(self.vocab[i] for i in check_ids(ids, self.vocab_size))
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -334,7 +335,7 @@ class BPETokenizer(JsonFile):
         """The same tokenizer as a `tiktoken.Encoding`: the same ids, many times faster.
 
         tiktoken knows a token by its bytes, not by its two parts. So each token, encoded alone,
-        must come out as itself; trained merges do that, others get a ValueError.
+        must come out as itself, as trained merges do. Errors: ValueError for others.
         """
         import tiktoken
 

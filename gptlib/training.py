@@ -89,7 +89,7 @@ class History(list):
     Keys: step, train_loss, val_loss (nats per token), loss (of the last batch), lr, grad_norm
     (before clipping), tokens (seen so far), seconds (of training, evaluation not counted).
 
-    history.column("val_loss") -> [4.17, 2.51, …]
+    History([{"val_loss": 4.17}, {"val_loss": 2.51}]).column("val_loss") -> [4.17, 2.51]
     """
 
     def column(self, name: str) -> list[Any]:
@@ -110,7 +110,10 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     It climbs in a straight line to config.lr, reached at warmup_steps, then falls along half a
     cosine to lr * min_lr_ratio at the last step (I. Loshchilov, F. Hutter, "SGDR", 2017).
 
-    steps=100, warmup_steps=10, lr=1e-3: step 5 -> 5e-4, 10 -> 1e-3, 55 -> 5.5e-4, 100 -> 1e-4
+    learning_rate(5, TrainConfig(steps=100, warmup_steps=10, lr=1e-3)) -> 5e-4
+    learning_rate(10, TrainConfig(steps=100, warmup_steps=10, lr=1e-3)) -> 1e-3
+    learning_rate(55, TrainConfig(steps=100, warmup_steps=10, lr=1e-3)) -> 5.5e-4
+    learning_rate(100, TrainConfig(steps=100, warmup_steps=10, lr=1e-3)) -> 1e-4
     """
     if step < config.warmup_steps:
         return config.lr * step / config.warmup_steps
@@ -251,7 +254,7 @@ def train(
 
     train_data, val_data: (N) token ids; val_data may be None. starts, val_starts: the positions
     where windows begin, as in get_batch.
-    evaluate(model) -> dict of numbers, in place of the estimates of train_loss and val_loss. It
+    evaluate(model) gives a dict of numbers, in place of estimates of train_loss and val_loss. It
     runs before the first update, every eval_every steps and after the last.
     callbacks: each is called as callback(step, model, metrics), before the first update and after
     every one. metrics: step, loss (this batch), lr, grad_norm, tokens, seconds, and in steps with
@@ -303,7 +306,7 @@ def report(
 def estimate_losses(
     model: nn.Module, splits: dict[str, tuple[Any, Any]], config: TrainConfig
 ) -> dict[str, float]:
-    """Mean loss on each split, a dict of name -> (data, starts), in nats per token.
+    """Mean loss on each split, a dict of (data, starts) by name, in nats per token.
 
     The windows are the same every time: two evaluations differ by the model and not by luck.
     """

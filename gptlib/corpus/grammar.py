@@ -1,24 +1,22 @@
 """A small story grammar that writes, reads back and prices its own sentences.
 
-Given, not built: the chapters use it through :mod:`gptlib.corpus`. A grammar is a set of *rules*
+Given, not built: the chapters use it through `gptlib.corpus`. A grammar is a set of *rules*
 (alternative wordings) and *tables* (words with their forms). Every choice is uniform, so the
-probability of a story is the product of ``1 / number of options`` over the choices that wrote it,
-and its information content, in nats, is the sum of ``ln(number of options)``.
+probability of a story is the product of `1 / number of options` over the choices that wrote it,
+and its information content, in nats, is the sum of `ln(number of options)`.
 
 The notation of a rule:
 
-========================  =========================================================================
-``plain text``            itself
-``[red|blue]``            one of the alternatives, which may hold any of these forms again
-``<rule>``                one of the wordings of that rule
-``{=colour}``             one row of the table ``colour``
-``{hat=colour}``          the same, remembered under the name ``hat``
-``{hat.a=colour}``        the same, written in its form ``a`` ("an orange")
-``{c=colour-hat}``        any row but the one that ``hat`` holds
-``{few=number<many}``     any row that stands above the row of ``many`` in its table
-``{hat}`` ``{hat.a}``     what was remembered, again
-``{hat~}``                the same, labelled: here nothing else may stand
-========================  =========================================================================
+    plain text            itself
+    [red|blue]            one of the alternatives, which may hold any of these forms again
+    <rule>                one of the wordings of that rule
+    {=colour}             one row of the table `colour`
+    {hat=colour}          the same, remembered under the name `hat`
+    {hat.a=colour}        the same, written in its form `a` ("an orange")
+    {c=colour-hat}        any row but the one that `hat` holds
+    {few=number<many}     any row that stands above the row of `many` in its table
+    {hat} {hat.a}         what was remembered, again
+    {hat~}                the same, labelled: here nothing else may stand
 """
 
 import math
@@ -36,7 +34,7 @@ SLOT = re.compile(r"(\w*)(?:\.(\w+))?(?:=(\w+)((?:-\w+)*)(?:<(\w+))?)?(~?)")
 
 
 class Choice(NamedTuple):
-    """One step of a derivation: the choice, what was taken, and its number among ``options``."""
+    """One step of a derivation: the choice, what was taken, and its number among `options`."""
 
     name: str
     taken: str
@@ -45,7 +43,7 @@ class Choice(NamedTuple):
 
 
 class Copied(NamedTuple):
-    """A place where a remembered word returns; ``sure``: nothing else may stand there."""
+    """A place where a remembered word returns; `sure`: nothing else may stand there."""
 
     slot: str
     skill: str
@@ -81,7 +79,7 @@ class Fork(NamedTuple):
 
 
 class Pick(NamedTuple):
-    """A row of a table, remembered under ``slot``."""
+    """A row of a table, remembered under `slot`."""
 
     slot: str
     form: str
@@ -91,7 +89,7 @@ class Pick(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """What ``slot`` holds, again."""
+    """What `slot` holds, again."""
 
     slot: str
     form: str
@@ -100,10 +98,10 @@ class Copy(NamedTuple):
 
 
 def form_of(row: Row, form: str) -> str:
-    """The form of a row: a column, ``a`` (with its article), or either with a capital.
+    """The form of a row: a column, `a` (with its article), or either with a capital.
 
-    >>> form_of({"text": "orange"}, "a"), form_of({"text": "orange"}, "Text")
-    ('an orange', 'Orange')
+    form_of({"text": "orange"}, "a") -> "an orange"
+    form_of({"text": "orange"}, "Text") -> "Orange"
     """
     if form in row:
         return row[form]
@@ -116,17 +114,14 @@ def form_of(row: Row, form: str) -> str:
 
 
 class Grammar:
-    """Rules and tables that write stories with :meth:`write` and read them back with :meth:`read`.
+    """Rules and tables that write stories with `write` and read them back with `read`.
 
-    ``rules``: name -> wordings. ``tables``: name -> rows, or a function of the memory that returns
-    rows. ``computed``: name -> (slots it needs, function of the memory that returns a row), for
-    what follows from what was said ("five" less "two"). ``skills``: slot, or ``slot.form`` -> the
-    skill that a reader needs there.
+    `rules`: the wordings by name. `tables`: by name the rows, or a function of the memory that
+    returns rows. `computed`: by name (slots it needs, function of the memory that returns a row),
+    for what follows from what was said ("five" less "two"). `skills`: by slot, or by `slot.form`,
+    the skill that a reader needs there.
 
-    >>> pets = {"pet": [{"text": "owl"}]}
-    >>> g = Grammar({"s": ["{x=pet} is {x.a~}."]}, pets, {}, {"x": "pet"}, "s")
-    >>> g.write(Random(0))[0]
-    'owl is an owl.'
+    Grammar({"s": ["<t>."], "t": ["hm"]}, {}, {}, {}, "s").write(Random(0))[0] -> "hm."
     """
 
     def __init__(
@@ -203,11 +198,11 @@ class Grammar:
         return [(form_of(row, node.form), row) for row in rows if id(row) not in taken]
 
     def write(self, rng: Random) -> tuple[str, Derivation]:
-        """A story and its derivation. Draws only ``rng.random()``: the same on every Python."""
+        """A story and its derivation. Draws only `rng.random()`: the same on every Python."""
         return self._follow(lambda options: int(rng.random() * options))
 
     def _follow(self, choose: Callable[[int], int], watch: Callable | None = None) -> tuple:
-        """Write by ``choose(number of options)``; ``watch`` sees each piece and what is to come."""
+        """Write by `choose(number of options)`; `watch` sees each piece and what is to come."""
         text, nats, memory, choices, copies = "", 0.0, {}, [], []
         todo: list = [self.start]
         while todo:
@@ -253,7 +248,7 @@ class Grammar:
         return states[:-1]
 
     def _needs(self, nodes: Iterable) -> set[str]:
-        """The slots that some continuation through ``nodes`` uses."""
+        """The slots that some continuation through `nodes` uses."""
         needs: set[str] = set()
         for node in nodes:
             if isinstance(node, Fork):
@@ -267,10 +262,10 @@ class Grammar:
         return needs
 
     def read(self, text: str) -> tuple[list[Derivation], Failure, list[float]]:
-        """Every derivation of ``text``, where reading stopped, and the price of each prefix.
+        """Every derivation of `text`, where reading stopped, and the price of each prefix.
 
         The derivations: none, or one where the grammar is unambiguous. The prices: for each k from
-        0 to ``len(text)``, ``-ln`` of the probability that a story begins with ``text[:k]``
+        0 to `len(text)`, `-ln` of the probability that a story begins with `text[:k]`
         (infinite where none does); the last one counts a story that goes on, too.
         """
         found: list[Derivation] = []
@@ -326,13 +321,13 @@ class Grammar:
     def entropy(self) -> float:
         """The expected nats of a story: exact, by walking the grammar once.
 
-        Every choice is uniform, so a choice costs the same whatever is taken, but for ``below``:
+        Every choice is uniform, so a choice costs the same whatever is taken, but for `below`:
         there the number of options is the rank of an earlier row, and the cost is averaged.
         """
         return self._expected_nats(self.start, {})
 
     def _expected_nats(self, node: str | Fork | Pick | Copy, tables: dict[str, Sequence]) -> float:
-        """The expected nats below ``node``; ``tables`` collects which table each slot drew from."""
+        """The expected nats below `node`; `tables` collects which table each slot drew from."""
         if isinstance(node, Fork):
             inside = [
                 sum(self._expected_nats(n, tables) for n in option) for option in node.options
@@ -351,7 +346,7 @@ class Grammar:
 
 
 def _shared(piece: str, text: str, at: int) -> int:
-    """How many characters of ``piece`` stand in ``text`` from ``at`` on."""
+    """How many characters of `piece` stand in `text` from `at` on."""
     if text.startswith(piece, at):
         return len(piece)
     here = text[at : at + len(piece)]
@@ -359,7 +354,7 @@ def _shared(piece: str, text: str, at: int) -> int:
 
 
 def _unlink(chain: tuple | None) -> tuple:
-    """A linked list ``(last, (…, (first, None)))`` as a tuple, first to last."""
+    """A linked list `(last, (…, (first, None)))` as a tuple, first to last."""
     items = []
     while chain is not None:
         item, chain = chain

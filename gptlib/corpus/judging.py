@@ -17,8 +17,8 @@ from gptlib.corpus.story import END, GRAMMAR, SKILLS
 class Verdict:
     """What the parser says of one text: a derivation, or the rule it broke and where.
 
-    ``skill``: a key of ``SKILLS``, or "end" for a text that stops early; ``message``: the same in
-    words; ``position``: the character where reading stopped. All three are None for a story.
+    `skill`: a key of `SKILLS`, or "end" for a text that stops early; `message`: the same in
+    words; `position`: the character where reading stopped. All three are None for a story.
     """
 
     text: str
@@ -69,13 +69,13 @@ class Judgement:
 
 
 def judge(text: str, known: Collection[str] = ()) -> Judgement:
-    """Read a text of stories, separated by ``END``, as a strict teacher would.
+    """Read a text of stories, separated by `END`, as a strict teacher would.
 
-    ``known``: texts of stories (a training set) that do not count as new. It never raises, whatever
-    ``text`` holds. An empty text has no verdicts, and all its shares are 0.
+    `known`: texts of stories (a training set) that do not count as new. It never raises, whatever
+    `text` holds. An empty text has no verdicts, and all its shares are 0.
 
-    judge("Mia was a shy boy" + END).verdicts[0].message ->
-    'character 14: expected "girl", found "boy" (she and her go with a girl\'s name, …)'
+    judge("Mia was a shy boy" + END).verdicts[0].position -> 14
+    judge("Mia was a shy boy" + END).verdicts[0].skill -> "pronoun"
     """
     parts = [part.strip() for part in str(text).split(END)]
     return Judgement(tuple(_verdict(part) for part in parts if part), frozenset(known))

@@ -16,7 +16,7 @@ from gptlib.given.sources import SOURCES
 def load(name_or_path: str | os.PathLike[str], *, n: int = 30_000, seed: int = 0) -> str:
     """A text to learn from: "stories", a named one from the network, or a file of your own.
 
-    "stories": ``n`` of them from ``seed``, each followed by ``END``; they need no network.
+    "stories": `n` of them from `seed`, each followed by `END`; they need no network.
     "tinyshakespeare", "tinystories": fetched once, checked, and kept (`gptlib.given.download`).
     Anything else is the path of a text file in UTF-8, `~` being your home. Errors: ValueError for
     what is neither, for a folder, for a file that is empty or not UTF-8; DownloadError where

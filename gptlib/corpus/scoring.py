@@ -1,7 +1,7 @@
 """Any model against the answer key: its loss beside the floor, and its accuracy skill by skill.
 
-Given, not built. A model is anything with ``logits, loss = model(idx)``; a story is shown to it
-whole, after the mark ``END`` that ends the story before it.
+Given, not built. A model is anything with `logits, loss = model(idx)`; a story is shown to it
+whole, after the mark `END` that ends the story before it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class AnswerKey:
     then END; what lies behind is -1 and not scored. T: tokens of the longest story, and one.
     Errors: ValueError where END is not a token of the tokenizer.
 
-    AnswerKey(stories(100, seed=1), tokenizer).score(model).loss -> nats per token
+    AnswerKey(stories(2), BPETokenizer([], [END])).idx.shape -> [2, 436]
     """
 
     def __init__(self, texts: Sequence[Story], tokenizer: Tokenizer) -> None:
@@ -102,7 +102,7 @@ def story_starts(ids: torch.Tensor, tokenizer: Tokenizer, context_length: int) -
     """Where windows may begin so that no story in them lacks its beginning: at each END.
 
     ids: (N) tokens of many stories. Returns the positions of END that leave room for a window of
-    ``context_length`` tokens and its targets. Pass them to ``get_batch(starts=...)``.
+    `context_length` tokens and its targets. Pass them to `get_batch(starts=...)`.
     """
     starts = (ids == end_id(tokenizer)).nonzero().flatten()
     return starts[starts + context_length + 1 <= len(ids)]

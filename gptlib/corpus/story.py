@@ -51,8 +51,8 @@ class Label(NamedTuple):
 class Story:
     """A story and its answer key.
 
-    ``nats``: minus the logarithm of its exact probability. ``labels``: the places that test a
-    skill, in order. ``derivation``: every choice that wrote it.
+    `nats`: minus the logarithm of its exact probability. `labels`: the places that test a
+    skill, in order. `derivation`: every choice that wrote it.
     """
 
     text: str
@@ -64,7 +64,7 @@ class Story:
 
     @property
     def plot(self) -> str:
-        """The name of the plot, such as ``lost``."""
+        """The name of the plot, such as `lost`."""
         return plot_of(self.derivation)
 
     @property
@@ -74,7 +74,7 @@ class Story:
 
 
 class Tokenizer(Protocol):
-    """What :func:`floor` needs of a tokenizer: those of chapter 1 have it, tiktoken's too."""
+    """What `floor` needs of a tokenizer: those of chapter 1 have it, tiktoken's too."""
 
     def encode(self, text: str, /) -> list[int]: ...
 
@@ -82,16 +82,17 @@ class Tokenizer(Protocol):
 
 
 def plot_of(derivation: Derivation) -> str:
+    """The name of the plot that a derivation begins with."""
     return derivation.choices[0].taken.split("<")[-1].rstrip(">")
 
 
 def stories(n: int, seed: int = 0) -> list[Story]:
-    """``n`` stories; the same seed gives the same bytes on every machine and Python.
+    """`n` stories; the same seed gives the same bytes on every machine and Python.
 
     Two seeds are two different texts: train on one, measure on another. A longer list begins
-    with the shorter one of the same seed. Errors: ValueError for a negative ``n`` or ``seed``.
+    with the shorter one of the same seed. Errors: ValueError for a negative `n` or `seed`.
 
-    stories(1, seed=1)[0].plot -> 'lost'
+    stories(1, seed=1)[0].plot -> "basket"
     """
     for name, value in (("n", n), ("seed", seed)):
         if not isinstance(value, int) or value < 0:
@@ -104,7 +105,7 @@ def stories(n: int, seed: int = 0) -> list[Story]:
 class Floor:
     """The lowest loss that any model can reach on a text, in its several units.
 
-    A story ends with the mark ``END``, which counts as one character and one token: a model has to
+    A story ends with the mark `END`, which counts as one character and one token: a model has to
     say when it is done. Per token only where a tokenizer was given.
     """
 
@@ -126,7 +127,7 @@ def floor(texts: Sequence[Story], tokenizer: Tokenizer | None = None) -> Floor:
 
     It is the mean of minus the log-probability, over just these stories, so a model's loss on the
     same stories compares with it free of sampling noise. The expectation over all stories is
-    ``GRAMMAR.entropy()``. Errors: ValueError for no stories.
+    `GRAMMAR.entropy()`. Errors: ValueError for no stories.
     """
     if not texts:
         raise ValueError("texts must hold at least one story; got none.")
@@ -137,9 +138,9 @@ def floor(texts: Sequence[Story], tokenizer: Tokenizer | None = None) -> Floor:
 
 
 def surprisals(story: Story, tokenizer: Tokenizer) -> list[float]:
-    """What each token of a story costs a reader who knows the grammar, in nats; ``END`` last.
+    """What each token of a story costs a reader who knows the grammar, in nats; `END` last.
 
-    They add up to ``story.nats``. A token costs the drop in probability from the prefix before it
+    They add up to `story.nats`. A token costs the drop in probability from the prefix before it
     to the prefix that ends with it. (A tokenizer that looks ahead, as BPE does within a word, moves
     a little of that cost between neighbouring tokens; the sum stays exact.)
     """
@@ -161,7 +162,7 @@ def window_floor(
     model then loses T · floor plus the information I that the hidden part has about the window,
     and 0 <= I <= H(state): all that the rest of a story needs from its past is a state, namely the
     place in the plot and the values that will be used again. The entropy of the place is counted
-    over every token of ``texts``; a value costs the logarithm of its number of options.
+    over every token of `texts`; a value costs the logarithm of its number of options.
     Hence floor <= best <= floor + H(state) / T. Windows that begin with a story need no state: the
     floor itself is their bound.
     """

@@ -1,7 +1,7 @@
-"""The words and plots of the stories, in the notation of :mod:`gptlib.corpus.grammar`.
+"""The words and plots of the stories, in the notation of `gptlib.corpus.grammar`.
 
 Given, not built. A table lists one row a line, its columns between bars; the first column is the
-word itself and its header names the rest. Order matters in ``number`` alone (``{a=number<b}``).
+word itself and its header names the rest. Order matters in `number` alone (`{a=number<b}`).
 """
 
 import re
@@ -314,7 +314,7 @@ PRONOUNS = {
 
 
 def _table(name: str, source: str) -> list[Row]:
-    """Rows from the layout above: a line of column names, then ``word, word | column``."""
+    """Rows from the layout above: a line of column names, then `word, word | column`."""
     header, *lines = source.split("\n")
     columns = [c.strip() for c in header.split("|")] if header.strip() else []
     rows = []

@@ -36,9 +36,8 @@ class DownloadError(RuntimeError):
 def cache_dir() -> Path:
     """The folder that keeps downloads: GPTLIB_DATA where it is set, else one of the user's caches.
 
+    Without GPTLIB_DATA it is ~/.cache/gptlib on Linux.
     Errors: DownloadError where the machine knows no such home folder.
-
-    On Linux without GPTLIB_DATA -> ~/.cache/gptlib
     """
     try:
         return _cache_dir()

@@ -129,7 +129,7 @@ class JsonFile:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote; a ValueError says what is wrong with any other file."""
+        """Read what `save` wrote. Errors: ValueError says what is wrong with any other file."""
         try:
             state = json.loads(Path(path).read_text(encoding="utf-8"))
             if not isinstance(state, dict) or state.pop("type", None) != cls.__name__:

@@ -76,20 +76,15 @@ STYLE = {
 
 
 def style() -> None:
-    """Set the book's style for every figure drawn after this call.
-
-    >>> style()
-    >>> matplotlib.rcParams["image.cmap"]
-    'Blues'
-    """
+    """Set the book's style for every figure drawn after this call."""
     matplotlib.rcParams.update(STYLE)
 
 
 def floor_line(ax: Axes, value: float, label: str = "floor") -> Line2D:
     """Draw the lowest loss that any model can reach, the same way in every figure of the book.
 
-    `value` is in the unit of the vertical axis; a NaN or infinite one is a ValueError. Returns the
-    line. `floor_line(ax, 0.382)` draws a dotted grey line labelled "floor 0.382".
+    `value` is in the unit of the vertical axis. Returns the line: `floor_line(ax, 0.382)` draws a
+    dotted grey one labelled "floor 0.382". Errors: ValueError for a NaN or an infinite value.
     """
     if not float("-inf") < value < float("inf"):
         raise ValueError(f"value must be a finite number, not {value}: pass the floor in nats")
@@ -104,8 +99,8 @@ def show(fig: Figure, alt: str) -> None:
 
     The figure goes out as SVG, sharp at any size, or as PNG where the SVG would be large. `alt` is
     for everyone who cannot see the figure: one or two sentences with what it shows, numbers
-    included, not "a plot of the loss". An empty one is a ValueError. The text travels with the
-    picture, inside the SVG and in the output's metadata, from where the book takes it.
+    included, not "a plot of the loss". The text travels with the picture, inside the SVG and in
+    the output's metadata, from where the book takes it. Errors: ValueError for an empty alt.
     """
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError(f"alt must be a sentence that says what the figure shows, not {alt!r}")

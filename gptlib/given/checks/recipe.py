@@ -81,7 +81,7 @@ def check_data(context_length: int, **parts: torch.Tensor | None) -> None:
 
 
 def check_finite(step: int, lr: float, loss: float, grad_norm: float) -> None:
-    """Raise FloatingPointError, with what to try, if the loss or the gradient blew up."""
+    """The loss and the gradient are finite. Errors: FloatingPointError says what to try."""
     if not (math.isfinite(loss) and math.isfinite(grad_norm)):
         raise FloatingPointError(
             f"At step {step} (lr {lr:.2g}) the loss is {loss} and the length of the gradient "

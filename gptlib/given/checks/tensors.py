@@ -101,7 +101,7 @@ def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
 def check_sampling(
     temperature: float, top_k: int | None, top_p: float | None, vocab_size: int
 ) -> None:
-    """Raise ValueError, naming the argument and its range, for settings that make no sense."""
+    """Each setting of the sampling is None or lies in its range."""
     if not (isinstance(temperature, Real) and 0 <= temperature < math.inf):
         raise ValueError(
             f"temperature must be a finite number, 0 (greedy) or more; got {temperature!r}."
@@ -124,7 +124,7 @@ def check_request(
     stop_tokens: Collection[int],
     settings: dict[str, Any],
 ) -> None:
-    """Raise ValueError before the first token is made, rather than somewhere in the middle."""
+    """All that `generate` is asked, before the first token is made and not in the middle."""
     vocab_size = getattr(getattr(model, "config", model), "vocab_size", ANY)
     check_sampling(**settings, vocab_size=vocab_size)
     if not is_whole(max_new_tokens) or max_new_tokens < 0:
