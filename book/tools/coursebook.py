@@ -2,7 +2,8 @@
 
 Chapters stay ordinary notebooks. Here, at build time, figures get their alt text, the first use
 of a glossary term in a chapter becomes a link, references can be linked by their key, buttons
-that would lead nowhere are left out, and MathJax is laid beside the pages.
+that would lead nowhere are left out, and MathJax is laid beside the pages. The directive
+`{house-picture}` draws who may import whom.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import re
 import shutil
 from pathlib import Path
 
+import house
+import picture
 from docutils import nodes
 from myst_nb.core.render import NbElementRenderer
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
+from sphinx.util.docutils import SphinxDirective
 
 # Words that also have an everyday meaning. They become links only where the chapter puts them in
 # emphasis, as it does where it introduces a term: *value* or **value**.
@@ -189,6 +193,18 @@ class WrapPrintedProse(SphinxTransform):
                 block["classes"].append("prose-output")
 
 
+# The house ---------------------------------------------------------------------------------------
+
+
+class HousePicture(SphinxDirective):
+    """`{house-picture}`: book/house.toml as a picture, drawn anew whenever the table changes."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(str(Path(self.env.srcdir) / "book" / "house.toml"))
+        drawing = picture.svg(house.table(Path(self.env.srcdir)))
+        return [nodes.raw("", f'<figure class="house-picture">{drawing}</figure>', format="html")]
+
+
 # References, buttons, files --------------------------------------------------------------------
 
 
@@ -236,6 +252,7 @@ def lay_out_mathjax(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, object]:
     render_image = NbElementRenderer.render_image
     NbElementRenderer.render_image = add_alt_text(getattr(render_image, "wrapped", render_image))
+    app.add_directive("house-picture", HousePicture)
     app.add_transform(LinkGlossaryTerms)
     app.add_transform(WrapPrintedProse)
     app.connect("config-inited", no_dead_buttons)
