@@ -107,7 +107,7 @@ def save(notebook, path: Path) -> None:
     """Write the notebook in one step, so that an interruption leaves the old file."""
     nbformat.validate(notebook)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(nbformat.writes(notebook), encoding="utf-8")
+    temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 
 

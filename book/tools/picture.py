@@ -12,6 +12,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
+from itertools import pairwise
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -82,9 +83,7 @@ def arrows(tables: dict[str, Any]) -> list[tuple[str, str]]:
     for source, settings in sources.items():
         found += [(source, target_of(tables, name)) for name in settings["imports"]]
     numbers = sorted(house.chapters_of(tables), reverse=True)
-    found += [
-        (chapter_key(n), chapter_key(m)) for n, m in zip(numbers, numbers[1:], strict=False)
-    ]
+    found += [(chapter_key(n), chapter_key(m)) for n, m in pairwise(numbers)]
     return list(dict.fromkeys(found))
 
 
@@ -95,13 +94,17 @@ def boxes(tables: dict[str, Any]) -> list[Box]:
     """
     chapters = house.chapters_of(tables)
     rows = {chapter_key(number) for number in chapters}
-    graph: dict[str, list[str]] = {NOTEBOOKS: [], ROOT: [], **{room: [] for room in tables["rooms"]}}
+    graph: dict[str, list[str]] = {
+        NOTEBOOKS: [],
+        ROOT: [],
+        **{room: [] for room in tables["rooms"]},
+    }
     for source, target in arrows(tables):
         if source not in rows:
             graph[source].append(ROOT if target in rows else target)
     order = reversed(list(TopologicalSorter(graph).static_order()))
     inside = [
-        Box(chapter_key(n), [f"{n}  {', '.join(chapters[n])}"])
+        Box(chapter_key(n), textwrap.wrap(f"{n}: {', '.join(chapters[n])}", 26))
         for n in sorted(chapters, reverse=True)
     ]
     what = {**WHAT, **{room: settings["what"] for room, settings in tables["rooms"].items()}}
@@ -140,7 +143,7 @@ def lay_out(column: list[Box], arriving: dict[str, int]) -> int:
         if box.inside:
             y += box.height
             for row in box.inside:
-                row.top, row.height = y, LINE + 11
+                row.top, row.height = y, LINE * len(row.lines) + 11
                 y += row.height + GAP
             y += 8
         else:
@@ -154,15 +157,20 @@ def draw_box(box: Box) -> str:
     if box.inside:
         height = box.inside[-1].top + box.inside[-1].height + 9 - box.top
     kind = "box empty" if box.empty else "box"
-    parts = [f'<rect class="{kind}" x="2" y="{box.top}" width="{RIGHT - 2}" height="{height}" rx="5"/>']
+    parts = [
+        f'<rect class="{kind}" x="2" y="{box.top}" width="{RIGHT - 2}" height="{height}" rx="5"/>'
+    ]
     parts.append(f'<text class="name" x="12" y="{box.top + LINE + 2}">{escape(box.key)}</text>')
     for i, line in enumerate(box.lines):
         parts.append(f'<text x="12" y="{box.top + LINE * (i + 2) + 2}">{escape(line)}</text>')
     for row in box.inside:
+        words = "".join(
+            f'<text class="name" x="22" y="{row.top + LINE * (i + 1) + 2}">{escape(line)}</text>'
+            for i, line in enumerate(row.lines)
+        )
         parts.append(
             f'<g data-box="{row.key}"><rect class="box inner" x="12" y="{row.top}" '
-            f'width="{RIGHT - 24}" height="{row.height}" rx="4"/><text class="name" x="22" '
-            f'y="{row.top + LINE + 2}" xml:space="preserve">{escape(row.lines[0])}</text></g>'
+            f'width="{RIGHT - 24}" height="{row.height}" rx="4"/>{words}</g>'
         )
     return f'<g data-box="{box.key}">{"".join(parts)}</g>'
 
@@ -204,7 +212,9 @@ def svg(tables: dict[str, Any]) -> str:
     for source, target in pointing:
         if source not in importers:  # one chapter below another
             y, end = place[source].top + place[source].height, place[target].top
-            drawn.append(draw_arrow(source, target, f"M30 {y}V{end - 6}", f"M30 {end - 1}l-4 -8h8z", 4))
+            drawn.append(
+                draw_arrow(source, target, f"M30 {y}V{end - 6}", f"M30 {end - 1}l-4 -8h8z", 4)
+            )
     colors = "".join(
         f".house .lane-{i} {{ --lane: {light}; }}\n"
         f'html[data-theme="dark"] .house .lane-{i} {{ --lane: {dark}; }}\n'

@@ -32,7 +32,7 @@ def load(name_or_path: str | os.PathLike[str], *, n: int = 30_000, seed: int = 0
 
 
 def file_at(name_or_path: str | os.PathLike[str]) -> Path:
-    """The path of a file that is there; a ValueError says why name_or_path leads to none."""
+    """The path of a file that is there. Errors: ValueError says why name_or_path leads to none."""
     try:
         path = Path(name_or_path).expanduser()
         if path.is_file():

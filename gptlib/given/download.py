@@ -112,7 +112,7 @@ def fetch(
 
 
 def check_numbers(**numbers: Real) -> None:
-    """ValueError for a number that fetch cannot use, or that is none."""
+    """Each is a number that fetch can use. Errors: ValueError if not."""
     for name, value in numbers.items():
         kind, needed = (Integral, "a whole number") if name == "attempts" else (Real, "finite")
         least = "0 or more" if name in ("pause", "min_speed") else "above 0"

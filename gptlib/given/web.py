@@ -1,9 +1,9 @@
 """Given, not built: ask a web server for a file, and be done whatever the server does.
 
 A server may be slow, broken or hostile: a byte a minute, headers without end, lengths that are no
-numbers, a circle of redirects. :func:`ask` reads the body of no redirect, every wait runs against
-a :class:`Clock`, and all that can go wrong is one of two errors with a reason in words:
-:class:`BrokenOff`, worth another attempt, and :class:`Refused`, which would come again.
+numbers, a circle of redirects. `ask` reads the body of no redirect, every wait runs against
+a `Clock`, and all that can go wrong is one of two errors with a reason in words:
+`BrokenOff`, worth another attempt, and `Refused`, which would come again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Refused(Failure):
 
 
 def check_address(url: str) -> None:
-    """ValueError unless url is an address of the web: http or https, with a host."""
+    """url is an address of the web: http or https, with a host. Errors: ValueError if not."""
     parts = urlsplit(url)  # raises ValueError itself for "http://[", and .port for port 99999
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         raise ValueError("it does not begin with http:// or https:// and a host")
@@ -119,7 +119,7 @@ class Wire(io.RawIOBase):
 
 
 class Answer(http.client.HTTPResponse):
-    """An answer that is read from a :class:`Wire`, and whose headers are headers."""
+    """An answer that is read from a `Wire`, and whose headers are headers."""
 
     def __init__(self, clock: Clock, sock: Any, *args: Any, **kwargs: Any) -> None:
         clock.start()
@@ -141,7 +141,7 @@ class Answer(http.client.HTTPResponse):
 
 
 class Adapter(HTTPAdapter):
-    """Makes every connection, through a proxy or not, read its answers as :class:`Answer`."""
+    """Makes every connection, through a proxy or not, read its answers as `Answer`."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -155,7 +155,7 @@ class Adapter(HTTPAdapter):
 
 
 class Session(requests.Session):
-    """Leaves redirects to :func:`ask`: requests reads their bodies, however long they are."""
+    """Leaves redirects to `ask`: requests reads their bodies, however long they are."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class Session(requests.Session):
 
 @contextmanager
 def ask(url: str, headers: Mapping[str, str], clock: Clock) -> Iterator[requests.Response]:
-    """The answer to a GET request, redirects followed; read its body with :func:`content`.
+    """The answer to a GET request, redirects followed; read its body with `content`.
 
     Errors: Refused for a redirect that leads nowhere; BrokenOff for what the network does.
     """
