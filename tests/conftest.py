@@ -15,6 +15,9 @@ SHARED = Path(os.environ.get("GPTLIB_SHARED", ROOT.parent / "shared" / "data"))
 # Kernels that the tests start read no start-up files of the user and print no notes of their own.
 os.environ.update({key: kernel_environment()[key] for key in ("IPYTHONDIR",)})
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+# And they are this environment's: a kernel "python3" of the user's may be another Python.
+os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+os.environ.pop("JUPYTER_PATH", None)
 
 pytest_plugins = ["pytester"]
 

