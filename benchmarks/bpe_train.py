@@ -116,7 +116,9 @@ def main() -> None:
     args = parser.parse_args()
     peer = peers.checkout(args.peer, "minbpe")
     if not args.text.is_file():
-        parser.error(f"there is no text {args.text}; name one by --text, or its folder in GPTLIB_SHARED")
+        parser.error(
+            f"there is no text {args.text}; name one by --text, or its folder in GPTLIB_SHARED"
+        )
     text = args.text.read_text(encoding="utf-8")
     if args.rounds < 1 or not 0 < args.slice <= len(text):
         parser.error(f"--rounds must be 1 or more and --slice from 1 to {len(text)}")

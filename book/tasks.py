@@ -96,13 +96,14 @@ def lab(args):
 
 
 def bench(args):
-    """Run the comparisons with a peer, or the one script that is named, recordings included."""
+    """Run the measurements against a peer, or the one script that is named."""
     environment.setup()
-    # A recorded run takes minutes and replaces what the chapters quote: only by name.
-    results = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
-    names = [path.stem for path in results]
+    names = sorted(path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json"))
     if args.words and not args.words[0].startswith("-"):
-        names = [args.words.pop(0)]
+        name = args.words.pop(0)
+        if name not in names:
+            sys.exit(f"no benchmark {name!r}; there are {', '.join(names)}")
+        names = [name]
     failed = []
     for name in names:
         say(f"benchmarks/{name}.py")
@@ -142,8 +143,8 @@ def clean(_args):
 VERBS = (setup, pythons, book, zip_, test, lab, bench, lint, notebooks, lock, clean)
 
 
-def main():
-    """Read the command line and do what it says."""
+def main(words=None):
+    """Read the command line, or `words`, and do what it says."""
     parser = argparse.ArgumentParser(description="The commands of the course.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="command")
     for verb in VERBS:
@@ -152,7 +153,7 @@ def main():
         if verb is book:
             sub.add_argument("--no-serve", action="store_true", help="build only")
             sub.add_argument("--port", type=port, default=8000, help="the first port to try")
-    args, words = parser.parse_known_args()
+    args, words = parser.parse_known_args(words)
     if words and args.verb not in (test, lab, bench, notebooks):
         parser.error(f"unknown words: {' '.join(words)}")
     args.words = words

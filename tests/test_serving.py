@@ -39,7 +39,7 @@ def server(folder):
 
 def get(port: int, path: str) -> bytes:
     """The answer to one request; raises where there is none."""
-    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("GET", path)
     answer = connection.getresponse()
     assert answer.status == 200

@@ -30,7 +30,9 @@ PLACES = (
     "~/.local/share/uv/python/*/bin/python3",
     "/opt/homebrew/opt/python@3.*/libexec/bin/python",
     "/Library/Frameworks/Python.framework/Versions/3.*/bin/python3",
-    os.path.join(os.environ.get("LOCALAPPDATA", "~"), "Programs", "Python", "Python3*", "python.exe"),
+    os.path.join(
+        os.environ.get("LOCALAPPDATA", "~"), "Programs", "Python", "Python3*", "python.exe"
+    ),
 )
 
 
