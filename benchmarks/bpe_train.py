@@ -117,7 +117,7 @@ def main() -> None:
     peer = peers.checkout(args.peer, "minbpe")
     if not args.text.is_file():
         parser.error(
-            f"there is no text {args.text}; name one by --text, or its folder in GPTLIB_SHARED"
+            f"there is no {args.text}: name a text by --text, or its folder in GPTLIB_SHARED"
         )
     text = args.text.read_text(encoding="utf-8")
     if args.rounds < 1 or not 0 < args.slice <= len(text):

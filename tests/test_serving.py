@@ -105,7 +105,7 @@ def test_two_servers_never_share_a_port(folder):
 
 def test_where_no_port_is_free_it_says_so(folder, monkeypatch):
     monkeypatch.setattr(serving, "TRIES", 1)
-    with serving.open_server(folder, 0) as server, pytest.raises(SystemExit, match="PORT=..."):
+    with serving.open_server(folder, 0) as server, pytest.raises(SystemExit, match=r"PORT=\.\.\."):
         serving.open_server(folder, server.server_port)
 
 

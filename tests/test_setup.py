@@ -171,7 +171,7 @@ def test_every_locked_package_has_hashes_and_no_host_is_named():
 
 
 def test_the_lock_names_every_system_that_the_readers_are_told_of():
-    """The README and the page on how to use the book say where there is no torch, and what to do."""
+    """The README and the page on using the book say where there is no torch, and what to do."""
     assert list(locking.NO_TORCH) == ["macOS x86-64", "Windows ARM64"]
     for page in ("README.md", "book/how_to_use.md"):
         text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
@@ -219,7 +219,7 @@ def wheelhouse(tmp_path):
 def test_an_own_build_is_told_and_everything_else_is_checked(
     wheelhouse, tmp_path, monkeypatch, capfd
 ):
-    """A folder of find-links may hold another torch; a changed file of another package is refused."""
+    """A folder of find-links may hold another torch; a changed file of another is refused."""
     wheel, house = wheelhouse
     wheel("torch", "2.0+cpu")
     good = wheel("moon", "1.0")
@@ -351,10 +351,10 @@ def test_a_moved_and_a_copied_environment_are_noticed_and_mended(course, tmp_pat
     environment.repair(new)
     assert not environment.is_moved(new)
     assert prefix_of(pip) == str(new)
-    activated = (
+    command = (
         f'. "{environment.scripts(new)}/activate" && python -c "import sys; print(sys.prefix)"'
     )
-    said = subprocess.run(["sh", "-c", activated], capture_output=True, text=True).stdout.strip()
+    said = subprocess.run(["sh", "-c", command], capture_output=True, text=True).stdout.strip()
     assert said == str(new)
     assert not any(
         os.fsencode(course) in path.read_bytes()
@@ -434,5 +434,5 @@ def test_from_a_read_only_folder_a_built_book_is_served(read_only, monkeypatch, 
 
 @pytest.mark.parametrize("words", [["book"], ["setup"], ["test"], ["lab"], ["zip"]])
 def test_in_a_read_only_folder_the_rest_says_what_to_do(read_only, words):
-    with pytest.raises(SystemExit, match="cannot be written to.* copy the course into a folder"):
+    with pytest.raises(SystemExit, match=r"cannot be written to.* copy the course into a folder"):
         tasks.main(words)

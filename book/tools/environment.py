@@ -278,9 +278,7 @@ def install_locked(program, pip):
             reason = reason if os.environ.get("PIP_NO_INDEX", "0") not in ("0", "") else ""
             sys.exit(f"pip could not install the pinned packages: see above. {reason}".strip())
     for name, file in own.items():
-        say(
-            f"{name} is this computer's own build, {file}, from a folder that pip's find-links names"
-        )
+        say(f"{name} is this computer's own build, {file}, from a folder of pip's find-links")
     but = "every other package" if own else "every package"
     say(f"{but} was checked against the hashes in requirements.lock")
 

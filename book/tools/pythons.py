@@ -21,18 +21,17 @@ Python = collections.namedtuple("Python", "version program has_venv")
 PROBE = """\
 import importlib.util, json, sys
 has_venv = all(importlib.util.find_spec(name) for name in ("venv", "ensurepip"))
-print(json.dumps([sys.version_info[:3], getattr(sys, "_base_executable", sys.executable), has_venv]))
+base = getattr(sys, "_base_executable", sys.executable)
+print(json.dumps([sys.version_info[:3], base, has_venv]))
 """
 
 # Where installers put a Python that is not on PATH.
 PLACES = (
-    os.path.join(os.environ.get("PYENV_ROOT", "~/.pyenv"), "versions", "*", "bin", "python"),
+    os.path.join(os.environ.get("PYENV_ROOT", "~/.pyenv"), "versions/*/bin/python"),
     "~/.local/share/uv/python/*/bin/python3",
     "/opt/homebrew/opt/python@3.*/libexec/bin/python",
     "/Library/Frameworks/Python.framework/Versions/3.*/bin/python3",
-    os.path.join(
-        os.environ.get("LOCALAPPDATA", "~"), "Programs", "Python", "Python3*", "python.exe"
-    ),
+    os.path.join(os.environ.get("LOCALAPPDATA", "~"), "Programs/Python/Python3*/python.exe"),
 )
 
 
@@ -103,8 +102,8 @@ def no_wheels():
         )
     if sys.platform == "darwin" and platform.machine() == "x86_64":
         return (
-            "PyTorch has no package for Macs with an Intel processor any more. Read the built book, "
-            "run the chapters on Colab, or use a Linux computer or virtual machine."
+            "PyTorch has no package for Macs with an Intel processor any more. Read the built "
+            "book, run the chapters on Colab, or use a Linux computer or virtual machine."
         )
     if sys.platform == "darwin" and int(platform.mac_ver()[0].split(".")[0] or 99) < 14:
         return "PyTorch 2.13 needs macOS 14 or newer, and this is macOS " + platform.mac_ver()[0]

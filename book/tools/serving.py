@@ -56,10 +56,8 @@ def open_server(folder, first):
 def serve(folder, first):
     """Serve the folder until Ctrl-C."""
     with open_server(folder, first) as server:
-        # The port that was given, not the one that was asked for: 0 asks for any.
-        print(
-            f"-- the book is at http://{HOST}:{server.server_port}/ (stop with Ctrl-C)", flush=True
-        )
+        port = server.server_port  # the one that was given: 0 asks for any
+        print(f"-- the book is at http://{HOST}:{port}/ (stop with Ctrl-C)", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
