@@ -52,7 +52,7 @@ def pytest_terminal_summary(terminalreporter):
     """Say which Pythons the course was tested on, where a test has said so of itself."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
     about = [pair for report in reports for pair in getattr(report, "user_properties", ())]
-    lines = sorted(value for name, value in about if name == "python")
+    lines = sorted({value for name, value in about if name == "python"})
     if lines:
         terminalreporter.section("Pythons")
         terminalreporter.write("".join(f"{line}\n" for line in lines))

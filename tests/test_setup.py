@@ -256,6 +256,27 @@ def test_an_own_build_is_told_and_everything_else_is_checked(
     assert environment.ask([program, "-c", "import moon"]) is None
 
 
+# What Colab has on its usual machines (Python 3.13), as it publishes it, in August 2026.
+COLAB = {
+    **{"filelock": "3.32.3", "ipython": "7.34.0", "matplotlib": "3.10.0", "regex": "2025.11.3"},
+    **{"requests": "2.32.4", "safetensors": "0.8.0", "tiktoken": "0.14.0", "torch": "2.11.0"},
+    **{"tqdm": "4.67.3"},
+}
+
+
+def test_the_package_installs_beside_what_colab_has():
+    asked = {line.name: line.specifier for line in map(Requirement, PROJECT["dependencies"])}
+    assert set(asked) == set(COLAB)
+    assert all(COLAB[name] in specifier for name, specifier in asked.items())
+
+
+@pytest.mark.parametrize("version", ["2.5.1", "2.6.0", "2.9.1"])
+def test_no_torch_is_allowed_whose_safe_loading_had_a_hole(version):
+    """CVE-2025-32434 was closed in 2.6.0, CVE-2026-24747 in 2.10.0: both in `weights_only=True`."""
+    (torch,) = [line for line in map(Requirement, PROJECT["dependencies"]) if line.name == "torch"]
+    assert version not in torch.specifier and "2.10.0" in torch.specifier
+
+
 # Variables ---------------------------------------------------------------------------------------
 
 LEADS_ELSEWHERE = {
