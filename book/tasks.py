@@ -23,19 +23,19 @@ import sys
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-HTML = ROOT / "_build" / "html"
-sys.path.insert(0, str(ROOT / "book" / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "tools"))
 
-import pythons as found_pythons  # noqa: E402
+import pythons as found_pythons
 
 if __name__ == "__main__":
     found_pythons.check()  # before anything is read that an old Python does not understand
 
-import environment  # noqa: E402
-from environment import VENV, clean_environment, python_of, run, say  # noqa: E402
-from serving import port, serve  # noqa: E402
+import environment
+from environment import VENV, python_of
+from running import ROOT, can_write, clean_environment, run, say
+from serving import port, serve
 
+HTML = ROOT / "_build" / "html"
 VENV_PYTHON = python_of(VENV)
 
 
@@ -52,7 +52,7 @@ def pythons(_args):
 
 def book(args):
     """Execute what changed, build the HTML book with warnings as errors, and serve it."""
-    if environment.can_write():
+    if can_write():
         build()
     elif (HTML / "index.html").exists():
         say("this folder cannot be written to: the book is shown as it was built last")

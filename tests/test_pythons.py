@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import environment
 import locking
 import pytest
 import pythons
-from environment import ROOT
+from running import ROOT, ask
 
 # What a change of Python, or of torch's build, could break; no browser, no book, no long training.
 TESTS = [
@@ -46,7 +47,7 @@ if OTHERS:  # a computer may have one Python only
             record_property("python", f"{venv.name}: found, but has no environment")
             pytest.skip(f"no environment for Python {venv.name}: `make pythons` makes it")
         code = "import sys, gptlib; print(*sys.version_info[:3], sep='.')"
-        assert environment.ask([environment.python_of(venv), "-I", "-c", code]) == venv.name
+        assert ask([environment.python_of(venv), "-I", "-c", code]) == venv.name
         said = run(venv, *TESTS, "--nbval-lax", *CHAPTERS)
         count = int(re.search(r"(\d+) passed", said)[1])
         record_property(
@@ -70,4 +71,4 @@ def test_it_would_fail_where_a_test_fails(tmp_path):
     """The check above, checked on this Python."""
     (tmp_path / "test_x.py").write_text("def test_x(): assert 1 + 1 == 3\n")
     with pytest.raises(AssertionError, match="1 failed"):
-        run(environment.Path(sys.prefix), str(tmp_path / "test_x.py"), "--rootdir", str(tmp_path))
+        run(Path(sys.prefix), str(tmp_path / "test_x.py"), "--rootdir", str(tmp_path))

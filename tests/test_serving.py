@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import serving
-from environment import ROOT
+from running import ROOT
 
 
 @pytest.fixture

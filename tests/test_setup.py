@@ -17,21 +17,23 @@ from pathlib import Path
 
 import environment
 import locking
+import packages
 import pytest
 import pythons
+import running
 import tasks
-from environment import ROOT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from running import ROOT
 
 TASKS = ROOT / "book" / "tasks.py"
-REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-LOCK = environment.LOCK.read_text(encoding="utf-8")
+REQUIREMENTS = packages.REQUIREMENTS.read_text(encoding="utf-8")
+LOCK = packages.LOCK.read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PINS = {
-    name: Requirement(entry.split("#")[0]) for name, entry in environment.pins(REQUIREMENTS).items()
+    name: Requirement(entry.split("#")[0]) for name, entry in packages.pins(REQUIREMENTS).items()
 }
-LOCKED = {name: Requirement(entry.split("\\")[0]) for name, entry in environment.pins(LOCK).items()}
+LOCKED = {name: Requirement(entry.split("\\")[0]) for name, entry in packages.pins(LOCK).items()}
 # Every release of Python that may be there: the last numbers of a minor version stay below 30.
 RELEASES = [
     (3, minor, micro)
@@ -163,7 +165,7 @@ def test_what_only_the_lock_names_is_cuda_for_linux():
 
 
 def test_every_locked_package_has_hashes_and_no_host_is_named():
-    for name, entry in environment.pins(LOCK).items():
+    for name, entry in packages.pins(LOCK).items():
         first, *hashes = re.split(r" \\\n +", entry)
         assert hashes and all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", h) for h in hashes), name
         assert re.match(r"[\w.-]+==\S+", first)
@@ -179,15 +181,15 @@ def test_the_lock_names_every_system_that_the_readers_are_told_of():
 
 
 def test_a_changed_pin_without_its_lock_is_refused(tmp_path, monkeypatch):
-    (tmp_path / "requirements.txt").write_text("six==1.17.0\n")
-    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr(packages, "REQUIREMENTS", tmp_path / "requirements.txt")
+    packages.REQUIREMENTS.write_text("six==1.17.0\n")
     with pytest.raises(SystemExit, match="make lock"):
-        environment.install_locked(sys.executable, [])
+        packages.install_locked(sys.executable, [])
 
 
 def test_pins_of_a_lock_keep_their_hashes():
     text = "# head\na==1 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\nB_c==2  # why\n"
-    assert environment.pins(text) == {
+    assert packages.pins(text) == {
         "a": "a==1 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11",
         "b-c": "B_c==2  # why",
     }
@@ -223,13 +225,13 @@ def test_an_own_build_is_told_and_everything_else_is_checked(
     wheel, house = wheelhouse
     wheel("torch", "2.0+cpu")
     good = wheel("moon", "1.0")
-    (tmp_path / "requirements.txt").write_text("torch==2.0\nmoon==1.0\n")
-    monkeypatch.setattr(environment, "ROOT", tmp_path)
-    monkeypatch.setattr(environment, "LOCK", tmp_path / "requirements.lock")
-    digest = environment.digest_of_pins()
+    monkeypatch.setattr(packages, "REQUIREMENTS", tmp_path / "requirements.txt")
+    monkeypatch.setattr(packages, "LOCK", tmp_path / "requirements.lock")
+    packages.REQUIREMENTS.write_text("torch==2.0\nmoon==1.0\n")
+    digest = packages.digest_of_pins()
     lock = f"# {digest}\ncuda==9 \\\n    --hash=sha256:{'0' * 64}\n"
     lock += f"moon==1.0 \\\n    --hash=sha256:{good}\ntorch==2.0 \\\n    --hash=sha256:{'1' * 64}\n"
-    environment.LOCK.write_text(lock)
+    packages.LOCK.write_text(lock)
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -239,21 +241,21 @@ def test_an_own_build_is_told_and_everything_else_is_checked(
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)
     program = environment.python_of(venv)
     pip = [program, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    environment.install_locked(program, pip)
+    packages.install_locked(program, pip)
     said = capfd.readouterr().out
     assert "torch is this computer's own build, torch-2.0+cpu" in said
     assert "every other package was checked" in said
     code = "import moon, torch; print(moon.version, torch.version)"
-    assert environment.ask([program, "-c", code]) == "1.0 2.0+cpu"
+    assert running.ask([program, "-c", code]) == "1.0 2.0+cpu"
     # cuda, which only the lock names, belongs to the index's torch and was left out.
 
-    environment.LOCK.write_text(lock.replace(good, "2" * 64))
-    environment.ask([program, "-m", "pip", "uninstall", "-y", "moon"])
-    monkeypatch.setattr(environment, "install_own", lambda *_: {"torch": "as before"})
+    packages.LOCK.write_text(lock.replace(good, "2" * 64))
+    running.ask([program, "-m", "pip", "uninstall", "-y", "moon"])
+    monkeypatch.setattr(packages, "install_own", lambda *_: {"torch": "as before"})
     with pytest.raises(SystemExit, match="unset it"):
-        environment.install_locked(program, pip)
+        packages.install_locked(program, pip)
     assert "HASHES" in capfd.readouterr().err
-    assert environment.ask([program, "-c", "import moon"]) is None
+    assert running.ask([program, "-c", "import moon"]) is None
 
 
 # What Colab has on its usual machines (Python 3.13), as it publishes it, in August 2026.
@@ -292,7 +294,7 @@ IS_NEEDED = {
 
 
 def test_variables_that_lead_elsewhere_do_not_reach_a_program():
-    cleaned = environment.clean_environment({**LEADS_ELSEWHERE, **IS_NEEDED})
+    cleaned = running.clean_environment({**LEADS_ELSEWHERE, **IS_NEEDED})
     assert cleaned["PIP_USER"] == "0"  # wins over `user = true` in a configuration file of pip
     assert not (set(LEADS_ELSEWHERE) - {"PIP_USER"}) & set(cleaned)
     assert {name: cleaned[name] for name in IS_NEEDED} == IS_NEEDED
@@ -312,7 +314,7 @@ def test_a_foreign_kernel_of_the_same_name_is_not_used(tmp_path):
         return subprocess.run(command, env=variables, capture_output=True, text=True).stdout.strip()
 
     assert kernel({**os.environ, **folders}) == str(spec.parent)  # the danger is real
-    ours = kernel(environment.clean_environment({**os.environ, **folders}))
+    ours = kernel(running.clean_environment({**os.environ, **folders}))
     assert Path(ours).is_relative_to(sys.prefix)
     assert "JUPYTER_PATH" not in os.environ and os.environ["JUPYTER_PREFER_ENV_PATH"] == "1"
 
@@ -325,9 +327,9 @@ def course(tmp_path):
     """A folder with an environment whose stamp says that it is finished; its pip is a dummy."""
     venv = tmp_path / "course" / ".venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
-    (packages,) = venv.rglob("site-packages")
-    (packages / "pip").mkdir()
-    (packages / "pip" / "__init__.py").write_text("import sys\n\ndef main(): print(sys.prefix)\n")
+    (site,) = venv.rglob("site-packages")
+    (site / "pip").mkdir()
+    (site / "pip" / "__init__.py").write_text("import sys\n\ndef main(): print(sys.prefix)\n")
     script = environment.scripts(venv) / "pip"  # as pip writes the scripts of packages
     script.write_text(f"#!{environment.python_of(venv)}\nfrom pip import main\nmain()\n")
     script.chmod(0o755)
@@ -430,17 +432,17 @@ def test_this_environment_runs_this_folders_gptlib():
 @pytest.fixture
 def read_only(monkeypatch, tmp_path):
     """A folder for the course in which no file can be made, not even by root: there is none."""
-    monkeypatch.setattr(environment, "ROOT", tmp_path / "none")
+    monkeypatch.setattr(running, "ROOT", tmp_path / "none")
     monkeypatch.setattr(environment, "VENV", tmp_path / "none" / ".venv")
     monkeypatch.setattr(environment, "is_ready", lambda *_: False)
     monkeypatch.setattr(tasks, "HTML", tmp_path / "html")
-    assert not environment.can_write()
+    assert not running.can_write()
     return tmp_path / "html"
 
 
 def test_a_folder_of_our_own_can_be_written_to(monkeypatch, tmp_path):
-    monkeypatch.setattr(environment, "ROOT", tmp_path)
-    assert environment.can_write() and not list(tmp_path.iterdir())
+    monkeypatch.setattr(running, "ROOT", tmp_path)
+    assert running.can_write() and not list(tmp_path.iterdir())
 
 
 def test_from_a_read_only_folder_a_built_book_is_served(read_only, monkeypatch, capsys):

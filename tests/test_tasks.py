@@ -12,8 +12,8 @@ import environment
 import pytest
 import tasks
 import yaml
-from environment import ROOT
 from pythons import SUPPORTED
+from running import ROOT, clean_environment
 
 VERBS = {verb.__name__.strip("_") for verb in tasks.VERBS}
 WORKFLOW = ROOT / ".github" / "workflows" / "book.yml"
@@ -141,7 +141,7 @@ def test_a_benchmark_without_its_peer_says_how_to_get_it(name, variable, tmp_pat
     for folder in ("", str(tmp_path)):
         answer = subprocess.run(
             [sys.executable, ROOT / "benchmarks" / f"{name}.py"],
-            env={**environment.clean_environment(), variable: folder},
+            env={**clean_environment(), variable: folder},
             capture_output=True,
             text=True,
         )

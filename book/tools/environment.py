@@ -6,86 +6,19 @@ written last and in one step, so an installation that was interrupted never look
 the stamp fits, setting up again does nothing and needs no network.
 """
 
-import ast
 import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import pythons
+from packages import install_locked
+from running import ROOT, ask, can_write, run, say
 
-ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
 VENV = ROOT / ".venv"
 OTHERS = ROOT / ".pythons"
-LOCK = ROOT / "requirements.lock"
-
-# What pip may be told from outside: where packages come from and how they are reached. All else,
-# such as PIP_USER, PIP_TARGET or PIP_NO_DEPS, would put something else, or elsewhere.
-PIP_KEPT = {
-    f"PIP_{name}"
-    for name in (
-        *("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX", "CONFIG_FILE", "CONSTRAINT"),
-        *("CERT", "CLIENT_CERT", "TRUSTED_HOST", "PROXY", "KEYRING_PROVIDER", "CACHE_DIR"),
-        *("NO_CACHE_DIR", "TIMEOUT", "DEFAULT_TIMEOUT", "RETRIES", "DISABLE_PIP_VERSION_CHECK"),
-    )
-}
-# What would bring in other code or other kernels than those of the environment, or no figures.
-DROPPED = {
-    *("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONPLATLIBDIR"),
-    *("PYTHONSAFEPATH", "PYTHONOPTIMIZE", "PYTHONINSPECT", "PYTHONEXECUTABLE"),
-    *("__PYVENV_LAUNCHER__", "VIRTUAL_ENV", "JUPYTER_PATH", "MPLBACKEND"),
-}
-
-
-def say(text):
-    """One line about what goes on."""
-    print(f"-- {text}", flush=True)
-
-
-def clean_environment(env=os.environ):
-    """The variables for every program we start: those of `env` that cannot lead elsewhere."""
-    kept = {
-        name: value
-        for name, value in env.items()
-        if name not in DROPPED and (name in PIP_KEPT or not name.startswith("PIP_"))
-    }
-    # These win over pip's and Jupyter's configuration files.
-    return {**kept, "PIP_USER": "0", "PYTHONNOUSERSITE": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
-
-
-def run(command, **kwargs):
-    """Run a command in the repository's root; end this program with its status if it fails."""
-    kwargs = {"cwd": ROOT, "env": clean_environment(), **kwargs}
-    status = subprocess.run([str(part) for part in command], **kwargs).returncode
-    if status:
-        sys.exit(status)
-
-
-def ask(command):
-    """What a command prints, or None where it does not run or fails."""
-    words = [str(part) for part in command]
-    try:
-        answer = subprocess.run(
-            words, cwd=ROOT, env=clean_environment(), capture_output=True, text=True
-        )
-    except OSError:
-        return None
-    return None if answer.returncode else answer.stdout.strip()
-
-
-def can_write():
-    """Whether files can be made in the course's folder."""
-    try:
-        with tempfile.TemporaryFile(dir=ROOT):
-            return True
-    except OSError:
-        return False
-
 
 # One environment ---------------------------------------------------------------------------------
 
@@ -195,92 +128,6 @@ def install(venv, python, also=None):
     temporary = stamp.with_suffix(".tmp")
     temporary.write_text(wanted(venv, python.version) + "\n", encoding="utf-8")
     os.replace(temporary, stamp)
-
-
-# The pins ----------------------------------------------------------------------------------------
-
-
-def canonical(name):
-    """A package's name as indexes compare it.
-
-    >>> canonical("Jinja2"), canonical("ruamel_yaml")
-    ('jinja2', 'ruamel-yaml')
-    """
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def pins(text):
-    """The pinned lines of a requirements or lock file by name; a lock's hashes are part of them.
-
-    >>> pins("a==1  # why\\nB==2 ; os_name == 'nt' \\\\\\n    --hash=sha256:00\\n")["b"]
-    "B==2 ; os_name == 'nt' \\\\\\n    --hash=sha256:00"
-    """
-    entries = re.findall(r"^[A-Za-z0-9](?:\\\n|[^\n])*", text, flags=re.M)
-    return {canonical(re.match(r"[\w.-]+", entry)[0]): entry for entry in entries}
-
-
-def digest_of_pins():
-    """The sha256 of requirements.txt, whatever its line ends; the lock says which it belongs to."""
-    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def local_folders(program):
-    """The folders of this computer that pip was told to take wheels from."""
-    lines = (ask([program, "-m", "pip", "config", "list"]) or "").splitlines()
-    values = [line.partition("=") for line in lines]
-    values = [ast.literal_eval(v) for key, _, v in values if key.endswith(".find-links")]
-    folders = dict.fromkeys(Path(path) for value in values for path in value.split())
-    return [folder for folder in folders if folder.is_dir()]
-
-
-def install_own(program, pip, locked):
-    """Install this computer's own builds of pinned versions; return {name: file name}.
-
-    A folder that pip's `find-links` names may hold another build, such as a torch without CUDA.
-    Its hash is not in the lock and cannot be: whoever set pip up vouches for it.
-    """
-    own = {}
-    for folder in local_folders(program):
-        for wheel in sorted(folder.glob("*.whl")):
-            name, version = wheel.name.split("-")[:2]
-            entry = locked.get(canonical(name), "")
-            if not re.match(rf"[\w.-]+=={re.escape(version.split('+')[0])}(\s|$)", entry):
-                continue
-            if hashlib.sha256(wheel.read_bytes()).hexdigest() in entry:
-                continue
-            # Quietly: a build for another Python is no candidate, and the lock's is taken.
-            if ask([*pip, "--no-index", "--no-deps", wheel]) is not None:
-                own[canonical(name)] = wheel.name
-    return own
-
-
-def install_locked(program, pip):
-    """Install what the lock names, each file checked against its hashes."""
-    text = LOCK.read_text(encoding="utf-8")
-    if digest_of_pins() not in text:
-        sys.exit("requirements.lock belongs to another requirements.txt: run `make lock` first.")
-    locked = pins(text)
-    named = pins((ROOT / "requirements.txt").read_text(encoding="utf-8"))
-    own = install_own(program, pip, locked)
-    # What only the lock names is CUDA, which comes with the index's torch and not with an own one.
-    left = {
-        name: entry
-        for name, entry in locked.items()
-        if name not in own and (name in named or "torch" not in own)
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "requirements.txt")
-        file.write_text("\n".join(left.values()) + "\n", encoding="utf-8")
-        command = [*pip, "--require-hashes", "--no-deps", "--only-binary=:all:", "-r", file]
-        if subprocess.run([str(w) for w in command], cwd=ROOT, env=clean_environment()).returncode:
-            reason = "With PIP_NO_INDEX set it may not ask any index: unset it. "
-            reason = reason if os.environ.get("PIP_NO_INDEX", "0") not in ("0", "") else ""
-            sys.exit(f"pip could not install the pinned packages: see above. {reason}".strip())
-    for name, file in own.items():
-        say(f"{name} is this computer's own build, {file}, from a folder of pip's find-links")
-    but = "every other package" if own else "every package"
-    say(f"{but} was checked against the hashes in requirements.lock")
 
 
 # All of them -------------------------------------------------------------------------------------

@@ -14,7 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from environment import LOCK, ROOT, clean_environment, digest_of_pins, pins, python_of, run, say
+from environment import python_of
+from packages import LOCK, REQUIREMENTS, digest_of_pins, pins
+from running import ROOT, clean_environment, run, say
 
 UV = "uv==0.13.9"
 # The oldest release of each minor version: a pin that asks for 3.11.5 must not pass as 3.11.
@@ -79,7 +81,7 @@ def lock():
         # Universal means Python in the browser, too, where the course does not run.
         kept = [entry for entry in pins(text).values() if "'emscripten'" not in entry]
         text = "\n".join(kept) + "\n"
-        strays = set(pins(text)) - set(pins((ROOT / "requirements.txt").read_text("utf-8")))
+        strays = set(pins(text)) - set(pins(REQUIREMENTS.read_text("utf-8")))
         strays = {n for n in strays if not n.startswith(("nvidia-", "cuda-", "triton"))}
         if strays:
             sys.exit(f"requirements.txt is not complete; pin these too: {', '.join(strays)}")
