@@ -336,7 +336,8 @@ def course(tmp_path):
     script = environment.scripts(venv) / "pip"  # as pip writes the scripts of packages
     script.write_text(f"#!{environment.python_of(venv)}\nfrom pip import main\nmain()\n")
     script.chmod(0o755)
-    (venv / ".gptlib-ready").write_text(environment.wanted(venv, sys.version_info) + "\n")
+    stamp = f"{environment.wanted(sys.version_info)}\n{venv}\n"
+    (venv / environment.STAMP).write_text(stamp, encoding="utf-8")
     return venv
 
 
@@ -354,7 +355,7 @@ def test_where_it_was_made_an_environment_is_ready(course):
 
 def test_without_a_stamp_or_for_another_python_it_is_not_ready(course):
     assert not environment.is_ready(course, (3, 9, 0))
-    (course / ".gptlib-ready").unlink()
+    (course / environment.STAMP).unlink()
     assert not environment.is_ready(course, sys.version_info)
 
 
@@ -389,13 +390,32 @@ def test_a_moved_and_a_copied_environment_are_noticed_and_mended(course, tmp_pat
     )
 
 
-def test_a_moved_environment_is_mended_and_not_made_anew(course, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(environment, "ROOT", tmp_path)
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_moved_environment_is_mended_without_a_network(course, tmp_path, monkeypatch, finished):
+    """Only gptlib is installed again, from here; where the old one was unfinished, everything."""
+    done = []
     new = tmp_path / ".venv"
+    if not finished:
+        (course / environment.STAMP).unlink()
     course.rename(new)
-    (new / "kept").touch()
-    environment.make(new, pythons.probe(sys.executable))
-    assert "mending it" in capsys.readouterr().out and (new / "kept").exists()
+    pins = environment.wanted(sys.version_info)
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr(environment, "wanted", lambda _: pins)
+    monkeypatch.setattr(environment, "install_locked", lambda *_: done.append("packages"))
+    real = environment.run
+    monkeypatch.setattr(
+        environment, "run", lambda c: done.append("gptlib") if "--editable" in c else real(c)
+    )
+    here = str(tmp_path / "gptlib" / "__init__.py")
+    asks = environment.ask
+    monkeypatch.setattr(environment, "ask", lambda c: here if "-I" in c else asks(c))
+    python = pythons.probe(sys.executable)
+    environment.install(new, python, also=lambda: done.append("javascript"))
+    rest = [] if finished else ["packages", "javascript"]
+    assert done == [*rest, "gptlib"]
+    assert environment.is_ready(new, sys.version_info) and not environment.is_moved(new)
+    environment.install(new, python)
+    assert done == [*rest, "gptlib"]  # nothing is done twice
 
 
 @pytest.mark.parametrize("damage", ["its Python is gone", "no pip", "another system's"])
@@ -423,6 +443,17 @@ def test_a_python_without_venv_is_told_what_to_install(course, monkeypatch):
     python = pythons.probe(sys.executable)._replace(has_venv=False)
     with pytest.raises(SystemExit, match=r"apt-get install python3\.\d+-venv"):
         environment.make(course, python)
+
+
+def test_an_environment_without_our_gptlib_is_never_ready(course, monkeypatch):
+    """A configuration file of pip can send packages elsewhere, and pip says nothing."""
+    monkeypatch.setattr(environment, "run", lambda _: None)
+    monkeypatch.setattr(environment, "install_locked", lambda *_: None)
+    monkeypatch.setattr(environment, "ROOT", course.parent)
+    monkeypatch.setattr(environment, "wanted", lambda _: "new")
+    with pytest.raises(SystemExit, match="target or prefix"):
+        environment.install(course, pythons.probe(sys.executable))
+    assert not environment.is_ready(course, sys.version_info)
 
 
 def test_this_environment_runs_this_folders_gptlib():

@@ -19,6 +19,7 @@ from running import ROOT, ask, can_write, run, say
 BOOK = ROOT / "book"
 VENV = ROOT / ".venv"
 OTHERS = ROOT / ".pythons"
+STAMP = ".gptlib-ready"
 
 # One environment ---------------------------------------------------------------------------------
 
@@ -33,22 +34,24 @@ def python_of(venv):
     return scripts(venv) / ("python.exe" if os.name == "nt" else "python")
 
 
-def wanted(venv, version):
-    """The hash of everything that decides what is installed, where, and the Python it is for."""
-    digest = hashlib.sha256(f"{tuple(version[:2])} {venv}".encode())
+def wanted(version):
+    """The hash of everything that decides what is installed, and the Python it is for."""
+    digest = hashlib.sha256(f"{tuple(version[:2])}".encode())
     for name in ("requirements.lock", "pyproject.toml", "book/package-lock.json"):
         digest.update((ROOT / name).read_bytes())
     return digest.hexdigest()
 
 
+def stamped(venv):
+    """What the environment's stamp says: the hash of what is in it, and the folder it is for."""
+    stamp = venv / STAMP
+    lines = stamp.read_text(encoding="utf-8").splitlines() if stamp.exists() else []
+    return lines if len(lines) == 2 else ["", ""]
+
+
 def is_ready(venv, version):
     """Whether a finished installation of exactly what is wanted stands in the environment."""
-    stamp = venv / ".gptlib-ready"
-    return (
-        python_of(venv).exists()
-        and stamp.exists()
-        and stamp.read_text(encoding="utf-8").strip() == wanted(venv, version)
-    )
+    return python_of(venv).exists() and stamped(venv) == [wanted(version), str(venv)]
 
 
 def is_usable(venv, version):
@@ -81,14 +84,18 @@ def repair(venv):
 
 
 def make(venv, python):
-    """Make the environment for one Python, or mend one that was moved here."""
+    """Make the environment for one Python, or mend one that was moved here.
+
+    Returns whether it was there before, with all that was installed in it.
+    """
     number = ".".join(map(str, python.version))
     usable = is_usable(venv, python.version)
     if usable and not is_moved(venv):
-        return
+        return True
     if usable and os.name != "nt":  # on Windows the path stands inside .exe files
         say(f"{venv.name} was made in another folder: mending it")
-        return repair(venv)
+        repair(venv)
+        return True
     if not python.has_venv:
         sys.exit(
             f"{python.program} cannot make environments: on Debian and Ubuntu run "
@@ -96,23 +103,27 @@ def make(venv, python):
         )
     say(f"making {venv.relative_to(ROOT)} with Python {number}")
     run([python.program, "-m", "venv", "--clear", venv])
+    return False
 
 
 def install(venv, python, also=None):
     """Make the environment and install every pin and gptlib itself; nothing if that is done.
 
-    `also` is called when all is installed, before the environment counts as ready.
+    `also` is called after the packages, before the environment counts as ready.
     """
     if is_ready(venv, python.version):
         return
-    stamp = venv / ".gptlib-ready"
-    if stamp.exists():
-        stamp.unlink()  # from here on, until the end, this environment is not to be trusted
-    make(venv, python)
+    was_finished = stamped(venv)[0] == wanted(python.version)
+    stamp = venv / STAMP
+    stamp.unlink(missing_ok=True)  # until the end, this environment is not to be trusted
+    is_kept = make(venv, python)
     program = python_of(venv)
-    say("installing requirements.lock (the first time this takes a few minutes)")
     pip = [program, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    install_locked(program, pip)
+    if not (is_kept and was_finished):  # a finished one that was moved needs no network
+        say("installing requirements.lock (the first time this takes a few minutes)")
+        install_locked(program, pip)
+        if also:
+            also()
     # setuptools is pinned, so building gptlib needs no second, unpinned environment.
     run([*pip, "--no-deps", "--no-build-isolation", "--editable", "."])
     # A configuration file of pip can still send packages elsewhere: see that they are here.
@@ -123,10 +134,8 @@ def install(venv, python, also=None):
             f"pip said nothing, but {venv} has no working gptlib and torch. Look for a setting "
             "such as target or prefix in what `python -m pip config list` shows."
         )
-    if also:
-        also()
     temporary = stamp.with_suffix(".tmp")
-    temporary.write_text(wanted(venv, python.version) + "\n", encoding="utf-8")
+    temporary.write_text(f"{wanted(python.version)}\n{venv}\n", encoding="utf-8")
     os.replace(temporary, stamp)
 
 
@@ -150,7 +159,7 @@ def setup():
     if not can_write():
         sys.exit(f"{ROOT} cannot be written to: copy the course into a folder of your own.")
     if not has_javascript:
-        (VENV / ".gptlib-ready").unlink(missing_ok=True)
+        (VENV / STAMP).unlink(missing_ok=True)
     install(VENV, pythons.probe(sys.executable), also=javascript)
     say("set up; from here on no network is needed")
 
