@@ -8,7 +8,7 @@ ARGS ?=
 
 TASKS = $(PYTHON) book/tasks.py
 
-.PHONY: help setup book test lab bench lint notebooks clean
+.PHONY: help setup pythons book zip test lab bench lint notebooks lock clean
 
 help:
 	@$(TASKS) --help
@@ -16,8 +16,14 @@ help:
 setup:
 	@$(TASKS) setup
 
+pythons:
+	@$(TASKS) pythons
+
 book:
-	@$(TASKS) book $(if $(filter 0 no false,$(SERVE)),--no-serve,--port $(PORT))
+	@$(TASKS) book $(if $(filter 0 no false,$(SERVE)),--no-serve,--port '$(PORT)')
+
+zip:
+	@$(TASKS) zip
 
 test:
 	@$(TASKS) test $(ARGS)
@@ -33,6 +39,9 @@ lint:
 
 notebooks:
 	@$(TASKS) notebooks $(ARGS)
+
+lock:
+	@$(TASKS) lock
 
 clean:
 	@$(TASKS) clean

@@ -1,6 +1,6 @@
 """How long it takes to learn 512 merges: ours, minbpe's method, and HF tokenizers.
 
-    python benchmarks/bpe_train.py --peer PATH_OF_A_MINBPE_CHECKOUT --text PATH_OF_A_TEXT
+    GPTLIB_MINBPE=PATH_OF_A_MINBPE_CHECKOUT python book/tasks.py bench bpe_train
 
 Meant for Tiny Shakespeare (1,115,394 characters). minbpe counts every pair of the text again for
 each merge, which takes most of a minute there; so it is measured on the first `--slice` characters
@@ -28,10 +28,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import peers
 import tokenizers
-from recording import write_whole
 
 from gptlib import __version__
+from gptlib.given.files import write_text
 from gptlib.tokenizer import BPETokenizer
 
 N_MERGES = 512
@@ -61,8 +62,6 @@ def train_hf(text: str) -> None:
 
 def load_minbpe(checkout: Path) -> Trainer:
     """minbpe's trainer with GPT-2's pattern, from a checkout."""
-    if not (checkout / "minbpe" / "regex.py").is_file():
-        raise SystemExit("--peer must be a checkout of minbpe; there is no minbpe/regex.py in it.")
     sys.path.insert(0, str(checkout))
     from minbpe.regex import GPT2_SPLIT_PATTERN, RegexTokenizer
 
@@ -109,17 +108,22 @@ def show(title: str, result: dict[str, Any]) -> None:
 def main() -> None:
     """Measure, print, and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--text", type=Path, required=True, help="a text file, Tiny Shakespeare")
-    parser.add_argument("--peer", type=Path, required=True, help="a checkout of minbpe")
+    parser.add_argument("--text", type=Path, default=peers.shakespeare(), help="Tiny Shakespeare")
+    peers.add_argument(parser, "minbpe")
     parser.add_argument("--slice", type=int, default=100_000, help="characters for minbpe")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
+    peer = peers.checkout(args.peer, "minbpe")
+    if not args.text.is_file():
+        parser.error(
+            f"there is no {args.text}: name a text by --text, or its folder in GPTLIB_SHARED"
+        )
     text = args.text.read_text(encoding="utf-8")
     if args.rounds < 1 or not 0 < args.slice <= len(text):
         parser.error(f"--rounds must be 1 or more and --slice from 1 to {len(text)}")
     both = {"ours": train_ours, "hf_tokenizers": train_hf}
-    all_three = {**both, "minbpe": load_minbpe(args.peer)}
+    all_three = {**both, "minbpe": load_minbpe(peer)}
 
     whole = measure(both, text, args.rounds)
     show("Whole text", whole)
@@ -136,11 +140,11 @@ def main() -> None:
             "python": platform.python_version(),
             "regex": importlib.metadata.version("regex"),
             "tokenizers": tokenizers.__version__,
-            "minbpe": git_commit(args.peer),
+            "minbpe": git_commit(peer),
         },
         "machine": {"cpu": platform.machine(), "cores": os.cpu_count()},
     }
-    write_whole(args.out, json.dumps(result, indent=2))
+    write_text(args.out, json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

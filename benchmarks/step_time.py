@@ -1,6 +1,6 @@
 """How long a training step of our GPT takes beside nanoGPT's `model.py`, on the CPU.
 
-    python benchmarks/step_time.py --peer PATH_OF_A_NANOGPT_CHECKOUT
+    GPTLIB_NANOGPT=PATH_OF_A_NANOGPT_CHECKOUT python book/tasks.py bench step_time
 
 nanoGPT's recipe for a laptop: 4 layers, 4 heads, width 128, context 64, batch 12, 65 characters,
 no biases, no dropout. Both models begin with the same weights and see the same random tokens. A
@@ -33,9 +33,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import peers
 import torch
-from recording import write_whole
 
+from gptlib.given.files import write_text
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.training import TrainConfig, make_optimizer
 
@@ -46,8 +47,6 @@ RESULT = Path(__file__).parent / "results" / "step_time.json"
 def load_peer(checkout: Path) -> ModuleType:
     """The module `model.py` of the checkout, under a name of its own."""
     path = checkout / "model.py"
-    if not path.is_file():
-        raise SystemExit(f"--peer must be a checkout of nanoGPT; there is no {path.name} in it.")
     spec = importlib.util.spec_from_file_location("nanogpt_model", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # a dataclass looks its own module up
@@ -162,20 +161,20 @@ def measure(peer: Path, rounds: int, steps: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--peer", type=Path, required=True, help="folder of a nanoGPT checkout")
+    peers.add_argument(parser, "nanoGPT")
     parser.add_argument("--rounds", type=int, default=120)
     parser.add_argument("--steps", type=int, default=3, help="steps in a round")
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
     if args.rounds < 2 or args.steps < 1:
         parser.error("--rounds must be 2 or more and --steps 1 or more")
-    result = measure(args.peer, args.rounds, args.steps)
+    result = measure(peers.checkout(args.peer, "nanoGPT"), args.rounds, args.steps)
     for name in ("ours", "same_optimizer", "nanogpt"):
         print(f"{name:15} {result[f'{name}_ms']:7.2f} ms a step (median of {args.rounds} rounds)")
     for name in ("ratio", "ratio_same_optimizer"):
         low, high = result[f"{name}_middle_half"]
         print(f"{name:21} {result[name]:.3f} (half of the rounds from {low:.3f} to {high:.3f})")
-    write_whole(args.out, json.dumps(result, indent=2))
+    write_text(args.out, json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

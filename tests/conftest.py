@@ -15,6 +15,9 @@ SHARED = Path(os.environ.get("GPTLIB_SHARED", ROOT.parent / "shared" / "data"))
 # Kernels that the tests start read no start-up files of the user and print no notes of their own.
 os.environ.update({key: kernel_environment()[key] for key in ("IPYTHONDIR",)})
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+# And they are this environment's: a kernel "python3" of the user's may be another Python.
+os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+os.environ.pop("JUPYTER_PATH", None)
 
 pytest_plugins = ["pytester"]
 
@@ -43,6 +46,16 @@ def pytest_runtest_makereport(item, call):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_make_collect_report(collector):
     _skip_is_failure((yield).get_result())
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say which Pythons the course was tested on, where a test has said so of itself."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    about = [pair for report in reports for pair in getattr(report, "user_properties", ())]
+    lines = sorted({value for name, value in about if name == "python"})
+    if lines:
+        terminalreporter.section("Pythons")
+        terminalreporter.write("".join(f"{line}\n" for line in lines))
 
 
 # What tests may ask for --------------------------------------------------------------------------

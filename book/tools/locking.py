@@ -1,0 +1,99 @@
+"""Write requirements.lock: every pin with the hashes of its wheels, for every platform.
+
+    python book/tasks.py lock
+
+uv resolves requirements.txt from the index's metadata alone, in a minute and without downloading
+a package. pip could answer the same questions with `--platform` and `--python-version`, but it
+evaluates markers for the computer it runs on, and downloads what it finds. Standard library only.
+"""
+
+import datetime
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from environment import python_of
+from packages import LOCK, REQUIREMENTS, digest_of_pins, pins
+from running import ROOT, clean_environment, run, say
+
+UV = "uv==0.13.9"
+# The oldest release of each minor version: a pin that asks for 3.11.5 must not pass as 3.11.
+PYTHONS = ("3.11.0", "3.12.0", "3.13.0", "3.14.0")
+PLATFORMS = {  # by uv's names
+    "Linux x86-64": "x86_64-manylinux_2_28",
+    "Linux ARM64": "aarch64-manylinux_2_28",
+    "macOS 14 ARM64": "aarch64-apple-darwin",
+    "Windows x86-64": "x86_64-pc-windows-msvc",
+}
+# Where the pinned torch has no wheel; the README and pythons.no_wheels say what to do there.
+NO_TORCH = {"macOS x86-64": "x86_64-apple-darwin", "Windows ARM64": "aarch64-pc-windows-msvc"}
+
+HEADER = """\
+# Every pin of requirements.txt, and what torch brings along under Linux, with the hashes of its
+# files. Written by `python book/tasks.py lock` on {date}; not to be edited by hand.
+# It belongs to the requirements.txt with the sha256 {digest}.
+# Every wheel is there for Python {pythons}
+# on {platforms}.
+# There is no torch for {missing}.
+"""
+
+
+def header(date):
+    """The head of the lock that belongs to the requirements.txt of now."""
+    return HEADER.format(
+        date=date,
+        digest=digest_of_pins(),
+        pythons=", ".join(PYTHONS),
+        platforms=", ".join(PLATFORMS),
+        missing=", ".join(NO_TORCH),
+    )
+
+
+def resolve(uv, *options):
+    """What uv resolves the pins to, wheels only; the second value is its complaint or None."""
+    command = [uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-config"]
+    command += ["--only-binary", ":all:", *options, "requirements.txt"]
+    # torch has wheels for macOS 14 on; uv would ask for macOS 13.
+    environment = {**clean_environment(), "MACOSX_DEPLOYMENT_TARGET": "14.0"}
+    environment["UV_PYTHON_DOWNLOADS"] = "never"  # it need not run a Python to resolve for it
+    certificates = os.environ.get("PIP_CERT")
+    if certificates:
+        environment.setdefault("SSL_CERT_FILE", certificates)
+    answer = subprocess.run(
+        [str(word) for word in command], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    return answer.stdout, answer.stderr if answer.returncode else None
+
+
+def lock():
+    """Resolve the pins for all Pythons and platforms, and write requirements.lock whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        venv = Path(folder, "venv")
+        run([sys.executable, "-m", "venv", venv])
+        run([python_of(venv), "-m", "pip", "--quiet", "install", UV])
+        uv = python_of(venv).with_name("uv" + python_of(venv).suffix)
+        universal = ["--universal", "--python-version", PYTHONS[0]]
+        text, complaint = resolve(uv, "--generate-hashes", *universal)
+        if complaint:
+            sys.exit(f"the pins do not resolve:\n{complaint}")
+        # Universal means Python in the browser, too, where the course does not run.
+        kept = [entry for entry in pins(text).values() if "'emscripten'" not in entry]
+        text = "\n".join(kept) + "\n"
+        strays = set(pins(text)) - set(pins(REQUIREMENTS.read_text("utf-8")))
+        strays = {n for n in strays if not n.startswith(("nvidia-", "cuda-", "triton"))}
+        if strays:
+            sys.exit(f"requirements.txt is not complete; pin these too: {', '.join(strays)}")
+        for name, platform in {**PLATFORMS, **NO_TORCH}.items():
+            for version in PYTHONS:
+                options = ["--python-platform", platform, "--python-version", version]
+                _, complaint = resolve(uv, *options)
+                if bool(complaint) != (name in NO_TORCH):
+                    sys.exit(f"{name}, Python {version}: {complaint or 'torch has a wheel now'}")
+                says = "no torch" if complaint else "every wheel is there"
+                say(f"{name}, Python {version}: {says}")
+    temporary = LOCK.with_suffix(".tmp")
+    temporary.write_text(header(datetime.date.today().isoformat()) + text, encoding="utf-8")
+    os.replace(temporary, LOCK)
+    say(f"{LOCK.name}: {len(pins(text))} packages, {text.count('--hash=')} hashes")

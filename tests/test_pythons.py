@@ -1,0 +1,74 @@
+"""The course on every other Python of this computer, each in an environment of its own.
+
+`make pythons` makes the environments while there is a network. The package's and the corpus's
+tests run on each, and three chapters with their stored outputs; the summary names what was found.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import environment
+import locking
+import pytest
+import pythons
+from running import ROOT, ask
+
+# What a change of Python, or of torch's build, could break; no browser, no book, no long training.
+TESTS = [
+    f"tests/test_{name}.py"
+    for name in (
+        *("package", "tokenizer", "batches", "corpus", "scoring", "bigram", "attention"),
+        *("layers", "block", "gpt", "generation", "checkpoint", "serving"),
+    )
+]
+CHAPTERS = [f"chapters/{name}.ipynb" for name in ("01_tokenizer", "02_bigram", "04_layernorm_gelu")]
+OTHERS = environment.others()
+
+
+def run(venv, *words) -> str:
+    """What pytest says in an environment."""
+    command = [environment.python_of(venv), "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 0, (answer.stdout + answer.stderr)[-4000:]
+    return answer.stdout.strip().splitlines()[-1]
+
+
+if OTHERS:  # a computer may have one Python only
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("venv", OTHERS, ids=lambda venv: venv.name)
+    def test_the_package_and_three_chapters_on_another_python(venv, record_property):
+        python = OTHERS[venv]
+        if not environment.is_ready(venv, python.version):
+            record_property("python", f"{venv.name}: found, but has no environment")
+            pytest.skip(f"no environment for Python {venv.name}: `make pythons` makes it")
+        code = "import sys, gptlib; print(*sys.version_info[:3], sep='.')"
+        assert ask([environment.python_of(venv), "-I", "-c", code]) == venv.name
+        said = run(venv, *TESTS, "--nbval-lax", *CHAPTERS)
+        count = int(re.search(r"(\d+) passed", said)[1])
+        record_property(
+            "python", f"{venv.name}: {count} tests of the package and of chapters passed"
+        )
+        assert count > 200
+
+
+def test_every_supported_python_is_run_or_resolved(record_property):
+    found = {python.version for python in OTHERS.values()} | {tuple(sys.version_info[:3])}
+    record_property("python", f"{'.'.join(map(str, sys.version_info[:3]))}: all tests")
+    for text in locking.PYTHONS:
+        version = tuple(map(int, text.split(".")))
+        assert pythons.is_supported(version)
+        if version[:2] not in {here[:2] for here in found}:
+            minor = ".".join(text.split(".")[:2])
+            record_property("python", f"{minor}: not on this computer; every pin resolves for it")
+
+
+def test_it_would_fail_where_a_test_fails(tmp_path):
+    """The check above, checked on this Python."""
+    (tmp_path / "test_x.py").write_text("def test_x(): assert 1 + 1 == 3\n")
+    with pytest.raises(AssertionError, match="1 failed"):
+        run(Path(sys.prefix), str(tmp_path / "test_x.py"), "--rootdir", str(tmp_path))
