@@ -30,7 +30,9 @@ from gptlib import corpus
 from gptlib.attention import CausalSelfAttention
 from gptlib.batches import get_batch
 from gptlib.corpus.scoring import AnswerKey, story_starts
+from gptlib.given.models import evaluating
 from gptlib.gpt import GPT, GPTConfig
+from gptlib.loss import IGNORED_TARGET, next_token_loss
 from gptlib.tokenizer import BPETokenizer
 from gptlib.training import TrainConfig, learning_rate, make_optimizer
 
@@ -99,11 +101,9 @@ class Healthy:
     @torch.no_grad()
     def evaluate(self, model: GPT) -> float:
         """The validation loss as this program measures it."""
-        model.eval()
         key = self.lab.validation
-        loss = self.loss(model, key.idx, key.targets).item()
-        model.train()
-        return loss
+        with evaluating(model):
+            return self.loss(model, key.idx, key.targets).item()
 
 
 def leaky(method):
@@ -148,15 +148,14 @@ class NoShift(Healthy):
     """The targets are the inputs."""
 
     def loss(self, model, x, y):
-        return model(x, x.where(y >= 0, -1))[1]
+        return model(x, x.where(y != IGNORED_TARGET, IGNORED_TARGET))[1]
 
 
 class SoftmaxTwice(Healthy):
     """Probabilities where cross-entropy expects logits."""
 
     def loss(self, model, x, y):
-        probabilities = model(x)[0].softmax(dim=-1)
-        return F.cross_entropy(probabilities.flatten(0, 1), y.flatten(), ignore_index=-1)
+        return next_token_loss(model(x)[0].softmax(dim=-1), y)
 
 
 class LrHigh(Healthy):
@@ -367,8 +366,7 @@ def run(kind: type[Healthy], lab: Lab, seed: int) -> dict:
             for name in watched:
                 curve[name].append(lengths([w.detach() for w in watched[name]], before[name]))
     exam = lab.exam
-    model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), evaluating(model):
         exam_loss = model(exam.idx, exam.targets)[1].item()
     return {"start": start, **curve, "exam": exam_loss, "says": says(model, lab)}
 
@@ -377,9 +375,9 @@ def run(kind: type[Healthy], lab: Lab, seed: int) -> dict:
 def says(model: GPT, lab: Lab) -> str:
     """How the model goes on, greedily, with the beginning of an exam story."""
     idx = lab.exam.idx[:1, : BEGIN + 1]  # (1, T)
-    model.eval()
-    while idx.size(1) < CONFIG.context_length:
-        idx = torch.cat([idx, model(idx)[0][:, -1:].argmax(dim=-1)], dim=1)  # (1, T + 1)
+    with evaluating(model):
+        while idx.size(1) < CONFIG.context_length:
+            idx = torch.cat([idx, model(idx)[0][:, -1:].argmax(dim=-1)], dim=1)  # (1, T + 1)
     return lab.tokenizer.decode(idx[0, BEGIN + 1 :].tolist())
 
 

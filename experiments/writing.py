@@ -24,12 +24,17 @@ from gptlib.tokenizer import BPETokenizer
 class Remembering(nn.Module):
     """A GPT that keeps the keys and values of what it has read: one more token costs one token.
 
-    For texts that fit into the context, one text after the other needs a new one. Chapter 10
-    explains the idea.
+    For texts that fit into the context, one text after the other needs a new one, and for pre-norm
+    models, whose blocks it takes apart. Chapter 10 explains the idea.
     """
 
     def __init__(self, model: GPT) -> None:
         super().__init__()
+        if model.config.norm != "pre":
+            raise ValueError(
+                f'model must be pre-norm, norm="pre"; got norm={model.config.norm!r}. `generate` '
+                f"writes with any model, without a memory."
+            )
         self.model, self.config = model, model.config
         self.kept: list[tuple[torch.Tensor, torch.Tensor]] = []
         self.read = 0

@@ -84,6 +84,7 @@ class MultiHeadAttention(nn.Module):
     """n_head heads side by side, joined and mixed: x (B, T, C) -> (B, T, C).
 
     The form to read. `CausalSelfAttention` computes the same numbers in fewer, larger products.
+    bias: in the mixing alone, for a `Head` has none; there that is bias=True, qkv_bias=False.
 
     MultiHeadAttention(32, 4, 16): four heads of 32 / 4 = 8 numbers each. Built in chapter 3.
     """
@@ -155,8 +156,8 @@ class CausalSelfAttention(nn.Module):
         return attention_weights(q, k, self.mask[:T, :T])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        B, T, C = x.size()
         q, k, v = self.split_heads(x)  # (B, n_head, T, hs) each
+        B, T, C = x.size()
         dropout = self.dropout.p if self.training else 0.0
         out = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
         out = out.transpose(1, 2).reshape(B, T, C)  # (B, n_head, T, hs) -> (B, T, C)
@@ -186,7 +187,7 @@ class AttentionModel(nn.Module):
 
     def embed(self, idx: torch.Tensor) -> torch.Tensor:
         """What the attention layer sees: (B, T) -> (B, T, C)."""
-        check_idx(idx, self.vocab_size, self.context_length)
+        check_idx(idx, self.context_length)
         x = self.token_embedding(idx)  # (B, T, C)
         if self.position_embedding is not None:
             positions = torch.arange(idx.size(1), device=idx.device)  # (T)

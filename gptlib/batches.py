@@ -6,19 +6,31 @@ Built in chapter 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
 
+from gptlib.given.checks.tensors import (
+    check_count,
+    check_range,
+    check_starts,
+    check_window,
+    is_whole_type,
+)
+
 
 def as_row(values: Sequence[int] | Tensor, name: str) -> Tensor:
     """`values` as a tensor of whole numbers, shape (N,). Errors: ValueError names `name`."""
-    row = torch.as_tensor(values)
-    if row.ndim != 1 or row.is_floating_point() or row.dtype in (torch.bool, torch.complex64):
-        raise ValueError(
-            f"{name} must be one row of whole numbers, shape (N,); got shape "
-            f"{tuple(row.shape)} of {row.dtype}."
-        )
+    wanted = f"{name} must be one row of whole numbers, shape (N,); got "
+    try:
+        row = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{wanted}{type(values).__name__}, which holds something else.") from error
+    if row.shape == (0,):
+        return row.long()  # an empty list has no type yet
+    if row.ndim != 1 or not is_whole_type(row.dtype):
+        raise ValueError(f"{wanted}shape {tuple(row.shape)} of {row.dtype}.")
     return row
 
 
@@ -33,17 +45,18 @@ def train_val_split(
 
     train_val_split(range(10), 0.2) -> ([0, 1, ..., 7], [8, 9])
     """
-    if not 0 < val_fraction < 1:
+    if not (isinstance(val_fraction, Real) and 0 < val_fraction < 1):
         raise ValueError(
-            f"val_fraction is {val_fraction}: it must lie between 0 and 1; 0.1 keeps the last "
+            f"val_fraction is {val_fraction!r}: it must lie between 0 and 1; 0.1 keeps the last "
             "tenth for validation."
         )
     data = as_row(ids, "ids").long()
     n_train = int(len(data) * (1 - val_fraction))
     if not 0 < n_train < len(data):
+        advice = "a longer text" + " or a val_fraction nearer to 0.5" * (len(data) > 1)
         raise ValueError(
             f"ids has length {len(data)}: with val_fraction={val_fraction} one of the two parts "
-            "would be empty. Give a longer text."
+            f"would be empty. Give {advice}."
         )
     return data[:n_train], data[n_train:]
 
@@ -54,18 +67,8 @@ def usable_starts(starts: Sequence[int] | Tensor, n_ids: int, n_windows: int) ->
     usable_starts([0, 4, 8], n_ids=10, n_windows=7) -> [0, 4]
     """
     starts = as_row(starts, "starts").long()
-    outside = starts[(starts < 0) | (starts >= n_ids)]
-    if len(outside):
-        raise ValueError(
-            f"starts holds {int(outside[0])}, outside data: positions go from 0 to {n_ids - 1}."
-        )
-    usable = starts[starts < n_windows]
-    if not len(usable):
-        raise ValueError(
-            f"starts has no position from 0 to {n_windows - 1}, so no window of context_length + 1 "
-            "ids fits. Give earlier starts or a smaller context_length."
-        )
-    return usable
+    check_starts(starts, n_ids, n_windows)
+    return starts[starts < n_windows]
 
 
 def get_batch(
@@ -76,26 +79,22 @@ def get_batch(
     starts: Sequence[int] | Tensor | None = None,
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
+    vocab_size: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Random windows of `data` (N,) as inputs x and targets y, both (B, T) int64.
 
     y is x shifted by one: y[b, t] is the id that follows x[b, t]. With `starts`, a row of
     positions, every window begins at one of them, such as the first id of a story; those too near
     the end for a whole window are passed over. A `generator` of the same seed draws the same
-    windows. Errors: ValueError when `data` is shorter than context_length + 1.
+    windows. Errors: ValueError when `data` is shorter than context_length + 1, and for an id that
+    is drawn and negative or, where `vocab_size` is given, not below it.
 
     get_batch(torch.arange(4), 1, 3) -> ([[0, 1, 2]], [[1, 2, 3]])
     """
     data = as_row(data, "data")
-    for name, value in [("batch_size", batch_size), ("context_length", context_length)]:
-        if value < 1:
-            raise ValueError(f"{name} is {value}: it must be at least 1.")
+    check_count(batch_size=batch_size, context_length=context_length)
+    check_window(len(data), context_length)
     n_windows = len(data) - context_length  # a window holds context_length + 1 ids: x and one more
-    if n_windows < 1:
-        raise ValueError(
-            f"data has length {len(data)}, shorter than context_length + 1 = "
-            f"{context_length + 1}. Give a longer text or a smaller context_length."
-        )
     if starts is None:
         first = torch.randint(n_windows, (batch_size, 1), generator=generator)  # (B, 1)
     else:
@@ -103,4 +102,5 @@ def get_batch(
         first = starts[torch.randint(len(starts), (batch_size, 1), generator=generator)]  # (B, 1)
     inputs = first + torch.arange(context_length)  # (B, T) positions in data
     x, y = data[inputs].long(), data[inputs + 1].long()  # (B, T), (B, T)
+    check_range("data", torch.stack((x, y)), vocab_size)
     return x.to(device), y.to(device)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
-from gptlib.batches import get_batch
+from gptlib.batches import as_row, get_batch
 from gptlib.given.checks.tensors import check_count, check_idx, check_range
+from gptlib.given.models import LanguageModel, vocab_size_of
 from gptlib.loss import estimate_loss, next_token_loss
 
 
@@ -26,12 +28,10 @@ def count_bigrams(ids: Sequence[int] | torch.Tensor, vocab_size: int) -> torch.T
 
     count_bigrams([0, 1, 0, 1, 1], vocab_size=2) -> [[0, 2], [1, 1]]
     """
-    ids = torch.as_tensor(ids, dtype=torch.long)
-    if ids.dim() != 1 or len(ids) < 2:
-        raise ValueError(
-            f"ids must be one sequence of at least 2 tokens; got shape {tuple(ids.shape)}."
-        )
-    check_range("ids", ids, 0, vocab_size)
+    ids = as_row(ids, "ids").long()  # (N)
+    if len(ids) < 2:
+        raise ValueError(f"ids must hold at least 2 tokens, one pair; got {len(ids)}.")
+    check_range("ids", ids, vocab_size)
     # A pair (i, j) gets the one number i * V + j, so that counting pairs is counting numbers.
     pairs = ids[:-1] * vocab_size + ids[1:]  # (N - 1)
     counts = torch.bincount(pairs, minlength=vocab_size * vocab_size)  # (V * V)
@@ -92,14 +92,14 @@ class BigramModel(nn.Module):
     def forward(
         self, idx: torch.Tensor, targets: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        check_idx(idx, self.vocab_size)
+        check_idx(idx)
         logits = self.table(idx)  # (B, T, V)
         loss = None if targets is None else next_token_loss(logits, targets)
         return logits, loss
 
 
 def fit(
-    model: nn.Module,
+    model: LanguageModel,
     train: torch.Tensor,
     val: torch.Tensor,
     *,
@@ -119,20 +119,23 @@ def fit(
     With steps=100, eval_every=50 there are rows for the steps 0, 50 and 100. Built in chapter 2.
     """
     check_count(steps=steps, eval_every=eval_every)
-    device = next(model.parameters()).device
+    options: dict[str, Any] = {
+        "device": next(model.parameters()).device,
+        "vocab_size": vocab_size_of(model),
+    }
     generator = torch.Generator().manual_seed(seed)
     # No weight decay: it would pull the table away from the counts it should find.
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
 
     def measure(data: torch.Tensor) -> float:
-        sizes = {"batch_size": batch_size, "context_length": context_length}
+        sizes: dict[str, Any] = {"batch_size": batch_size, "context_length": context_length}
         same = torch.Generator().manual_seed(seed + 1)  # the same windows at every evaluation
         return estimate_loss(model, data, n_batches=eval_batches, generator=same, **sizes)
 
     history = [(0, measure(train), measure(val))]
     model.train()
     for step in range(1, steps + 1):
-        x, y = get_batch(train, batch_size, context_length, generator=generator, device=device)
+        x, y = get_batch(train, batch_size, context_length, generator=generator, **options)
         _, loss = model(x, y)
         optimizer.zero_grad()
         loss.backward()

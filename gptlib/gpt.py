@@ -36,12 +36,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     # nanoGPT's recipe for a laptop: characters of Tiny Shakespeare, no biases, the exact GELU.
     "nanogpt-cpu": {
         "vocab_size": 65, "context_length": 64, "n_layer": 4, "n_head": 4, "n_embd": 128,
-        "bias": False, "qkv_bias": False, "gelu": "none",
+        "bias": False, "gelu": "none",
     },
     # The course's own model: small, so that two minutes on two CPU cores are many steps.
     "stories": {
         "vocab_size": 1536, "context_length": 128, "n_layer": 4, "n_head": 4, "n_embd": 64,
-        "bias": False, "qkv_bias": False, "gelu": "none", "waves": True,
+        "bias": False, "gelu": "none", "waves": True,
     },
 }  # fmt: skip
 
@@ -50,11 +50,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 class GPTConfig:
     """Everything that decides the shape of a GPT; the defaults are GPT-2 small.
 
-    bias: in the output projection, the feed-forward network and the norms. qkv_bias: in query, key
-    and value. tied: the head uses the token embedding's weights. norm: "pre" or "post".
-    init: "gpt2" (normal, 0.02) or "torch" (each layer's default). gelu: "tanh" (GPT-2's formula) or
-    "none" (no approximation; quicker on a CPU). waves: the learned positions begin as sines and
-    cosines, not at random.
+    bias: in every linear layer of a block and in the norms. qkv_bias: in query, key and value, if
+    they are to differ; None means as bias. tied: the head uses the token embedding's weights.
+    norm: "pre" or "post". init: "gpt2" (normal, 0.02) or "torch" (each layer's default). gelu:
+    "tanh" (GPT-2's formula) or "none" (no approximation; quicker on a CPU). waves: the learned
+    positions begin as sines and cosines, not at random.
 
     Built in chapter 6.
 
@@ -68,7 +68,7 @@ class GPTConfig:
     n_embd: int = 768
     dropout: float = 0.0
     bias: bool = True
-    qkv_bias: bool = True
+    qkv_bias: bool | None = None
     tied: bool = True
     norm: str = "pre"
     init: str = "gpt2"
@@ -98,7 +98,8 @@ class GPT(nn.Module):
     idx (B, T) -> logits (B, T, V), and the loss in nats per token if targets (B, T) are given,
     otherwise None. A target of -1 is not scored.
 
-    Errors: ValueError for an empty idx, T over context_length, an id outside the vocabulary.
+    Errors: ValueError for an idx that is empty, no whole numbers or longer than context_length. Ids
+    are not looked at, so that a GPU need not be waited for; `get_batch` and `generate` look.
     GPT(GPTConfig()) has 124,439,808 parameters and starts at a loss near ln 50257 = 10.82.
     Built in chapter 6.
     """
@@ -128,7 +129,7 @@ class GPT(nn.Module):
     def forward(
         self, idx: torch.Tensor, targets: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        check_idx(idx, self.config.vocab_size, self.config.context_length)
+        check_idx(idx, self.config.context_length)
         tokens = self.token_embedding(idx)  # (B, T, C)
         positions = self.position_embedding(torch.arange(idx.size(1), device=idx.device))  # (T, C)
         x = self.dropout(tokens + positions)  # (B, T, C): each sequence gets the same positions
@@ -185,7 +186,8 @@ def non_embedding_parameters(config: GPTConfig) -> int:
     non_embedding_parameters(GPTConfig(n_layer=6, n_embd=512, n_head=8)) -> 18_915_328  # Pythia 70M
     """
     d, bias = config.n_embd, int(config.bias)
-    attention = 4 * d * d + 3 * d * int(config.qkv_bias) + d * bias
+    qkv_bias = bias if config.qkv_bias is None else int(config.qkv_bias)
+    attention = 4 * d * d + 3 * d * qkv_bias + d * bias
     feed_forward = 8 * d * d + 5 * d * bias
     norm = d + d * bias
     final_norm = norm if config.norm == "pre" else 0

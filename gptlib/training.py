@@ -28,13 +28,15 @@ from gptlib.given.checks.recipe import (
     check_data,
     check_finite,
     check_settings,
+    check_vocabulary,
     pick_device,
 )
 from gptlib.given.files import write_text
+from gptlib.given.models import LanguageModel, evaluating
 from gptlib.loss import estimate_loss
 
-Callback = Callable[[int, nn.Module, dict[str, Any]], None]
-Evaluate = Callable[[nn.Module], dict[str, Any]]
+Callback = Callable[[int, LanguageModel, dict[str, Any]], None]
+Evaluate = Callable[[LanguageModel], dict[str, Any]]
 PRESETS: dict[str, dict[str, Any]] = {
     # The book's run: GPTConfig's preset on the stories, within two minutes on two cores.
     "stories": {
@@ -123,7 +125,7 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     return config.lr * (config.min_lr_ratio + share * (1 - config.min_lr_ratio))
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: LanguageModel, weight_decay: float) -> list[dict[str, Any]]:
     """Two groups for the optimiser: matrices, which decay, and vectors, which do not.
 
     Decay keeps the weights of sums small. Biases and the scales of a norm are no such weights, and
@@ -137,7 +139,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+def make_optimizer(model: LanguageModel, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW (I. Loshchilov, F. Hutter, 2019) over the two groups of the model's parameters."""
     groups = parameter_groups(model, config.weight_decay)
     # Fused: one kernel updates all parameters, instead of several small ones for each.
@@ -146,30 +148,27 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 @contextmanager
-def learning(model: nn.Module) -> Iterator[None]:
-    """Training mode, and afterwards, whatever happens, the mode that was there before."""
-    was_training = model.training
+def learning(model: LanguageModel) -> Iterator[None]:
+    """Training mode, and afterwards, whatever happens, the mode that each part had before."""
+    modes = [(part, part.training) for part in model.modules()]
     model.train()
     try:
         yield
     finally:
-        model.train(was_training)
+        for part, mode in modes:
+            part.training = mode
 
 
 @contextmanager
-def measuring(model: nn.Module) -> Iterator[None]:
+def measuring(model: LanguageModel) -> Iterator[None]:
     """Evaluation mode, no gradients, random numbers put back: looking does not change the run."""
-    was_training, device = model.training, next(model.parameters()).device
+    device = next(model.parameters()).device
     gpus = [device] if device.type == "cuda" else []  # the CPU's own are always put back
-    model.eval()
-    try:
-        with torch.no_grad(), torch.random.fork_rng(gpus):
-            yield
-    finally:
-        model.train(was_training)
+    with evaluating(model), torch.no_grad(), torch.random.fork_rng(gpus):
+        yield
 
 
-def backward(model: nn.Module, batches: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:
+def backward(model: LanguageModel, batches: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:
     """Add up the gradients of several small batches (x, y); returns their mean loss.
 
     Each loss is divided by the number of batches, so the sum is the gradient of one batch that
@@ -188,7 +187,7 @@ class Run:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: LanguageModel,
         data: torch.Tensor,
         config: TrainConfig,
         starts: torch.Tensor | None = None,
@@ -237,7 +236,7 @@ class Run:
 
 
 def train(
-    model: nn.Module,
+    model: LanguageModel,
     train_data: torch.Tensor,
     val_data: torch.Tensor | None,
     config: TrainConfig,
@@ -268,6 +267,7 @@ def train(
     """
     config = replace(config, context_length=check_context_length(config.context_length, model))
     check_data(config.context_length, train_data=train_data, val_data=val_data)
+    check_vocabulary(model, train_data=train_data, val_data=val_data)
     run = Run(model, train_data, config, starts)
     if resume is not None:
         load_checkpoint(resume, model, run)
@@ -304,7 +304,7 @@ def report(
 
 
 def estimate_losses(
-    model: nn.Module, splits: dict[str, tuple[Any, Any]], config: TrainConfig
+    model: LanguageModel, splits: dict[str, tuple[Any, Any]], config: TrainConfig
 ) -> dict[str, float]:
     """Mean loss on each split, a dict of (data, starts) by name, in nats per token.
 

@@ -28,7 +28,7 @@ def test_a_tenth_is_kept_for_validation_unless_told():
     assert [part.tolist() for part in train_val_split(range(5), 0.4)] == [[0, 1, 2], [3, 4]]
 
 
-@pytest.mark.parametrize("val_fraction", [0, 1, -0.1, 1.5, float("nan")])
+@pytest.mark.parametrize("val_fraction", [0, 1, -0.1, 1.5, float("nan"), "0.1", None])
 def test_val_fraction_outside_its_range(val_fraction):
     with pytest.raises(ValueError, match=r"val_fraction is .* between 0 and 1"):
         train_val_split(ROW, val_fraction)
@@ -36,7 +36,7 @@ def test_val_fraction_outside_its_range(val_fraction):
 
 @pytest.mark.parametrize("ids", [[], [1]])
 def test_too_short_to_split(ids):
-    with pytest.raises(ValueError, match=f"ids .*length {len(ids)}|ids must be one row"):
+    with pytest.raises(ValueError, match=rf"ids has length {len(ids)}.*Give a longer text\.$"):
         train_val_split(ids)
 
 
@@ -125,12 +125,27 @@ def test_batches_can_be_reshaped_in_place_and_go_to_a_device():
         ({"data": []}, "data"),
         ({"data": ROW.view(10, 10)}, r"data must be one row .* shape \(10, 10\)"),
         ({"data": ROW.float()}, "data must be one row of whole numbers"),
-        ({"batch_size": 0}, "batch_size is 0: it must be at least 1"),
-        ({"context_length": 0}, "context_length is 0: it must be at least 1"),
+        ({"data": ROW[:1], "context_length": 5}, r"data has length 1, .*6\. Give a longer text\.$"),
+        ({"data": ROW[:5], "context_length": 5}, "Give a longer text or a smaller context_length"),
+        ({"data": ROW.to(torch.complex128)}, "data must be one row of whole numbers.*complex128"),
+        ({"data": "abc"}, "data must be one row of whole numbers.*got str"),
+        ({"data": ["a", "b"]}, "data must be one row of whole numbers.*got list"),
+        ({"data": [[0, 1], [2]]}, "data must be one row of whole numbers.*got list"),
+        ({"data": None}, "data must be one row of whole numbers.*got NoneType"),
+        ({"data": [2**70] * 9}, "data must be one row of whole numbers.*got list"),
+        ({"data": torch.full((9,), -1)}, "data holds the token id -1; allowed are 0 or more"),
+        ({"vocab_size": 1000}, "data holds the token id 10.*0 to 999.*tokenizer with more tokens"),
+        ({"batch_size": 0}, "batch_size must be a whole number, 1 or more; got 0"),
+        ({"batch_size": 1.5}, "batch_size must be a whole number, 1 or more; got 1.5"),
+        ({"context_length": 0}, "context_length must be a whole number, 1 or more; got 0"),
+        ({"context_length": "5"}, "context_length must be a whole number, 1 or more; got '5'"),
         ({"starts": [0, 100]}, "starts holds 100, .* from 0 to 99"),
         ({"starts": [-1, 5]}, "starts holds -1, .* from 0 to 99"),
-        ({"starts": [95, 98]}, "starts has no position from 0 to 94"),
-        ({"starts": torch.tensor([], dtype=torch.long)}, "starts has no position"),
+        ({"starts": [96, 98]}, "no position from 0 to 94.*or a context_length of at most 3"),
+        ({"starts": [99]}, r"no position from 0 to 94.*Give earlier starts\.$"),
+        ({"starts": torch.tensor([], dtype=torch.long)}, "starts has no position.*or be None"),
+        ({"starts": []}, "starts has no position.*one or more from 0 to 94"),
+        ({"starts": [0.5]}, "starts must be one row of whole numbers"),
         ({"starts": [[0]]}, "starts must be one row"),
     ],
 )
@@ -138,3 +153,29 @@ def test_bad_arguments_are_named(arguments, message):
     arguments = {"data": ROW, "batch_size": 2, "context_length": 5, **arguments}
     with pytest.raises(ValueError, match=message):
         get_batch(**arguments)
+
+
+def test_the_advice_helps():
+    """What a message proposes is accepted, one case for each proposal."""
+    get_batch(ROW, 2, 3, starts=[96, 98])  # "a context_length of at most 3"
+    get_batch(ROW[:5], 2, 4)  # "a smaller context_length"
+    for n, fraction, words in ((2, 0.9, "nearer to 0.5"), (1, 0.9, r"a longer text\.$")):
+        with pytest.raises(ValueError, match=words):
+            train_val_split(range(n), fraction)
+    assert [len(part) for part in train_val_split(range(2), 0.5)] == [1, 1]
+
+
+def test_the_vocabulary_s_size_is_a_limit_that_is_not_reached():
+    x, y = get_batch(ROW, 50, 9, vocab_size=1100)
+    assert x.max() < 1100 and y.max() < 1100
+    # Ids that were not drawn are nobody's business: a file may hold more than can be looked at.
+    get_batch(torch.tensor([0, 1, 2, -1]), 9, 2, starts=[0])
+    with pytest.raises(ValueError, match="token id -1"):
+        get_batch(torch.tensor([0, 1, 2, -1]), 9, 2, starts=[1])
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int8, torch.uint16, torch.int32, torch.uint64])
+def test_any_whole_numbers_become_int64(kind):
+    x, y = get_batch(torch.arange(50).to(kind), 3, 5, vocab_size=50)
+    assert x.dtype == y.dtype == torch.int64
+    assert torch.equal(y, x + 1)

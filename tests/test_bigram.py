@@ -1,4 +1,4 @@
-"""The bigram model against its own counts, and the pieces every model shares against PyTorch."""
+"""The bigram model against its own counts."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ from itertools import pairwise
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptlib.batches import get_batch, train_val_split
+from gptlib.batches import train_val_split
 from gptlib.bigram import (
     BigramModel,
     bigram_probs,
     conditional_entropy,
     count_bigrams,
-    estimate_loss,
     fit,
-    next_token_loss,
 )
 
 VOCAB_SIZE = 6
@@ -122,62 +119,6 @@ def test_the_logits_depend_on_the_last_token_only():
     assert torch.equal(model(one)[0][0, -1], model.table.weight[3])
 
 
-def test_the_loss_is_the_mean_over_all_scored_positions():
-    logits = torch.randn(3, 5, VOCAB_SIZE)
-    targets = torch.randint(VOCAB_SIZE, (3, 5))
-    by_hand = -torch.log_softmax(logits, dim=-1).gather(2, targets[:, :, None]).squeeze(2)
-    assert torch.allclose(next_token_loss(logits, targets), by_hand.mean())
-    targets[0] = -1
-    targets[2, 3] = -1
-    assert torch.allclose(next_token_loss(logits, targets), by_hand[targets >= 0].mean())
-    assert next_token_loss(torch.zeros(1, 1, 4), torch.zeros(1, 1, dtype=torch.long)) == (
-        pytest.approx(math.log(4))
-    )
-
-
-class NoisyModel(torch.nn.Module):
-    """A model whose loss says whether it is in training mode."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, idx, targets=None):
-        assert not torch.is_grad_enabled()
-        return None, torch.tensor(1.0 if self.training else float(targets.float().mean()))
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_estimate_loss_evaluates_and_restores_the_mode(training):
-    model = NoisyModel().train(training)
-    data = torch.full((50,), 3)
-    settings = {"batch_size": 2, "context_length": 4, "n_batches": 3}
-    assert estimate_loss(model, data, **settings) == 3.0
-    assert model.training is training
-    with pytest.raises(ValueError):
-        estimate_loss(model, data[:4], **settings)  # too short for one window
-    assert model.training is training
-
-
-def test_estimate_loss_averages_and_repeats_with_a_seed():
-    ids, model = random_text(300), BigramModel(VOCAB_SIZE)
-    torch.nn.init.normal_(model.table.weight)
-    settings = {"batch_size": 4, "context_length": 8, "n_batches": 5}
-
-    def estimate(seed, **more):
-        generator = torch.Generator().manual_seed(seed)
-        return estimate_loss(model, ids, generator=generator, **settings, **more)
-
-    assert estimate(1) == estimate(1) != estimate(2)
-    generator = torch.Generator().manual_seed(1)
-    batches = [get_batch(ids, 4, 8, generator=generator) for _ in range(5)]
-    mean = sum(model(x, y)[1].item() for x, y in batches) / 5
-    assert estimate(1) == pytest.approx(mean)
-    # With every window at one start there is no chance left: the estimate is that window's loss.
-    window = model(ids[None, 7:15], ids[None, 8:16])[1].item()
-    assert estimate(1, starts=torch.tensor([7])) == pytest.approx(window)
-
-
 def test_fit_comes_close_to_the_floor():
     ids = random_text(5000)
     train, val = train_val_split(ids)
@@ -214,24 +155,14 @@ def test_the_seed_of_fit_decides_the_batches():
         (lambda: bigram_probs(torch.ones(2, 2), math.nan), ["smoothing", "nan"]),
         (lambda: conditional_entropy(torch.zeros(2, 2)), ["counts"]),
         (lambda: BigramModel(0), ["vocab_size", "1 or more"]),
-        (lambda: BigramModel(4)(torch.tensor([[4]])), ["idx", "4", "0 to 3"]),
-        (lambda: BigramModel(4)(torch.tensor([[-1]])), ["idx", "-1", "0 to 3"]),
+        (lambda: count_bigrams([0.5, 1.0], 4), ["ids", "whole numbers", "float32"]),
+        (lambda: count_bigrams("0101", 2), ["ids", "one row of whole numbers", "str"]),
         (lambda: BigramModel(4)(torch.tensor([1, 2])), ["idx", "(B, T)", "idx[None]"]),
         (lambda: BigramModel(4)(torch.tensor([[1.0]])), ["idx", "float"]),
         (lambda: BigramModel(4)(torch.zeros(1, 0, dtype=torch.long)), ["idx", "at least one"]),
         (
             lambda: BigramModel(4)(torch.tensor([[1, 2]]), torch.tensor([[1]])),
             ["targets", "(1, 2)", "(1, 1)"],
-        ),
-        (
-            lambda: BigramModel(4)(torch.tensor([[1]]), torch.tensor([[4]])),
-            ["targets", "4", "-1 to 3"],
-        ),
-        (
-            lambda: estimate_loss(
-                BigramModel(4), torch.zeros(9), batch_size=1, context_length=2, n_batches=0
-            ),
-            ["n_batches", "1 or more", "0"],
         ),
         (
             lambda: fit(
@@ -255,7 +186,18 @@ def test_errors_name_the_argument_and_what_is_allowed(call, words):
         assert word in str(error.value)
 
 
-def test_cross_entropy_is_what_pytorch_computes():
-    logits, targets = torch.randn(2, 3, 7), torch.randint(7, (2, 3))
-    expected = F.cross_entropy(logits.transpose(1, 2), targets)  # PyTorch's own (B, V, T) form
-    assert torch.allclose(next_token_loss(logits, targets), expected)
+@pytest.mark.parametrize("bad", [-1, 4])
+@pytest.mark.parametrize("part", [0, 1])
+def test_fit_names_an_id_that_is_not_in_the_table(bad, part):
+    rows = [torch.zeros(9, dtype=torch.long), torch.zeros(9, dtype=torch.long)]
+    rows[part] = rows[part] + bad
+    sizes = {"steps": 1, "batch_size": 2, "context_length": 3, "lr": 0.1, "eval_every": 1}
+    with pytest.raises(ValueError, match=f"data holds the token id {bad}; allowed are 0 to 3"):
+        fit(BigramModel(4), *rows, **sizes)
+
+
+def test_a_call_by_hand_with_such_an_id_is_refused_by_the_table_itself():
+    # The model does not look at values: on a GPU a look is a wait. See `check_range`.
+    for bad in (-1, 4):
+        with pytest.raises(IndexError, match="index out of range"):
+            BigramModel(4)(torch.tensor([[bad]]))

@@ -2,7 +2,9 @@
 
 import itertools
 import math
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gptlib.bigram import BigramModel
-from gptlib.generation import generate, next_token_probs, sample, stream
+from gptlib.generation import generate, keep_top_p, next_token_probs, sample, stream
 from gptlib.gpt import GPT, GPTConfig
 
 V = 7
@@ -107,6 +109,32 @@ def test_of_equals_the_first_ids_stay_in_top_p_and_all_stay_in_top_k():
 def test_top_p_of_one_keeps_every_token():
     # Rounded, the first probability is 1, and nothing would seem to be missing.
     assert next_token_probs(torch.tensor([20.0, 0.0]), top_p=1.0)[1] > 0
+
+
+@pytest.mark.parametrize("top_p", [5e-324, 1e-46, 1e-45, 1e-38, 1e-8])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_however_small_top_p_is_the_most_likely_token_stays(top_p, kind):
+    logits = torch.tensor([[0.0, 3.0, 1.0], [0.0, 0.0, 0.0]], dtype=kind)
+    expected = [[0, 1, 0], [1, 0, 0]]
+    assert next_token_probs(logits, top_p=top_p).tolist() == expected
+    assert keep_top_p(logits.softmax(dim=-1), top_p).tolist() == expected
+    assert generate(BigramModel(3), prompt(), 3, top_p=top_p).tolist() == [[1, 2, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("temperature", [1e-320, 1e-40, 1.0, 1e30, 1e39, 1e300])
+def test_a_token_that_is_ruled_out_never_comes_at_any_temperature(temperature):
+    probs = next_token_probs(torch.tensor([1.0, -math.inf, 0.0]), temperature)
+    assert probs.isfinite().all() and probs[1] == 0
+    assert probs.sum().item() == pytest.approx(1)
+    assert probs.tolist() == pytest.approx([0.5, 0, 0.5] if temperature > 1 else probs.tolist())
+
+
+def test_fractions_and_numpys_numbers_are_numbers():
+    logits = torch.tensor([0.5, 0.3, 0.2]).log()
+    wanted = next_token_probs(logits, 0.5, 2, 0.75)
+    assert next_token_probs(logits, 10**400).tolist() == pytest.approx([1 / 3] * 3)
+    for make in (np.float64, np.float32, Fraction):
+        assert torch.equal(next_token_probs(logits, make(0.5), np.int64(2), make(0.75)), wanted)
 
 
 @given(
@@ -368,14 +396,67 @@ def test_bad_calls_are_refused_before_anything_is_drawn(call, name, bad, allowed
         (torch.zeros(1, 0, dtype=torch.long), "idx must hold at least one token"),
         (torch.tensor([[0, V]]), f"token id {V}; allowed are 0 to {V - 1}"),
         (torch.tensor([[-1, 0]]), "token id -1; allowed are 0 to"),
+        (torch.zeros(0, 2, dtype=torch.long), "idx must hold at least one token"),
         (torch.tensor([1, 2]), r"shape \(B, T\)"),
         (torch.tensor([[1.0, 2.0]]), r"shape \(B, T\)"),
+        (torch.tensor([[True]]), r"whole numbers of shape \(B, T\); got torch.bool"),
         ([1, 2], "idx must be a tensor"),
     ],
 )
 def test_a_bad_prompt(call, idx, message):
     with pytest.raises(ValueError, match=message):
         call(tiny_gpt(), idx, 3)
+
+
+@pytest.mark.parametrize("call", [generate, lambda *a, **k: list(stream(*a, **k))])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"temperature": 0}, {"temperature": 1e-40}, {"top_k": 1}, {"top_k": 3}, {"top_p": 0.5}],
+    ids=str,
+)
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_logits_that_are_no_numbers_are_named_at_every_setting(call, settings, bad):
+    model = BigramModel(V)
+    model.table.weight.data[2, 4] = bad
+    with pytest.raises(ValueError, match=f"logits must have a finite .*; got {bad}.*weights"):
+        call(model, prompt(1, 2), 3, **settings)
+    call(model, prompt(2, 1), 1, **settings)  # what is not asked for spoils nothing
+    assert model.training
+
+
+def test_one_spoilt_row_is_enough_and_one_without_any_token_too():
+    good, ruled_out = torch.zeros(V), torch.full((V,), -math.inf)
+    next_token_probs(torch.stack([good, good]))
+    for bad in (ruled_out, good.index_fill(0, torch.tensor([3]), math.nan)):
+        for temperature in (0, 1):
+            with pytest.raises(ValueError, match="logits must have a finite largest number"):
+                next_token_probs(torch.stack([good, bad]), temperature)
+
+
+@pytest.mark.parametrize("call", [generate, lambda *a, **k: list(stream(*a, **k))])
+@pytest.mark.parametrize("kind", [torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16])
+def test_a_prompt_of_any_whole_numbers_is_welcome(call, kind):
+    wanted = call(tiny_gpt(), prompt(1, 2), 4, temperature=0)
+    got = call(tiny_gpt(), prompt(1, 2).to(kind), 4, temperature=0)
+    assert torch.equal(torch.as_tensor(got), torch.as_tensor(wanted))
+    assert torch.as_tensor(got).dtype == torch.int64
+    bad = torch.tensor([[V]]).to(kind)
+    with pytest.raises(ValueError, match=f"token id {V}; allowed are 0 to {V - 1}"):
+        call(tiny_gpt(), bad, 1)
+
+
+def test_a_model_that_does_not_tell_its_vocabulary_is_asked_all_the_same():
+    model = Counter()
+    del model.vocab_size
+    assert generate(model, prompt(1), 3, stop_tokens=[3]).tolist() == [[1, 2, 3]]
+    for arguments, words in (
+        ({"idx": prompt(1, -1)}, "idx holds the token id -1; allowed are 0 or more"),
+        ({"stop_tokens": [-1]}, "stop_tokens must be token ids 0 or more; got -1"),
+        ({"top_k": 0}, "top_k must be a whole number from 1 to the vocabulary's size, V; got 0"),
+        ({"top_k": 11}, "top_k must be .* the vocabulary's size, 10; got 11"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            generate(model, **{"idx": prompt(1), "max_new_tokens": 2, **arguments})
 
 
 def test_only_one_sequence_can_be_streamed():

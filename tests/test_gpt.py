@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from gptlib.attention import attention_weights
+from gptlib.attention import CausalSelfAttention, attention_weights
 from gptlib.gpt import (
     GPT,
     PRESETS,
@@ -28,6 +28,7 @@ VARIANTS = [
     {"tied": False},
     {"bias": False},
     {"qkv_bias": False},
+    {"bias": False, "qkv_bias": True},
     {"bias": False, "qkv_bias": False, "tied": False},
     {"norm": "post"},
     {"norm": "post", "bias": False},
@@ -208,6 +209,30 @@ def test_counts_equal_the_parameters_of_a_built_model(changes):
     assert parameter_bytes(config, 2) == parameter_bytes(config) // 2
 
 
+@pytest.mark.parametrize(
+    ("bias", "qkv_bias", "names"),
+    [
+        (False, None, set()),
+        (True, None, {"qkv", "project", "expand", "norm_1", "norm_2", "final_norm"}),
+        (True, False, {"project", "expand", "norm_1", "norm_2", "final_norm"}),
+        (False, True, {"qkv"}),
+    ],
+)
+def test_bias_means_every_bias_unless_qkv_bias_says_otherwise(bias, qkv_bias, names):
+    model = small(bias=bias, qkv_bias=qkv_bias)
+    biased = {n.split(".")[-2] for n, _ in model.named_parameters() if n.endswith(".bias")}
+    assert biased == names
+    attention = CausalSelfAttention(32, 4, 20, bias=bias, qkv_bias=qkv_bias)
+    assert attention.state_dict().keys() == model.blocks[0].attention.state_dict().keys()
+
+
+def test_what_was_not_set_follows_bias_when_the_configuration_is_changed():
+    bare = replace(GPTConfig(**SMALL), bias=False)
+    assert bare == GPTConfig(**SMALL, bias=False)
+    assert not any(name.endswith("bias") for name in GPT(bare).state_dict())
+    assert total_parameters(bare) == GPT(bare).num_parameters()
+
+
 @pytest.mark.parametrize(("n_layer", "n_embd"), [(1, 8), (4, 128), (6, 96)])
 def test_the_formula_of_the_blocks(n_layer, n_embd):
     model = small(n_layer=n_layer, n_embd=n_embd)
@@ -362,11 +387,20 @@ def test_a_bad_configuration_names_the_field_and_what_is_allowed(changes, words)
             torch.zeros(1, 21, dtype=torch.long),
             ["21", "context_length 20", "1 to 20", "idx[:, -20:]"],
         ),
-        (torch.zeros(2, 0, dtype=torch.long), ["at least one token", "1 to 20"]),
-        (torch.tensor([[3, 61]]), ["token id 61", "0 to 60"]),
-        (torch.tensor([[-1, 3]]), ["token id -1", "0 to 60"]),
-        (torch.tensor([1, 2]), ["(B, T)", "idx[None]"]),
+        (torch.zeros(2, 0, dtype=torch.long), ["at least one token", "1 to 20", "Begin with"]),
+        (torch.zeros(0, 2, dtype=torch.long), ["at least one token", "(0, 2), no sequence"]),
+        (torch.tensor([1, 2]), ["(B, T)", "(2,)", "idx[None]"]),
+        (torch.tensor(1), ["(B, T)", "got ()."]),
+        (torch.tensor([[[1]]]), ["(B, T)", "got (1, 1, 1)."]),
         (torch.tensor([[0.5]]), ["whole numbers", "float32"]),
+        (torch.tensor([[True]]), ["whole numbers", "bool"]),
+        (torch.tensor([[1j]]), ["whole numbers", "complex64"]),
+        *[
+            (torch.tensor([[1]]).to(kind), ["torch.int64 or torch.int32", str(kind), "idx.long()"])
+            for kind in (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.uint64)
+        ],
+        ([[1, 2]], ["idx must be a tensor", "list", "torch.tensor([[0, 1, 2]])"]),
+        (torch.tensor([[1]]).numpy(), ["idx must be a tensor", "ndarray"]),
     ],
 )
 def test_the_model_refuses_what_it_cannot_read(idx, words):
@@ -375,12 +409,28 @@ def test_the_model_refuses_what_it_cannot_read(idx, words):
     assert "idx" in str(error.value)
     for word in words:
         assert word in str(error.value)
+    if torch.is_tensor(idx) and idx.dim() > 2:
+        assert "idx[None]" not in str(error.value)  # it would not help
+
+
+def test_the_advice_helps():
+    model, long, row = small(), torch.zeros(1, 21, dtype=torch.long), torch.tensor([1, 2])
+    assert model(long[:, -20:])[0].shape == (1, 20, 61)
+    assert model(row[None])[0].shape == model(row[None].to(torch.uint8).long())[0].shape
+    assert torch.equal(model(row[None].int())[0], model(row[None])[0])
+
+
+def test_ids_are_not_looked_at():
+    # `get_batch`, `train` and `generate` look, once; here the table itself refuses on a CPU.
+    for bad in (-1, 61):
+        with pytest.raises(IndexError, match="index out of range"):
+            small()(torch.tensor([[bad]]))
 
 
 def test_other_errors_name_what_is_allowed():
     idx = torch.zeros(1, 4, dtype=torch.long)
-    with pytest.raises(ValueError, match="targets holds the token id 61; allowed are -1 to 60"):
-        small()(idx, idx + 61)
+    with pytest.raises(ValueError, match=r"targets must .* the shape of idx, \(1, 4\).*\(1, 3\)"):
+        small()(idx, idx[:, 1:])
     with pytest.raises(ValueError, match=r"name must be one of gpt2-small, .*; got 'gpt3'"):
         GPTConfig.preset("gpt3")
     with pytest.raises(ValueError, match="batch_size must be a whole number, 1 or more; got 0"):

@@ -9,7 +9,7 @@ from torch import nn
 from gptlib.batches import get_batch
 from gptlib.corpus import END, floor, stories
 from gptlib.corpus.scoring import AnswerKey, end_id, story_starts
-from gptlib.tokenizer import BPETokenizer, CharTokenizer
+from gptlib.tokenizer import END_OF_TEXT, BPETokenizer, CharTokenizer
 
 STORIES = stories(40, seed=3)
 TOKENIZER = BPETokenizer.train("".join(s.text for s in STORIES), 500, special_tokens=[END])
@@ -100,6 +100,23 @@ def test_the_mode_is_put_back():
         assert model.training is mode
 
 
+def test_a_model_that_is_too_small_for_the_stories_is_refused_before_it_is_asked():
+    for name, size, words in (
+        ("vocab_size", 300, r"AnswerKey holds the token id \d+; allowed are 0 to 299"),
+        ("context_length", 20, rf"whole, {KEY.idx.size(1)} tokens; its context_length is 20"),
+    ):
+        model = Oracle(KEY)
+        setattr(model, name, size)
+        with pytest.raises(ValueError, match=words):
+            KEY.score(model)
+        assert model.row == 0 and model.training
+    with pytest.raises(ValueError, match="batch_size must be a whole number, 1 or more; got 0"):
+        KEY.score(Nothing(), batch_size=0)
+    model = Nothing()
+    model.vocab_size, model.context_length = TOKENIZER.vocab_size, KEY.idx.size(1)
+    assert KEY.score(model).loss == pytest.approx(math.log(TOKENIZER.vocab_size))
+
+
 def test_windows_begin_at_end_marks():
     ids = torch.tensor(
         TOKENIZER.encode(END + "".join(s.text + END for s in STORIES), allowed_special="all")
@@ -108,6 +125,26 @@ def test_windows_begin_at_end_marks():
     assert len(starts) in (39, 40)
     x, _ = get_batch(ids, 64, 50, starts=starts, generator=torch.Generator().manual_seed(0))
     assert (x[:, 0] == end_id(TOKENIZER)).all()
+
+
+def test_windows_that_do_not_fit_are_left_out_and_their_lack_is_said():
+    end = end_id(TOKENIZER)
+    ids = torch.tensor([end, 1, 2, end, 3, 4, end])
+    assert story_starts(ids, TOKENIZER, 2).tolist() == [0, 3]
+    assert story_starts(ids.tolist(), TOKENIZER, 3).tolist() == [0, 3]
+    assert story_starts(ids, TOKENIZER, 4).tolist() == [0]
+    for bad, length, words in (
+        (ids, 7, r"data has length 7, shorter than context_length \+ 1 = 8"),
+        (ids[1:], 5, "starts has no position from 0 to 0.*a context_length of at most 3"),
+        (ids[1:3], 1, "ids must hold the mark '<.endoftext.>' that ends a story"),
+        (ids.float(), 1, "ids must be one row of whole numbers"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            story_starts(bad, TOKENIZER, length)
+
+
+def test_end_is_the_tokenizer_s_own_mark():
+    assert END is END_OF_TEXT
 
 
 def test_a_tokenizer_without_the_end_mark_is_refused():

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
+from gptlib.batches import as_row, usable_starts
 from gptlib.corpus.story import END, Story, Tokenizer, floor
+from gptlib.given.checks.tensors import check_count, check_range, check_window
+from gptlib.given.models import LanguageModel, context_length_of, evaluating, vocab_size_of
+from gptlib.loss import IGNORED_TARGET
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class AnswerKey:
     """Stories made ready for scoring: encoded once, labels turned into places of tokens.
 
     idx, targets: (N, T) for N stories; a row is END, then the story, and its targets are the story,
-    then END; what lies behind is -1 and not scored. T: tokens of the longest story, and one.
+    then END; what lies behind is IGNORED_TARGET. T: tokens of the longest story, and one.
     Errors: ValueError where END is not a token of the tokenizer.
 
     AnswerKey(stories(2), BPETokenizer([], [END])).idx.shape -> [2, 436]
@@ -46,7 +49,7 @@ class AnswerKey:
         rows = [[end, *tokenizer.encode(story.text), end] for story in texts]
         T = max(len(row) for row in rows) - 1
         self.idx = torch.full((len(rows), T), end)
-        self.targets = torch.full((len(rows), T), -1)
+        self.targets = torch.full((len(rows), T), IGNORED_TARGET)
         # skill -> (story, first token, one past the last token) of each label
         self.places: dict[str, list[tuple[int, int, int]]] = {}
         for n, (row, story) in enumerate(zip(rows, texts, strict=True)):
@@ -59,32 +62,43 @@ class AnswerKey:
                 self.places.setdefault(label.skill, []).append((n, first, last + 1))
 
     @torch.no_grad()
-    def score(self, model: nn.Module, batch_size: int = 50) -> Score:
+    def score(self, model: LanguageModel, batch_size: int = 50) -> Score:
         """Loss over every token, and for each skill the share of labels predicted right.
 
         A label counts as right where each of its tokens is the model's first choice, given the
-        true text before it. The model is put into evaluation mode and back.
+        true text before it. The model looks at the stories in evaluation mode.
+
+        Errors: ValueError where the model knows fewer tokens, or sees fewer at once, than the
+        stories have.
         """
-        training = model.training
-        model.eval()
-        total, right = 0.0, []
-        for idx, targets in zip(
-            self.idx.split(batch_size), self.targets.split(batch_size), strict=True
-        ):
-            device = next(model.parameters()).device
-            logits = model(idx.to(device))[0].float().cpu()  # (B, T, V)
-            total += F.cross_entropy(
-                logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="sum"
-            ).item()
-            right.append(logits.argmax(-1) == targets)  # (B, T)
-        model.train(training)
+        check_count(batch_size=batch_size)
+        check_range("AnswerKey", self.idx, vocab_size_of(model))
+        T, longest = self.idx.size(1), context_length_of(model)
+        if longest is not None and longest < T:
+            raise ValueError(
+                f"model must see the longest story whole, {T} tokens; its context_length is "
+                f"{longest}. Score shorter stories, or a model with a longer context."
+            )
+        device, total, right = next(model.parameters()).device, 0.0, []
+        with evaluating(model):
+            for idx, targets in zip(
+                self.idx.split(batch_size), self.targets.split(batch_size), strict=True
+            ):
+                logits = model(idx.to(device))[0].float().cpu()  # (B, T, V)
+                total += F.cross_entropy(
+                    logits.flatten(0, 1),
+                    targets.flatten(),
+                    ignore_index=IGNORED_TARGET,
+                    reduction="sum",
+                ).item()
+                right.append(logits.argmax(-1) == targets)  # (B, T)
         # wrong[n, t]: how many of the first t tokens of story n were missed
         wrong = F.pad((~torch.cat(right)).cumsum(1), (1, 0))
         skills = {
             skill: sum(bool(wrong[n, a] == wrong[n, b]) for n, a, b in places) / len(places)
             for skill, places in sorted(self.places.items())
         }
-        return Score(total / int((self.targets >= 0).sum()), self.floor, skills)
+        return Score(total / int((self.targets != IGNORED_TARGET).sum()), self.floor, skills)
 
 
 def end_id(tokenizer: Tokenizer) -> int:
@@ -103,6 +117,14 @@ def story_starts(ids: torch.Tensor, tokenizer: Tokenizer, context_length: int) -
 
     ids: (N) tokens of many stories. Returns the positions of END that leave room for a window of
     `context_length` tokens and its targets. Pass them to `get_batch(starts=...)`.
+    Errors: ValueError where there is no such position.
     """
+    ids = as_row(ids, "ids")
     starts = (ids == end_id(tokenizer)).nonzero().flatten()
-    return starts[starts + context_length + 1 <= len(ids)]
+    if not len(starts):
+        raise ValueError(
+            f"ids must hold the mark {END!r} that ends a story; there is none. Encode the text by "
+            f"encode(text, allowed_special='all')."
+        )
+    check_window(len(ids), context_length)
+    return usable_starts(starts, len(ids), len(ids) - context_length)

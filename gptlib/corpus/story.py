@@ -14,8 +14,9 @@ from typing import NamedTuple, Protocol
 
 from gptlib.corpus import storybook
 from gptlib.corpus.grammar import Derivation, Grammar
+from gptlib.tokenizer import END_OF_TEXT
 
-END = "<|endoftext|>"
+END = END_OF_TEXT
 """Stands after every story: the one special token of the course."""
 
 GRAMMAR = Grammar(

@@ -8,7 +8,9 @@ from numbers import Integral, Real
 from typing import Any
 
 import torch
-from torch import nn
+
+from gptlib.given.checks.tensors import check_range
+from gptlib.given.models import LanguageModel, context_length_of, vocab_size_of
 
 # NumPy's numbers are welcome too; they become Python's, which any file can hold.
 PLAIN = {Integral: int, Real: float, Sequence: lambda pair: tuple(float(number) for number in pair)}
@@ -53,9 +55,9 @@ def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def check_context_length(wanted: int | None, model: nn.Module) -> int:
+def check_context_length(wanted: int | None, model: LanguageModel) -> int:
     """How long the windows are: as wanted, or as long as the model can read."""
-    longest = getattr(getattr(model, "config", model), "context_length", None)
+    longest = context_length_of(model)
     wanted = wanted or longest
     if wanted is None:
         raise ValueError("context_length must be set in TrainConfig: this model has none itself.")
@@ -127,3 +129,10 @@ def pick_device(name: str = "auto") -> torch.device:
             f'device must be "auto", "cpu", or a GPU that this machine has ("cuda", "mps"); got '
             f"{name!r}."
         ) from error
+
+
+def check_vocabulary(model: LanguageModel, **parts: torch.Tensor | None) -> None:
+    """The model knows every id of each part (N): looked at once here, so that no step has to."""
+    for name, data in parts.items():
+        if data is not None:
+            check_range(name, data, vocab_size_of(model))
