@@ -24,7 +24,7 @@ CHECKED = "nbval-check-output"
 SETUP_TAGS = ["remove-cell", "setup"]  # the page leaves it out, JupyterLab and Colab show it
 
 SETUP_CELL = """\
-# Brings in gptlib where it is missing, as on Colab. Elsewhere this cell does nothing.
+# Brings in gptlib where it is missing, as on Colab. Elsewhere it does nothing.
 import importlib.util
 
 if importlib.util.find_spec("gptlib") is None:
@@ -36,12 +36,13 @@ INSTALL = """\
     import sys
 
     source = "{requirement}"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)"""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, source], check=True)"""
 
 EXPLAIN = """\
     raise ModuleNotFoundError(
-        "This chapter needs gptlib, the course's package, and this Python does not have it. "
-        "In the folder of the course run:  python -m pip install .  and restart the kernel."
+        "This chapter needs gptlib, the course's package; this Python lacks it. In "
+        "the course's folder run:  python -m pip install .  and restart the kernel."
     )"""
 
 
