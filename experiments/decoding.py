@@ -26,9 +26,9 @@ from safetensors.torch import save_model
 from writing import judged, known, sampled, write
 
 from gptlib import corpus
-from gptlib.checkpoint import replacing
 from gptlib.corpus.scoring import end_id
 from gptlib.generation import generate
+from gptlib.given.files import replacing
 from gptlib.gpt import GPT
 from gptlib.training import TrainConfig
 
@@ -45,7 +45,7 @@ SETTINGS += [{"temperature": 0.8, "top_p": 0.95}]
 def trained(prepared: Prepared, weights: Path) -> GPT:
     """The book's model after the book's two minutes, and its weights in a file."""
     config = TrainConfig.preset("stories", eval_every=500)
-    checkpoint = CHECKPOINTS / "decoding.pt"
+    checkpoint = CHECKPOINTS / "decoding"
     model, _ = learn(lambda: GPT(CONFIG), prepared, config, checkpoint=checkpoint)
     weights.parent.mkdir(parents=True, exist_ok=True)
     with replacing(weights) as temporary:

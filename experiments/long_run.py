@@ -34,7 +34,7 @@ def main() -> None:
         print(f"loss {score['val_loss']:.4f}, well formed {share:.1%}", flush=True)
         return {**score, "well_formed": share}
 
-    checkpoint = CHECKPOINTS / "long_run.pt"
+    checkpoint = CHECKPOINTS / "long_run"
     model, history = learn(lambda: GPT(CONFIG), prepared, TRAINING, evaluate, checkpoint)
     judgements = sampled(
         model, tokenizer, SAMPLES["stories"], SAMPLES["seeds"],

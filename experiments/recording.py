@@ -21,8 +21,9 @@ import torch
 from torch import nn
 
 from gptlib import corpus
-from gptlib.checkpoint import replacing
 from gptlib.corpus.scoring import AnswerKey, story_starts
+from gptlib.given.files import replacing
+from gptlib.given.folders import is_saved
 from gptlib.gpt import GPTConfig
 from gptlib.tokenizer import BPETokenizer
 from gptlib.training import Evaluate, History, TrainConfig, train
@@ -120,8 +121,8 @@ def learn(
 ) -> tuple[nn.Module, History]:
     """Build a model and train it on the stories, both from the seed of the config.
 
-    evaluate: the exam, if nothing else is given. checkpoint: a file that the run is kept in; where
-    it is there already, the run goes on from it.
+    evaluate: the exam, if nothing else is given. checkpoint: a folder that the run is kept in;
+    where it is there already, the run goes on from it.
     """
     torch.manual_seed(config.seed)
     model = build()
@@ -130,7 +131,7 @@ def learn(
     history = train(
         model, prepared.ids, None, config, starts=prepared.starts, progress=False,
         evaluate=evaluate or exam(prepared.key), checkpoint=checkpoint,
-        resume=checkpoint if checkpoint is not None and checkpoint.exists() else None,
+        resume=checkpoint if checkpoint is not None and is_saved(checkpoint) else None,
     )  # fmt: skip
     return model, history
 

@@ -2,7 +2,7 @@
 
 Built in chapter 7. The recipe is the one of GPT-2's open reproductions: weight decay for matrices
 only, a learning rate that climbs and then falls to a tenth, gradients of bounded length. Saving a
-run and going on with it stands in `checkpoint.py`, the checks of what comes in in `settings.py`.
+run and going on with it stands in `checkpoint.py`, the checks of what comes in in `given/checks`.
 Losses are in nats per token. A "step" is one update of the weights.
 """
 
@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -27,62 +27,26 @@ from gptlib.given.checks.recipe import (
     check_context_length,
     check_data,
     check_finite,
-    check_settings,
     check_vocabulary,
     pick_device,
 )
-from gptlib.given.files import write_text
+from gptlib.given.checks.saved import check_state
+from gptlib.given.files import plain, write_text
+from gptlib.given.folders import check_place
 from gptlib.given.models import LanguageModel, evaluating
+from gptlib.given.run_state import (
+    averages,
+    fingerprint,
+    random_states,
+    set_averages,
+    set_random_states,
+)
 from gptlib.loss import estimate_loss
+from gptlib.recipe import TrainConfig, learning_rate
 
 Callback = Callable[[int, LanguageModel, dict[str, Any]], None]
 Evaluate = Callable[[LanguageModel], dict[str, Any]]
-PRESETS: dict[str, dict[str, Any]] = {
-    # The book's run: GPTConfig's preset on the stories, within two minutes on two cores.
-    "stories": {
-        "steps": 3100, "batch_size": 8, "lr": 4e-3, "weight_decay": 0.01, "eval_every": 200,
-    },
-    # nanoGPT's recipe for a laptop: characters of Tiny Shakespeare, with GPTConfig's preset.
-    "nanogpt-cpu": {"steps": 2000, "batch_size": 12, "lr": 1e-3, "betas": (0.9, 0.99)},
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides a training run, apart from the model and the data.
-
-    One step sees batch_size * grad_accumulation * context_length tokens. warmup_steps None means a
-    tenth of the steps, at most 100. grad_clip None means no clipping. context_length None means
-    the model's. seed decides the order of the data and, as torch's own seed, what dropout drops.
-
-    Errors: ValueError that names the field and the allowed range.
-    """
-
-    steps: int = 1000
-    batch_size: int = 32
-    lr: float = 1e-3
-    min_lr_ratio: float = 0.1
-    warmup_steps: int | None = None
-    weight_decay: float = 0.1
-    betas: tuple[float, float] = (0.9, 0.95)
-    grad_clip: float | None = 1.0
-    grad_accumulation: int = 1
-    eval_every: int = 100
-    eval_batches: int = 20
-    seed: int = 0
-    device: str = "auto"
-    context_length: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, value in check_settings(vars(self)).items():
-            object.__setattr__(self, name, value)
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> TrainConfig:
-        """A recipe by name, with single fields changed where wanted."""
-        if name not in PRESETS:
-            raise ValueError(f"name must be one of {', '.join(PRESETS)}; got {name!r}.")
-        return cls(**{**PRESETS[name], **changes})
+FREE = ("device", "eval_every", "eval_batches")  # settings that do not change the updates
 
 
 class History(list):
@@ -100,32 +64,13 @@ class History(list):
 
     def to_json(self, path: str | os.PathLike | None = None) -> str:
         """The records as JSON text, written to path too where one is given."""
-        text = json.dumps(self, indent=1, default=float) + "\n"
+        text = json.dumps(self, indent=1, default=plain) + "\n"
         if path is not None:
             write_text(path, text)
         return text
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """The learning rate of update number `step`, counted from 1.
-
-    It climbs in a straight line to config.lr, reached at warmup_steps, then falls along half a
-    cosine to lr * min_lr_ratio at the last step (I. Loshchilov, F. Hutter, "SGDR", 2017).
-
-    learning_rate(5, TrainConfig(steps=100, warmup_steps=10, lr=1e-3)) -> 5e-4
-    learning_rate(10, TrainConfig(steps=100, warmup_steps=10, lr=1e-3)) -> 1e-3
-    learning_rate(55, TrainConfig(steps=100, warmup_steps=10, lr=1e-3)) -> 5.5e-4
-    learning_rate(100, TrainConfig(steps=100, warmup_steps=10, lr=1e-3)) -> 1e-4
-    """
-    if step < config.warmup_steps:
-        return config.lr * step / config.warmup_steps
-    decay_steps = max(1, config.steps - config.warmup_steps)
-    progress = min(1.0, (step - config.warmup_steps) / decay_steps)
-    share = 0.5 * (1 + math.cos(math.pi * progress))  # 1 at the peak, 0 at the end
-    return config.lr * (config.min_lr_ratio + share * (1 - config.min_lr_ratio))
-
-
-def parameter_groups(model: LanguageModel, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Two groups for the optimiser: matrices, which decay, and vectors, which do not.
 
     Decay keeps the weights of sums small. Biases and the scales of a norm are no such weights, and
@@ -226,6 +171,26 @@ class Run:
         draw = {"starts": self.starts, "generator": self.generator, "device": self.device}
         return get_batch(self.data, c.batch_size, c.context_length, **draw)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What going on exactly needs next to the weights, and what it is compared by."""
+        return {
+            "step": self.step, "tokens": self.tokens, "seconds": self.seconds,
+            "history": list(self.history),
+            "config": {**asdict(self.config), "warmup_steps": self.config.warmup},
+            "data": {"train_data": fingerprint(self.data), "starts": fingerprint(self.starts)},
+            "optimizer": averages(self.model, self.optimizer),
+            "random": {"data": self.generator.get_state(), **random_states(self.device)},
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where a run of the same settings and data stood; ValueError if it is another."""
+        check_state(state, self, self.state_dict(), FREE)  # all of it, before anything changes
+        set_averages(self.model, self.optimizer, state["optimizer"])
+        self.generator.set_state(state["random"]["data"])
+        set_random_states(state["random"], self.device)
+        self.history[:] = state["history"]
+        self.step, self.tokens, self.seconds = (state[n] for n in ("step", "tokens", "seconds"))
+
     def metrics(self, **more: Any) -> dict[str, Any]:
         """How far the run has come, and what is to be reported with it."""
         return {"step": self.step, **more, "tokens": self.tokens, "seconds": self.seconds}
@@ -248,29 +213,33 @@ def train(
     progress: bool = True,
     checkpoint: str | os.PathLike | None = None,
     resume: str | os.PathLike | None = None,
+    tokenizer: Any = None,
 ) -> History:
     """Train the model in place for config.steps updates; returns what was recorded on the way.
 
-    train_data, val_data: (N) token ids; val_data may be None. starts, val_starts: the positions
-    where windows begin, as in get_batch.
-    evaluate(model) gives a dict of numbers, in place of estimates of train_loss and val_loss. It
+    train_data, val_data: (N) token ids, a tensor or a NumPy array, which may be a memory map;
+    val_data may be None. starts, val_starts: where windows begin, as in get_batch.
+    evaluate(model) -> dict of numbers, in place of the estimates of train_loss and val_loss. It
     runs before the first update, every eval_every steps and after the last.
     callbacks: each is called as callback(step, model, metrics), before the first update and after
     every one. metrics: step, loss (this batch), lr, grad_norm, tokens, seconds, and in steps with
     an evaluation its numbers. Both find the model in evaluation mode, and whatever random numbers
     they draw, the run stays the same.
-    checkpoint: a file, written anew at each evaluation. resume: such a file, to go on from there
-    as if nothing had happened.
+    checkpoint: a folder, written anew at each evaluation, tokenizer included. resume: such a
+    folder, to go on from there as if nothing had happened.
 
-    Errors: ValueError for data shorter than a window, a device that is not there, a checkpoint of
-    another run; FloatingPointError when loss or gradient are no longer finite. Built in chapter 7.
+    Errors: ValueError for data shorter than a window, a device that is not there, a path that
+    cannot be saved to, a checkpoint of another run; FloatingPointError when loss or gradient are
+    no longer finite. Built in chapter 7.
     """
     config = replace(config, context_length=check_context_length(config.context_length, model))
-    check_data(config.context_length, train_data=train_data, val_data=val_data)
+    train_data, val_data = check_data(config, train_data, val_data)
     check_vocabulary(model, train_data=train_data, val_data=val_data)
+    if checkpoint is not None:
+        check_place(checkpoint)  # now, and not after hours
     run = Run(model, train_data, config, starts)
     if resume is not None:
-        load_checkpoint(resume, model, run)
+        load_checkpoint(resume, model, run, tokenizer)
     splits = {"train_loss": (train_data, starts), "val_loss": (val_data, val_starts)}
     evaluate = evaluate or (lambda model: estimate_losses(model, splits, config))
     losses: dict[str, str] = {}
@@ -279,13 +248,17 @@ def train(
         if resume is None:  # otherwise this step was reported before it was saved
             report(run, run.metrics(loss=None, lr=0.0, grad_norm=None), evaluate, callbacks)
         while run.step < config.steps:
-            metrics = report(run, run.update(), evaluate, callbacks)
-            losses |= {name: f"{v:.3f}" for name, v in metrics.items() if name.endswith("loss")}
-            bar.set_postfix(losses, refresh=False)
-            bar.update()
+            show(bar, losses, report(run, run.update(), evaluate, callbacks))
             if checkpoint is not None and run.is_evaluation_step():
-                save_checkpoint(checkpoint, model, run)
+                save_checkpoint(checkpoint, model, run, tokenizer)
     return run.history
+
+
+def show(bar: tqdm, losses: dict[str, str], metrics: dict[str, Any]) -> None:
+    """Move the progress bar by one step, the newest losses beside it."""
+    losses |= {name: f"{v:.3f}" for name, v in metrics.items() if name.endswith("loss")}
+    bar.set_postfix(losses, refresh=False)
+    bar.update()
 
 
 def report(

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from gptlib.batches import get_batch, train_val_split
 from gptlib.bigram import BigramModel, conditional_entropy, count_bigrams
+from gptlib.given.checks.recipe import check_data
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.training import (
     History,
@@ -88,15 +90,25 @@ def test_learning_rate_ends_low_and_is_never_above_the_peak(warmup):
 
 
 def test_warmup_by_default_is_a_tenth_of_the_steps_and_at_most_a_hundred():
-    assert TrainConfig(steps=50).warmup_steps == 5
-    assert TrainConfig(steps=5000).warmup_steps == 100
+    assert TrainConfig(steps=50).warmup == 5
+    assert TrainConfig(steps=5000).warmup == 100
+
+
+def test_what_was_not_set_stays_unset_when_other_fields_change():
+    book = TrainConfig.preset("stories")
+    assert (book.warmup_steps, book.warmup) == (None, 100)
+    assert replace(book, steps=50).warmup == 5
+    assert replace(TrainConfig(steps=50), steps=5000).warmup == 100
+    assert TrainConfig(steps=50, warmup_steps=0).warmup == 0  # set, and no default
+    with pytest.raises(ValueError, match="warmup_steps must be a whole number from 0 to steps, 50"):
+        replace(TrainConfig(warmup_steps=60), steps=50)
 
 
 def test_recipes_by_name_and_single_fields_changed():
     # nanoGPT's published recipe for the CPU
     recipe = TrainConfig.preset("nanogpt-cpu", seed=7)
     assert (recipe.steps, recipe.batch_size, recipe.lr, recipe.seed) == (2000, 12, 1e-3, 7)
-    assert (recipe.betas, recipe.warmup_steps, recipe.min_lr_ratio) == ((0.9, 0.99), 100, 0.1)
+    assert (recipe.betas, recipe.warmup, recipe.min_lr_ratio) == ((0.9, 0.99), 100, 0.1)
     with pytest.raises(ValueError, match=r"name must be one of .*nanogpt-cpu.*got 'gpt-5'"):
         TrainConfig.preset("gpt-5")
 
@@ -297,6 +309,35 @@ def test_windows_begin_at_the_starts():
     assert first[2:5] == [{10, 20}] * 3  # updates
     assert first[0] == {10, 20}  # training loss
     assert first[1] == {33}  # validation loss
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["uint16", "int32", "uint8"])
+def test_a_memory_map_is_data_like_any_other(tmp_path, kind):
+    np = pytest.importorskip("numpy")
+    DATA.numpy().astype(kind).tofile(tmp_path / "ids")
+    ids = np.memmap(tmp_path / "ids", dtype=kind, mode="r")
+    models = [tiny_gpt(), tiny_gpt()]
+    histories = [
+        quiet_train(model, short(), data, checkpoint=tmp_path / "run", callbacks=[])
+        for model, data in zip(models, (DATA, ids), strict=True)
+    ]
+    assert same_weights(*models)
+    assert histories[0].column("val_loss") == histories[1].column("val_loss")
+    quiet_train(tiny_gpt(), short(), DATA, resume=tmp_path / "run")  # the same ids
+
+
+def test_a_memory_map_is_not_copied(tmp_path):
+    np = pytest.importorskip("numpy")
+    ids = np.memmap(tmp_path / "ids", dtype="uint16", mode="w+", shape=1000)
+    row, _ = check_data(short(context_length=8), ids, None)
+    assert row.data_ptr() == ids.ctypes.data
+
+
+@pytest.mark.parametrize("bad", [torch.rand(100), torch.ones(100).bool()])
+def test_data_of_other_numbers_is_named(bad):
+    with pytest.raises(ValueError, match="train_data must hold whole numbers"):
+        quiet_train(tiny_gpt(), short(), bad)
 
 
 def test_every_evaluation_draws_the_same_windows():

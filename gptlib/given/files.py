@@ -6,11 +6,14 @@ afterwards is the old content or the whole new one.
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
 import os
 import secrets
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -36,28 +39,28 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     with replacing("notes.txt") as new: new.write_text("all of it")
     """
-    target = Path(os.path.realpath(Path(path).expanduser()))
+    target = followed(path)
     if target.exists() and not target.is_file():
         raise ValueError(f"path must name a file, and {path} is none: name a file in a folder.")
     remove_leftovers(target)
-    temporary, handle = _new_file(target)
-    try:
+    with new_beside(target, lambda temporary: temporary.touch(exist_ok=False)) as temporary:
         yield temporary
         if target.exists():
             os.chmod(temporary, target.stat().st_mode & 0o7777)
         flush(temporary)
         os.replace(temporary, target)
         flush(target.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-        if handle is not None:
-            os.close(handle)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file in UTF-8, whole or not at all; its lines end as they do in `text`."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def plain(value: Any) -> Any:
+    """A number, tensor or array as what JSON holds: json.dumps(…, default=plain)."""
+    return value.tolist() if hasattr(value, "tolist") else float(value)
 
 
 def flush(path: str | os.PathLike[str]) -> None:
@@ -74,46 +77,84 @@ def flush(path: str | os.PathLike[str]) -> None:
         os.close(handle)
 
 
+def followed(path: str | os.PathLike[str]) -> Path:
+    """The absolute path that a path leads to: `~` is the user's folder, and links are followed."""
+    try:
+        return Path(os.path.realpath(Path(path).expanduser()))
+    except RuntimeError as error:  # there is no such user
+        raise ValueError(f"path must name a place on this machine; got {path}: {error}") from error
+
+
+@contextmanager
+def new_beside(target: Path, create: Callable[[Path], None]) -> Iterator[Path]:
+    """A file or folder under a new name beside `target`, locked; removed if it is there at the end.
+
+    `create` must refuse a name that is taken, so that a link which somebody laid there is not
+    followed.
+    """
+    while True:
+        temporary = beside(target, "tmp")
+        create(temporary)
+        with _lock(temporary, wait=True):
+            if not temporary.exists():  # it was taken for a leftover before it had its lock
+                continue
+            try:
+                yield temporary
+            finally:
+                remove(temporary)
+            return
+
+
+def beside(target: Path, ending: str) -> Path:
+    """A new hidden name beside `target`: on the same disk, where renaming does not copy."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(6)}.{ending}")
+
+
+def those_beside(target: Path, ending: str) -> list[Path]:
+    """The files and folders that stand under such names."""
+    found = target.parent.glob(f".{glob.escape(target.name)}.{'?' * 12}.{ending}")
+    return [path for path in found if path.is_file() or path.is_dir()]
+
+
 def remove_leftovers(target: Path) -> None:
     """Remove the temporaries beside `target` whose writers are gone."""
-    for left in target.parent.glob(f".{_escaped(target.name)}.*.tmp"):
-        with suppress(OSError):  # another process may have removed it, or finished, meanwhile
-            if _is_nobodys(left):
-                left.unlink()
+    for left in those_beside(target, "tmp"):
+        with suppress(OSError), _lock(left, wait=False) as held:
+            if held or (held is None and time.time() - left.stat().st_mtime > LEFTOVER_AGE):
+                remove(left)
 
 
-def _is_nobodys(temporary: Path) -> bool:
-    """Whether no process writes this file any more; the system drops a lock when its owner dies."""
-    if temporary.is_symlink() or not temporary.is_file():
-        return False
-    if fcntl is None:
-        return time.time() - temporary.stat().st_mtime > LEFTOVER_AGE
-    with temporary.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; a link goes and what it leads to stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)  # another process may remove the same
+    else:
+        path.unlink(missing_ok=True)
 
 
-def _new_file(target: Path) -> tuple[Path, int | None]:
-    """An empty file beside `target` that was not there before, and the handle that locks it."""
-    while True:
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-        # Exclusive: a link that somebody laid under this name is refused and not followed.
-        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-        if fcntl is None:
-            os.close(handle)  # an open file cannot be renamed there
-            return temporary, None
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.fstat(handle).st_nlink:  # else it was taken for a leftover before it had its lock
-            return temporary, handle
-        os.close(handle)
+@contextmanager
+def _lock(path: Path, wait: bool) -> Iterator[bool | None]:
+    """Hold the lock of a file or folder. False: another process has it; None: there are no locks.
 
-
-def _escaped(name: str) -> str:
-    """A file name as a pattern that matches itself alone."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in name)
+    The system itself drops a lock when its owner dies.
+    """
+    handle, held = None, None
+    if fcntl is not None:
+        with suppress(FileNotFoundError):  # removed meanwhile
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        if handle is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                held = True
+            except BlockingIOError:
+                held = False
+            except OSError:  # a network drive without locks
+                held = None
+        yield held
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 class JsonFile:
@@ -125,7 +166,14 @@ class JsonFile:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the object to `path` as JSON, whole or not at all."""
-        write_text(path, json.dumps({"type": type(self).__name__, **self._state()}) + "\n")
+        write_text(path, self._json() + "\n")
+
+    def fingerprint(self) -> str:
+        """The SHA-256, 64 hex digits, of what `save` writes: equal objects have equal ones."""
+        return hashlib.sha256(self._json().encode()).hexdigest()
+
+    def _json(self) -> str:
+        return json.dumps({"type": type(self).__name__, **self._state()})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

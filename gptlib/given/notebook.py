@@ -17,7 +17,7 @@ def add_to(cls: type) -> Callable[[Method], Method]:
     """
 
     def put(method: Method) -> Method:
-        function = getattr(method, "__func__", method)
+        function = getattr(method, "fget", getattr(method, "__func__", method))  # a property's
         function.__qualname__ = f"{cls.__qualname__}.{function.__name__}"
         setattr(cls, function.__name__, method)
         return method

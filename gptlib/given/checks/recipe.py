@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from numbers import Integral, Real
 from typing import Any
 
@@ -33,10 +35,7 @@ RANGES = {
 
 
 def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a TrainConfig as plain numbers, each in its range.
-
-    warmup_steps None becomes a tenth of the steps, at most 100.
-    """
+    """The fields of a TrainConfig as plain numbers, each in its range; None stays unset."""
     plain = dict(settings)
     for name, (kind, allowed, fits) in RANGES.items():
         value = settings[name]
@@ -47,12 +46,13 @@ def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         plain[name] = PLAIN[kind](value)
     warmup, steps = plain["warmup_steps"], plain["steps"]
     if warmup is None:
-        warmup = plain["warmup_steps"] = min(100, steps // 10)
-    if not (isinstance(warmup, Integral) and 0 <= warmup <= steps):
+        return plain
+    if not (isinstance(warmup, Integral) and 0 <= warmup <= steps) or isinstance(warmup, bool):
         raise ValueError(
-            f"warmup_steps must be a whole number from 0 to steps, {steps}; got {warmup!r}."
+            f"warmup_steps must be a whole number from 0 to steps, {steps}; got {warmup!r}. None "
+            f"is a tenth of the steps, at most 100."
         )
-    return plain
+    return {**plain, "warmup_steps": int(warmup)}
 
 
 def check_context_length(wanted: int | None, model: LanguageModel) -> int:
@@ -68,18 +68,38 @@ def check_context_length(wanted: int | None, model: LanguageModel) -> int:
     return wanted
 
 
-def check_data(context_length: int, **parts: torch.Tensor | None) -> None:
-    """Each part is a tensor (N) of ids that holds at least one window; val_data may be None."""
-    for name, data in parts.items():
-        if data is None and name == "val_data":
+def check_data(config: Any, train_data: Any, val_data: Any) -> list[torch.Tensor | None]:
+    """Both as tensors (N) of ids that hold at least one window; val_data may be None.
+
+    A NumPy array is welcome too, and a memory map stays one: nothing of it is copied.
+    """
+    rows = []
+    for name, data in (("train_data", train_data), ("val_data", val_data)):
+        row = _from_numpy(data) if hasattr(data, "__array_interface__") else data
+        if row is None and name == "val_data":
+            rows.append(row)
             continue
-        if not torch.is_tensor(data) or data.dim() != 1 or len(data) < context_length + 1:
-            got = f"shape {tuple(data.shape)}" if torch.is_tensor(data) else type(data).__name__
-            raise ValueError(
-                f"{name} must be a tensor of one axis with at least context_length + 1 = "
-                f"{context_length + 1} token ids; got {got}. Use more text or a shorter "
-                f"context_length."
-            )
+        got = f"shape {tuple(row.shape)}" if torch.is_tensor(row) else type(data).__name__
+        wanted = (
+            f"{name} must be a tensor of one axis with at least context_length + 1 = "
+            f"{config.context_length + 1} token ids; got {got}."
+        )
+        if not torch.is_tensor(row) or row.dim() != 1:
+            raise ValueError(f"{wanted} torch.tensor(ids) makes one of a list of ids.")
+        if len(row) < config.context_length + 1:
+            raise ValueError(f"{wanted} Use more text or a shorter context_length.")
+        if row.is_floating_point() or row.is_complex() or row.dtype == torch.bool:
+            raise ValueError(f"{name} must hold whole numbers, token ids; got {row.dtype}.")
+        rows.append(row)
+    return rows
+
+
+def _from_numpy(array: Any) -> Any:
+    """A NumPy array as a tensor that shares its memory; as it is where torch has no such kind."""
+    with warnings.catch_warnings(), suppress(TypeError, ValueError):
+        warnings.simplefilter("ignore")  # that it may be read-only: nobody writes to it
+        return torch.as_tensor(array)
+    return array
 
 
 def check_finite(step: int, lr: float, loss: float, grad_norm: float) -> None:
@@ -90,27 +110,6 @@ def check_finite(step: int, lr: float, loss: float, grad_norm: float) -> None:
             f"{grad_norm}. Try a lower lr, more warmup_steps or grad_clip=1.0, and look for a "
             f"division by 0 or a row of scores that is masked from end to end."
         )
-
-
-def check_shapes(path: Any, ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
-    """The weights of a file, theirs, have the names and shapes of the model's, ours."""
-    for name in ours | theirs:
-        shapes = [tuple(w[name].shape) if name in w else "missing" for w in (theirs, ours)]
-        if shapes[0] != shapes[1]:
-            raise ValueError(
-                f"{path} is a checkpoint of another model: {name} is {shapes[0]} in the file and "
-                f"{shapes[1]} in the model. Build the model by the saved one's configuration."
-            )
-
-
-def check_same_run(ours: Mapping[str, Any], theirs: Mapping[str, Any], free: Sequence[str]) -> None:
-    """A run is resumed with the settings it had; those named in free may differ."""
-    for name, value in theirs.items():
-        if name not in free and ours.get(name) != value:
-            raise ValueError(
-                f"{name} must be {value!r}, as in the run to be resumed; got {ours.get(name)!r}. "
-                f"For others begin a new run from its weights, load_checkpoint(path, model)."
-            )
 
 
 def pick_device(name: str = "auto") -> torch.device:
