@@ -54,7 +54,9 @@ def unwrapped(model: Any) -> Any:
 def told_by(model: Any, name: str) -> Any:
     """What a model, or else what it was put around, says of itself; None if nothing.
 
-    It may say so in its config or beside it: GPT(GPTConfig()), "vocab_size" -> 50257
+    It may say so in its config or beside it.
+
+    told_by(nn.Embedding(5, 2), "num_embeddings") -> 5
     """
     while model is not None:
         for place in (getattr(model, "config", None), model):
