@@ -99,8 +99,10 @@ def read_parts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     if not {"model.safetensors", "config.json"} <= manifest["files"].keys():
         raise ValueError("it has no model")
     files = manifest["files"]
-    weights, config = load_file(folder / "model.safetensors"), read_json(folder / "config.json")
-    if config.keys() != {"model", "config"} or not isinstance(config["config"], dict):
+    weights = load_file(folder / "model.safetensors")
+    config = read_json(folder / "config.json")
+    parts = config.keys() == {"model", "config"}
+    if not parts or not isinstance(config["config"], dict):
         raise ValueError("its config.json describes no model")
     tokenizer, run = None, None
     if "tokenizer.json" in files:

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -23,13 +23,7 @@ from tqdm.auto import tqdm
 
 from gptlib.batches import get_batch
 from gptlib.checkpoint import load_checkpoint, save_checkpoint
-from gptlib.given.checks.recipe import (
-    check_context_length,
-    check_data,
-    check_finite,
-    check_vocabulary,
-    pick_device,
-)
+from gptlib.given.checks.recipe import check_finite, check_start, pick_device
 from gptlib.given.checks.saved import check_state
 from gptlib.given.files import plain, write_text
 from gptlib.given.folders import check_place
@@ -232,9 +226,7 @@ def train(
     cannot be saved to, a checkpoint of another run; FloatingPointError when loss or gradient are
     no longer finite. Built in chapter 7.
     """
-    config = replace(config, context_length=check_context_length(config.context_length, model))
-    train_data, val_data = check_data(config, train_data, val_data)
-    check_vocabulary(model, train_data=train_data, val_data=val_data)
+    config, train_data, val_data = check_start(model, config, train_data, val_data)
     if checkpoint is not None:
         check_place(checkpoint)  # now, and not after hours
     run = Run(model, train_data, config, starts)

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -66,6 +67,17 @@ def check_context_length(wanted: int | None, model: LanguageModel) -> int:
             f"context_length must be 1 to {longest}, the model's own; TrainConfig has {wanted}."
         )
     return wanted
+
+
+def check_start(
+    model: LanguageModel, config: Any, train_data: Any, val_data: Any
+) -> tuple[Any, torch.Tensor, torch.Tensor | None]:
+    """The config with its windows' length filled in, and both parts of the data as tensors (N)."""
+    length = check_context_length(config.context_length, model)
+    config = replace(config, context_length=length)
+    train_data, val_data = check_data(config, train_data, val_data)
+    check_vocabulary(model, train_data=train_data, val_data=val_data)
+    return config, train_data, val_data
 
 
 def check_data(config: Any, train_data: Any, val_data: Any) -> list[torch.Tensor | None]:
