@@ -64,7 +64,7 @@ class History(list):
         return text
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: LanguageModel, weight_decay: float) -> list[dict[str, Any]]:
     """Two groups for the optimiser: matrices, which decay, and vectors, which do not.
 
     Decay keeps the weights of sums small. Biases and the scales of a norm are no such weights, and
@@ -177,7 +177,7 @@ class Run:
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a run of the same settings and data stood; ValueError if it is another."""
+        """Go on where a run of the same settings and data stood. Errors: ValueError if another."""
         check_state(state, self, self.state_dict(), FREE)  # all of it, before anything changes
         set_averages(self.model, self.optimizer, state["optimizer"])
         self.generator.set_state(state["random"]["data"])
@@ -213,7 +213,7 @@ def train(
 
     train_data, val_data: (N) token ids, a tensor or a NumPy array, which may be a memory map;
     val_data may be None. starts, val_starts: where windows begin, as in get_batch.
-    evaluate(model) -> dict of numbers, in place of the estimates of train_loss and val_loss. It
+    evaluate(model) gives a dict of numbers, in place of estimates of train_loss and val_loss. It
     runs before the first update, every eval_every steps and after the last.
     callbacks: each is called as callback(step, model, metrics), before the first update and after
     every one. metrics: step, loss (this batch), lr, grad_norm, tokens, seconds, and in steps with

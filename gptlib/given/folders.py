@@ -62,10 +62,12 @@ def replacing_folder(path: str | os.PathLike[str], **about: str) -> Iterator[Pat
 
 
 def check_place(path: str | os.PathLike[str]) -> Path:
-    """Where a folder is to be written, links followed; ValueError if that cannot be.
+    """Where a folder is to be written, links followed.
 
     It may be new, empty, or hold what was saved there before; its parent is there and can be
     written to. What processes that were killed had begun is removed.
+
+    Errors: ValueError if it cannot be written, or is something else.
     """
     target = followed(path)
     if not target.parent.is_dir():
@@ -124,7 +126,7 @@ def read_whole(
 
 
 def read_json(file: Path) -> Any:
-    """The content of a JSON file; a ValueError names the file if it is not well formed."""
+    """The content of a JSON file. Errors: ValueError names it if it is not well formed."""
     try:
         text = file.read_text(encoding="utf-8")
         return json.loads(text, object_pairs_hook=_without_doubles)

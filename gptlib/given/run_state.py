@@ -21,7 +21,7 @@ AVERAGES = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each paramet
 def plain_name(name: str) -> str:
     """The name of a weight without what torch.compile and wrappers write into it.
 
-    "_orig_mod.blocks.0.qkv.weight" -> "blocks.0.qkv.weight"
+    plain_name("_orig_mod.blocks.0.qkv.weight") -> "blocks.0.qkv.weight"
     """
     return name.replace("_orig_mod.", "").removeprefix("module.")
 

@@ -28,7 +28,7 @@ LEARNING = ("dropout", "init", "waves")  # and these do not change what given we
 
 
 def check_finite_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The weights of a model by their names; ValueError if a parameter is not finite."""
+    """The weights of a model by their names. Errors: ValueError if a parameter is not finite."""
     weights = weights_of(model)
     for name, tensor in weights.items():
         if isinstance(tensor, nn.Parameter) and not tensor.isfinite().all():
@@ -108,7 +108,7 @@ def check_form(state: Any) -> None:
 
 
 def check_state(state: Any, run: Any, ours: Mapping[str, Any], free: Sequence[str]) -> None:
-    """The state of a run can be put into `run`, whose own state is `ours`; ValueError if not."""
+    """The state of a run can be put into `run`, whose own is `ours`. Errors: ValueError if not."""
     check_form(state)
     check_same_run(ours["config"], state["config"], free)
     check_settings(state["config"])  # those that may differ make sense, too
