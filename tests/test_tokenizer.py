@@ -1,5 +1,6 @@
 """Tokenizers against naive training, tiktoken, HF tokenizers and GPT-2's published ids."""
 
+import hashlib
 import json
 import random
 from collections import Counter
@@ -532,6 +533,18 @@ def test_characters_survive_saving(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("chars") / "chars.json"
     CharTokenizer(text).save(path)
     assert CharTokenizer.load(path).chars == sorted(set(text))
+
+
+def test_a_fingerprint_stands_for_what_is_saved(tmp_path):
+    tokenizer = BPETokenizer([(97, 98)], ["<s>"])
+    same = BPETokenizer({(97, 98): 256}, ("<s>",))
+    others = [BPETokenizer([(97, 98)]), BPETokenizer([(98, 97)], ["<s>"]), CharTokenizer("ab")]
+    tokenizer.save(tmp_path / "bpe.json")
+    file = (tmp_path / "bpe.json").read_bytes().rstrip()
+    loaded = BPETokenizer.load(tmp_path / "bpe.json")
+    assert tokenizer.fingerprint() == hashlib.sha256(file).hexdigest()
+    assert tokenizer.fingerprint() == same.fingerprint() == loaded.fingerprint()
+    assert len({t.fingerprint() for t in [tokenizer, *others]}) == 4
 
 
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

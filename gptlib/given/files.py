@@ -6,6 +6,7 @@ afterwards is the old content or the whole new one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -125,7 +126,14 @@ class JsonFile:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the object to `path` as JSON, whole or not at all."""
-        write_text(path, json.dumps({"type": type(self).__name__, **self._state()}) + "\n")
+        write_text(path, self._json() + "\n")
+
+    def fingerprint(self) -> str:
+        """The SHA-256, 64 hex digits, of what `save` writes: equal objects have equal ones."""
+        return hashlib.sha256(self._json().encode()).hexdigest()
+
+    def _json(self) -> str:
+        return json.dumps({"type": type(self).__name__, **self._state()})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
