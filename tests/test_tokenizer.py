@@ -13,21 +13,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import gptlib.given.checks.text
+import gptlib.given.files
 import gptlib.tokenizer
 from gptlib.given.unicode16 import LETTER, NUMBER
+from gptlib.merges import apply_merges, count_pairs, merge_pair, most_frequent, train_merges
 from gptlib.tokenizer import (
     END_OF_TEXT,
     BPETokenizer,
     CharTokenizer,
-    apply_merges,
     build_vocab,
-    count_pairs,
-    merge_pair,
-    most_frequent,
     split_special,
+    split_text,
     split_words,
-    train_merges,
 )
 
 unicode_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -554,7 +551,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(gptlib.given.checks.text.os, "replace", fail)
+    monkeypatch.setattr(gptlib.given.files.os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         CharTokenizer("new").save(path)
     assert [file.name for file in tmp_path.iterdir()] == ["chars.json"]
