@@ -141,7 +141,7 @@ class JsonFile:
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read what `save` wrote; a ValueError says what is wrong with any other file.
 
-        Memory is taken for some fifty times the size of the file, at most.
+        While it is read, memory is taken for at most some sixty times the size of the file.
         """
         try:
             text = Path(path).read_text(encoding="utf-8")

@@ -112,10 +112,11 @@ def check_merges(merges: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int
 
 def check_special_tokens(names: Collection[str]) -> list[str]:
     """`names` as a list of different, non-empty strings, in an order that is the same each run."""
-    listed = isinstance(names, Collection) and not isinstance(names, str | bytes | Set)
-    if not listed or not all(isinstance(name, str) and name for name in names):
+    listed = is_many(names) and not isinstance(names, Set | Mapping)
+    tokens = list(names) if listed else [None]
+    if not all(isinstance(token, str) and token for token in tokens):
         raise ValueError(f"special_tokens must be a list of non-empty strings, got {repr(names)}.")
-    checked = [check_text(name, "special_tokens") for name in names]
+    checked = [check_text(token, "special_tokens") for token in tokens]
     if len(set(checked)) < len(checked):
         raise ValueError(f"special_tokens must hold each token once, got {repr(names)}.")
     return checked
