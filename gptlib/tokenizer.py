@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
 import regex
@@ -132,7 +131,8 @@ class CharTokenizer(JsonFile):
 
     def encode_iterable(self, texts: Iterable[str]) -> Iterator[int]:
         """The ids of the joined `texts`, one by one: for files that do not fit into memory."""
-        for position, char in enumerate(chain.from_iterable(check_texts(texts))):
+        chars = (char for text in check_texts(texts) for char in text)
+        for position, char in enumerate(chars):
             if char not in self.char_to_id:
                 raise ValueError(
                     f"text holds {char!r} at position {position}, which is none of the "
@@ -249,7 +249,7 @@ class BPETokenizer(JsonFile):
         """
         allowed = check_allowed_special(allowed_special, self.special_tokens)
         parts = stream_words(texts, allowed, split_text)
-        return chain.from_iterable(self._encode_words(words, allowed) for words in parts)
+        return (i for words in parts for i in self._encode_words(words, allowed))
 
     def encode_batch(
         self, texts: Iterable[str], allowed_special: str | Collection[str] = ()
