@@ -125,7 +125,7 @@ def stream(
     Ends after max_new_tokens, or with the first stop token, which is yielded too. The rest is as
     in `generate`, and the same generator gives the same tokens.
 
-    for token in stream(model, idx, 50): print(tokenizer.decode([token]), end="", flush=True)
+    for text in tokenizer.decode_iterable(stream(model, idx, 50)): print(text, end="", flush=True)
     """
     settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     check_request(model, idx, max_new_tokens, stop_tokens, settings)

@@ -126,7 +126,7 @@ class CharTokenizer(JsonFile):
             raise ValueError("text is empty: a vocabulary needs at least one character.")
 
     def encode(self, text: str) -> list[int]:
-        """One id a character; ValueError names a character that the vocabulary lacks."""
+        """One id a character. Errors: ValueError names a character that the vocabulary lacks."""
         return list(self.encode_iterable([check_text(text)]))
 
     def encode_iterable(self, texts: Iterable[str]) -> Iterator[int]:
@@ -146,7 +146,7 @@ class CharTokenizer(JsonFile):
         return [self.encode(text) for text in check_batch(texts)]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`; ValueError names an id outside 0..vocab_size-1."""
+        """The text of `ids`. Errors: ValueError names an id outside 0..vocab_size-1."""
         return "".join(self.decode_iterable(ids))
 
     def decode_iterable(self, ids: Iterable[int]) -> Iterator[str]:
@@ -198,8 +198,8 @@ class BPETokenizer(JsonFile):
 
         The most frequent pair merges first; among equals, the smallest pair of ids. Special tokens
         in `text` only separate its pieces. Many texts, such as the lines of an open file, count as
-        one that is joined from them; kept of them are the different words. ValueError when there
-        are too few pairs.
+        one that is joined from them; kept of them are the different words. Errors: ValueError
+        when there are too few pairs.
 
         BPETokenizer.train("low lower lowest", 258).vocab[256:] -> [b"lo", b"low"]
         """
@@ -223,7 +223,7 @@ class BPETokenizer(JsonFile):
     def from_gpt2(cls, vocab_bpe: str) -> Self:
         """GPT-2's own tokenizer, given the text of its file `vocab.bpe`.
 
-        BPETokenizer.from_gpt2(...).encode("Hello, I am") -> [15496, 11, 314, 716]
+        BPETokenizer.from_gpt2("h e").encode("he!") -> [256, 0]  # "!" is GPT-2's first byte
         """
         merges, byte_order = read_gpt2_merges(vocab_bpe)
         return cls(merges, [END_OF_TEXT], byte_order)
@@ -277,7 +277,7 @@ class BPETokenizer(JsonFile):
         return apply_merges(word.translate(self._byte_to_id), self.merges)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """The bytes of `ids`; ValueError names an id outside 0..vocab_size-1."""
+        """The bytes of `ids`. Errors: ValueError names an id outside 0..vocab_size-1."""
         return b"".join(self.vocab[i] for i in check_ids(ids, self.vocab_size))
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -297,7 +297,7 @@ class BPETokenizer(JsonFile):
         """The same tokenizer as a `tiktoken.Encoding`: the same ids, many times faster.
 
         tiktoken knows a token by its bytes, not by its two parts. So each token, encoded alone,
-        must come out as itself; trained merges do that, others get a ValueError.
+        must come out as itself, as trained merges do. Errors: ValueError for others.
         """
         import tiktoken
 

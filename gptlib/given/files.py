@@ -139,7 +139,7 @@ class JsonFile:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote; a ValueError says what is wrong with any other file.
+        """Read what `save` wrote. Errors: ValueError says what is wrong with any other file.
 
         While it is read, memory is taken for at most some sixty times the size of the file.
         """
