@@ -98,6 +98,15 @@ def test_merges_equal_those_of_a_naive_trainer(text, n_merges):
     assert list(merges.values()) == list(range(256, 256 + len(expected)))
 
 
+def test_runs_merge_from_left_to_right_wherever_they_stand():
+    """Where pairs overlap, the order of the places counts: at 8 as well as at 7."""
+    for before in range(34):
+        for length in (5, 6, 7, 11, 13):
+            word = "".join(chr(98 + i % 20) for i in range(before)) + "a" * length
+            expected = naive_merges(word, 6)
+            assert list(train_merges({word: 1}, len(expected))) == expected
+
+
 def test_merges_on_real_text_equal_those_of_a_naive_trainer(shakespeare):
     text = shakespeare[:8_000]
     assert list(BPETokenizer.train(text, 256 + 60).merges) == naive_merges(text, 60)

@@ -145,7 +145,7 @@ class JsonFile:
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
-            state = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+            state = json.loads(text, object_pairs_hook=_once)
             if not isinstance(state, dict) or state.pop("type", None) != cls.__name__:
                 raise ValueError(f'it is no JSON object with "type": "{cls.__name__}"')
             expected = set(inspect.signature(cls._from_state).parameters)
@@ -170,8 +170,3 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
         raise ValueError(f"the key {twice!r} stands there more than once")
     return state
-
-
-def _no_number(name: str) -> None:
-    """NaN and the infinities: Python's JSON knows them, nobody else's does."""
-    raise ValueError(f"{name} is not JSON")
