@@ -131,7 +131,7 @@ def stream(
     in `generate`, and the same generator gives the same tokens. The model is in evaluation mode
     only while a token is made: a stream may be left unread, and the model be trained meanwhile.
 
-    for token in stream(model, idx, 50): print(tokenizer.decode([token]), end="", flush=True)
+    for text in tokenizer.decode_iterable(stream(model, idx, 50)): print(text, end="", flush=True)
     """
     settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     idx = check_request(model, idx, max_new_tokens, stop_tokens, settings)

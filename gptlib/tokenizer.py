@@ -1,15 +1,13 @@
 """Text to integers and back: by characters, then by byte-pair encoding.
 
-Built in chapter 1. The file goes from the small to the whole: count pairs, merge a pair, cut text
-into words, learn merges, apply merges; then two tokenizers that are thin on top of these.
+Built in chapter 1. Cutting text into words, then two tokenizers; how merges are learned and applied
+stands in `merges`.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import regex
@@ -17,20 +15,22 @@ import regex
 from gptlib.given.checks.text import (
     MAX_VOCAB_BYTES,
     check_allowed_special,
+    check_batch,
     check_byte_order,
     check_ids,
     check_merges,
     check_special_tokens,
     check_text,
+    check_texts,
     check_vocab_size,
 )
 from gptlib.given.files import JsonFile
+from gptlib.given.streaming import stream_text, stream_words
 from gptlib.given.unicode16 import LETTER, NUMBER
+from gptlib.merges import Pair, apply_merges, train_merges
 
 if TYPE_CHECKING:
     import tiktoken
-
-Pair = tuple[int, int]
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -42,33 +42,6 @@ SPLIT_PATTERN = (
 )
 
 MAX_CACHED_WORDS = 100_000
-
-
-def count_pairs(ids: Sequence[int]) -> Counter[Pair]:
-    """How often each pair of neighbours stands in `ids`, overlapping pairs included.
-
-    count_pairs([5, 6, 9, 5, 6]) -> {(5, 6): 2, (6, 9): 1, (9, 5): 1}
-    count_pairs([7, 7, 7]) -> {(7, 7): 2}
-    """
-    return Counter(pairwise(ids))
-
-
-def merge_pair(ids: Sequence[int], pair: Pair, new_id: int) -> list[int]:
-    """`ids` with every occurrence of `pair`, found from left to right, replaced by `new_id`.
-
-    merge_pair([5, 6, 9, 5, 6], (5, 6), 256) -> [256, 9, 256]
-    merge_pair([5, 5, 5], (5, 5), 256) -> [256, 5]
-    """
-    merged = []
-    i = 0
-    while i < len(ids):
-        if i + 1 < len(ids) and (ids[i], ids[i + 1]) == pair:
-            merged.append(new_id)
-            i += 2
-        else:
-            merged.append(ids[i])
-            i += 1
-    return merged
 
 
 def split_words(text: str) -> list[str]:
@@ -90,80 +63,15 @@ def split_special(text: str, special_tokens: Collection[str]) -> list[str]:
     return regex.split("(" + "|".join(map(regex.escape, longest_first)) + ")", text)
 
 
-def most_frequent(counts: Mapping[Pair, int]) -> Pair:
-    """The pair with the highest count; among equals, the smallest pair of ids.
+def split_text(text: str, special_tokens: Collection[str]) -> list[str]:
+    """Cut `text` into words as `split_words` does, with each of `special_tokens` a word of its own.
 
-    most_frequent({(98, 97): 3, (97, 98): 3, (1, 1): 2}) -> (97, 98)
+    split_text("a b<s>b", ["<s>"]) -> ["a", " b", "<s>", "b"]
     """
-    highest = max(counts.values())
-    return min(pair for pair, count in counts.items() if count == highest)
-
-
-class PairIndex:
-    """Every pair of neighbours in a set of words: how often it occurs, and in which words.
-
-    After add(0, [97, 97, 98], times=2): counts {(97, 97): 2, (97, 98): 2}, where {…: {0}}.
-    """
-
-    def __init__(self) -> None:
-        self.counts: Counter[Pair] = Counter()
-        self.where: dict[Pair, set[int]] = defaultdict(set)
-
-    def add(self, i: int, ids: Sequence[int], times: int) -> None:
-        """Count the pairs of word number i, which occurs `times` times."""
-        for pair, count in count_pairs(ids).items():
-            self.counts[pair] += count * times
-            self.where[pair].add(i)
-
-    def remove(self, i: int, ids: Sequence[int], times: int) -> None:
-        """Take back what `add` counted for the same word."""
-        for pair, count in count_pairs(ids).items():
-            self.counts[pair] -= count * times
-            self.where[pair].discard(i)
-            if not self.where[pair]:
-                del self.counts[pair], self.where[pair]
-
-
-def train_merges(word_counts: Mapping[str, int], n_merges: int) -> dict[Pair, int]:
-    """Learn merges from words and their counts: again and again, merge the most frequent pair.
-
-    A merge touches only the words that contain its pair, and only their pairs are counted anew.
-    Returns {pair: new id} in order, with the ids 256, 257, ...; fewer than `n_merges` when no pair
-    is left. Source: Sennrich et al. 2016, "Neural machine translation of rare words with subword
-    units".
-
-    train_merges({"aab": 2, "ab": 1}, 2) -> {(97, 98): 256, (97, 256): 257}
-    """
-    words = [list(word.encode("utf-8")) for word in word_counts]
-    times = list(word_counts.values())
-    pairs = PairIndex()
-    for i, word in enumerate(words):
-        pairs.add(i, word, times[i])
-    merges: dict[Pair, int] = {}
-    while pairs.counts and len(merges) < n_merges:
-        pair = most_frequent(pairs.counts)
-        merges[pair] = 256 + len(merges)
-        for i in list(pairs.where[pair]):
-            pairs.remove(i, words[i], times[i])
-            words[i] = merge_pair(words[i], pair, merges[pair])
-            pairs.add(i, words[i], times[i])
-    return merges
-
-
-def apply_merges(ids: Sequence[int], merges: Mapping[Pair, int]) -> list[int]:
-    """Merge inside one word, the merge that was learned earliest first, until none fits.
-
-    The work grows with the square of the word's length; words are short.
-
-    apply_merges([97, 97, 98], {(97, 98): 256, (97, 256): 257}) -> [257]
-    """
-    ids = list(ids)
-    while len(ids) > 1:
-        pair = min(pairwise(ids), key=lambda pair: merges.get(pair, math.inf))
-        if pair not in merges:
-            break
-        ids = merge_pair(ids, pair, merges[pair])
-    return ids
+    words = []
+    for piece in split_special(text, special_tokens):
+        words += [piece] if piece in special_tokens else split_words(piece)
+    return words
 
 
 def build_vocab(byte_order: bytes, merges: Iterable[Pair]) -> list[bytes]:
@@ -206,8 +114,8 @@ def read_gpt2_merges(vocab_bpe: str) -> tuple[list[Pair], bytes]:
 class CharTokenizer(JsonFile):
     """One id for each different character of `text`, in the order of their code points.
 
-    CharTokenizer("hello").chars -> ["e", "h", "l", "o"]
     CharTokenizer("hello").encode("hole") -> [1, 3, 2, 0]
+    CharTokenizer("hello").chars -> ["e", "h", "l", "o"]
     """
 
     def __init__(self, text: str) -> None:
@@ -219,25 +127,41 @@ class CharTokenizer(JsonFile):
 
     def encode(self, text: str) -> list[int]:
         """One id a character. Errors: ValueError names a character that the vocabulary lacks."""
-        for position, char in enumerate(text):
+        return list(self.encode_iterable([check_text(text)]))
+
+    def encode_iterable(self, texts: Iterable[str]) -> Iterator[int]:
+        """The ids of the joined `texts`, one by one: for files that do not fit into memory."""
+        chars = (char for text in check_texts(texts) for char in text)
+        for position, char in enumerate(chars):
             if char not in self.char_to_id:
                 raise ValueError(
                     f"text holds {char!r} at position {position}, which is none of the "
                     f"{self.vocab_size} characters of this vocabulary. Build the tokenizer from a "
                     "text that holds every character you need."
                 )
-        return [self.char_to_id[char] for char in text]
+            yield self.char_to_id[char]
+
+    def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
+        """The ids of each of many texts."""
+        return [self.encode(text) for text in check_batch(texts)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`. Errors: ValueError names an id outside 0..vocab_size-1."""
-        return "".join(self.chars[i] for i in check_ids(ids, self.vocab_size))
+        return "".join(self.decode_iterable(ids))
+
+    def decode_iterable(self, ids: Iterable[int]) -> Iterator[str]:
+        """The text of `ids` piece by piece, while they come."""
+        return (self.chars[i] for i in check_ids(ids, self.vocab_size))
 
     def _state(self) -> dict[str, Any]:
         return {"chars": "".join(self.chars)}
 
     @classmethod
-    def _from_state(cls, chars: str) -> Self:
-        return cls(chars)
+    def _from_state(cls, chars: Any) -> Self:
+        tokenizer = cls(chars)
+        if tokenizer.chars != list(chars):
+            raise ValueError("chars must be different characters in the order of their code points")
+        return tokenizer
 
 
 class BPETokenizer(JsonFile):
@@ -267,24 +191,31 @@ class BPETokenizer(JsonFile):
         self._cache: dict[str, list[int]] = {}
 
     @classmethod
-    def train(cls, text: str, vocab_size: int, special_tokens: Collection[str] = ()) -> Self:
+    def train(
+        cls, text: str | Iterable[str], vocab_size: int, special_tokens: Collection[str] = ()
+    ) -> Self:
         """Learn from `text` as many merges as `vocab_size` has room for.
 
         The most frequent pair merges first; among equals, the smallest pair of ids. Special tokens
-        in `text` only separate its pieces. Errors: ValueError when the text has too few pairs.
+        in `text` only separate its pieces. Many texts, such as the lines of an open file, count as
+        one that is joined from them; kept of them are the different words. Errors: ValueError
+        when there are too few pairs.
 
         BPETokenizer.train("low lower lowest", 258).vocab[256:] -> [b"lo", b"low"]
         """
         special = check_special_tokens(special_tokens)
         n_merges = check_vocab_size(vocab_size, len(special)) - 256 - len(special)
-        pieces = split_special(check_text(text), special)
-        words = [word for piece in pieces if piece not in special for word in split_words(piece)]
-        merges = train_merges(Counter(words), n_merges)
+        word_counts: Counter[str] = Counter()
+        for words in stream_words(text, special, split_text):
+            word_counts.update(words)
+        for token in special:
+            del word_counts[token]
+        merges = train_merges(word_counts, n_merges)
         if len(merges) < n_merges:
             raise ValueError(
                 f"vocab_size is {vocab_size}, which takes {n_merges} merges; in this text only "
                 f"{len(merges)} are possible. Give more text, or a vocab_size of at most "
-                f"{vocab_size - n_merges + len(merges)}."
+                f"{256 + len(merges) + len(special)}."
             )
         return cls(merges, special)
 
@@ -304,13 +235,35 @@ class BPETokenizer(JsonFile):
         or is "all": nobody can end a document by writing "<|endoftext|>" into it.
         """
         allowed = check_allowed_special(allowed_special, self.special_tokens)
+        return self._encode_words(split_text(check_text(text), allowed), allowed)
+
+    def encode_iterable(
+        self, texts: Iterable[str], allowed_special: str | Collection[str] = ()
+    ) -> Iterator[int]:
+        """The ids of the joined `texts`, one by one: for files that do not fit into memory.
+
+        They are those of `encode("".join(texts))`, wherever one text ends and the next begins.
+        Memory is taken for the longest text and the longest word, not for the sum.
+
+        list(BPETokenizer([(97, 98)]).encode_iterable(["a", "b"])) -> [256]
+        """
+        allowed = check_allowed_special(allowed_special, self.special_tokens)
+        parts = stream_words(texts, allowed, split_text)
+        return (i for words in parts for i in self._encode_words(words, allowed))
+
+    def encode_batch(
+        self, texts: Iterable[str], allowed_special: str | Collection[str] = ()
+    ) -> list[list[int]]:
+        """The ids of each of many texts.
+
+        BPETokenizer([(97, 98)]).encode_batch(["ab", "b"]) -> [[256], [98]]
+        """
+        return [self.encode(text, allowed_special) for text in check_batch(texts)]
+
+    def _encode_words(self, words: Iterable[str], allowed: Collection[str]) -> list[int]:
         ids: list[int] = []
-        for piece in split_special(check_text(text), allowed):
-            if piece in allowed:
-                ids.append(self.special_tokens[piece])
-            else:
-                for word in split_words(piece):
-                    ids.extend(self._encode_word(word))
+        for word in words:
+            ids += [self.special_tokens[word]] if word in allowed else self._encode_word(word)
         return ids
 
     def _encode_word(self, word: str) -> list[int]:
@@ -330,6 +283,15 @@ class BPETokenizer(JsonFile):
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; bytes that are no UTF-8 become the replacement character."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
+
+    def decode_iterable(self, ids: Iterable[int]) -> Iterator[str]:
+        """The text of `ids` piece by piece, while they come: half a character waits for its rest.
+
+        Joined together the pieces are `decode(ids)`.
+
+        list(BPETokenizer([]).decode_iterable([104, 195, 169])) -> ["h", "é"]
+        """
+        return stream_text(self.vocab[i] for i in check_ids(ids, self.vocab_size))
 
     def to_tiktoken(self, name: str = "gptlib") -> tiktoken.Encoding:
         """The same tokenizer as a `tiktoken.Encoding`: the same ids, many times faster.

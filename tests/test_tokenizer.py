@@ -1,9 +1,13 @@
-"""Tokenizers against naive training, tiktoken, HF tokenizers and GPT-2's published ids."""
+"""Tokenizers against tiktoken and GPT-2's published ids; their files; what they refuse."""
 
+import hashlib
 import json
 import random
+import tracemalloc
 from collections import Counter
+from contextlib import suppress
 
+import numpy as np
 import pytest
 import regex
 import tiktoken
@@ -12,21 +16,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import gptlib.given.checks.text
+import gptlib.given.files
 import gptlib.tokenizer
 from gptlib.given.unicode16 import LETTER, NUMBER
+from gptlib.merges import train_merges
 from gptlib.tokenizer import (
     END_OF_TEXT,
     BPETokenizer,
     CharTokenizer,
-    apply_merges,
     build_vocab,
-    count_pairs,
-    merge_pair,
-    most_frequent,
     split_special,
+    split_text,
     split_words,
-    train_merges,
 )
 
 unicode_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -93,105 +94,21 @@ def assert_same_ids(ours, theirs, text):
         raise AssertionError(f"{len(text)} characters, from id number {first} on: {near}")
 
 
-# --- Pairs and merges ---------------------------------------------------------------------------
+# --- Words and vocabularies ---------------------------------------------------------------------
 
 
 def test_worked_values_of_the_docstrings():
-    assert count_pairs([5, 6, 9, 5, 6]) == {(5, 6): 2, (6, 9): 1, (9, 5): 1}
-    assert count_pairs([7, 7, 7]) == {(7, 7): 2}
-    assert merge_pair([5, 6, 9, 5, 6], (5, 6), 256) == [256, 9, 256]
-    assert merge_pair([5, 5, 5], (5, 5), 256) == [256, 5]
     assert split_words("I'm  here, 24h!") == ["I", "'m", " ", " here", ",", " 24", "h", "!"]
     assert split_special("a<s>b", ["<s>"]) == ["a", "<s>", "b"]
-    assert most_frequent({(98, 97): 3, (97, 98): 3, (1, 1): 2}) == (97, 98)
-    assert train_merges({"aab": 2, "ab": 1}, 2) == {(97, 98): 256, (97, 256): 257}
-    assert apply_merges([97, 97, 98], {(97, 98): 256, (97, 256): 257}) == [257]
+    assert split_text("a b<s>b", ["<s>"]) == ["a", " b", "<s>", "b"]
     assert build_vocab(bytes(range(256)), [(97, 98), (256, 256)])[256:] == [b"ab", b"abab"]
     assert CharTokenizer("hello").encode("hole") == [1, 3, 2, 0]
     assert CharTokenizer("hello").chars == ["e", "h", "l", "o"]
     assert BPETokenizer([(97, 98), (97, 256)]).encode("aab ab") == [257, 32, 256]
     assert BPETokenizer.train("low lower lowest", 258).vocab[256:] == [b"lo", b"low"]
-
-
-@pytest.mark.parametrize("n", range(8))
-def test_a_run_of_one_token_merges_from_left_to_right(n):
-    assert merge_pair([1] * n, (1, 1), 2) == [2] * (n // 2) + [1] * (n % 2)
-
-
-@given(st.lists(st.integers(0, 3), max_size=30))
-def test_merging_a_pair_leaves_none_of_it_and_can_be_undone(ids):
-    merged = merge_pair(ids, (1, 2), 9)
-    assert (1, 2) not in count_pairs(merged)
-    assert [i for m in merged for i in ((1, 2) if m == 9 else (m,))] == ids
-
-
-def naive_merges(text, n_merges):
-    """An independent trainer: counts all pairs of the whole text again for each merge."""
-    words = [[bytes([b]) for b in word.encode()] for word in split_words(text)]
-    id_of = {bytes([b]): b for b in range(256)}
-    merges = []
-    while len(merges) < n_merges:
-        counts = Counter()
-        for word in words:
-            for k in range(len(word) - 1):
-                counts[word[k], word[k + 1]] += 1
-        if not counts:
-            break
-        ranked = sorted(counts, key=lambda p: (-counts[p], id_of[p[0]], id_of[p[1]]))
-        left, right = ranked[0]
-        merges.append((id_of[left], id_of[right]))
-        id_of[left + right] = 255 + len(merges)
-        for word in words:
-            k = 0
-            while k < len(word) - 1:
-                if word[k] == left and word[k + 1] == right:
-                    word[k : k + 2] = [left + right]
-                k += 1
-    return merges
-
-
-@settings(deadline=None, max_examples=150)
-@given(
-    st.one_of(
-        st.text("ab", max_size=80),
-        st.text("aaab ", max_size=80),
-        st.text("abc \n1!", max_size=120),
-        st.text("aé東😀 ", max_size=40),
-    ),
-    st.integers(0, 30),
-)
-def test_merges_equal_those_of_a_naive_trainer(text, n_merges):
-    expected = naive_merges(text, n_merges)
-    merges = train_merges(Counter(split_words(text)), n_merges)
-    assert list(merges) == expected
-    assert list(merges.values()) == list(range(256, 256 + len(expected)))
-
-
-def test_merges_on_real_text_equal_those_of_a_naive_trainer(shakespeare):
-    text = shakespeare[:8_000]
-    assert list(BPETokenizer.train(text, 256 + 60).merges) == naive_merges(text, 60)
-
-
-def test_merges_equal_those_of_hf_tokenizers(shakespeare):
-    """Its rule for ties is ours where its order of bytes is ours: in visible ASCII."""
-    text = shakespeare[:300_000].replace(" ", "-").replace("\n", "|")
-    theirs = tokenizers.Tokenizer(tokenizers.models.BPE())
-    theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=256 + 300, initial_alphabet=alphabet, show_progress=False
-    )
-    theirs.train_from_iterator([text], trainer)
-    ours = BPETokenizer.train(text, 256 + 300)
-    expected = [tuple(merge) for merge in json.loads(theirs.to_str())["model"]["merges"]]
-    vocab = [token.decode() if max(token) < 128 else "" for token in ours.vocab]
-    assert [(vocab[left], vocab[right]) for left, right in ours.merges] == expected
-
-
-@pytest.mark.parametrize("text", ["ba ab", "ab ba", "zz yy xx", "abab", "aaaa"])
-def test_ties_go_to_the_smallest_pair_whatever_the_order_of_the_text(text):
-    pairs = {pair for word in split_words(text) for pair in count_pairs(word.encode())}
-    assert next(iter(BPETokenizer.train(text, 257).merges)) == min(pairs)
+    assert list(BPETokenizer([(97, 98)]).encode_iterable(["a", "b"])) == [256]
+    assert BPETokenizer([(97, 98)]).encode_batch(["ab", "b"]) == [[256], [98]]
+    assert list(BPETokenizer([]).decode_iterable([104, 195, 169])) == ["h", "é"]
 
 
 # "aaa": "aa", then "aaa"; "a b c": " b" and " c", for "a" stands alone.
@@ -354,6 +271,17 @@ def test_gpt2_special_token_beside_tiktoken(gpt2, tiktoken_gpt2):
     assert gpt2.encode(text) == tiktoken_gpt2.encode(text, disallowed_special=())
 
 
+def test_special_tokens_in_plain_text_stay_text_where_tiktoken_refuses(gpt2, tiktoken_gpt2):
+    """As chapter 1 tells it."""
+    text = f"a{END_OF_TEXT}"
+    assert gpt2.decode(gpt2.encode(text)) == text and 50256 not in gpt2.encode(text)
+    with pytest.raises(ValueError, match="disallowed special token"):
+        tiktoken_gpt2.encode(text)
+    hf = tokenizers.Tokenizer(tokenizers.models.BPE())
+    hf.add_special_tokens([END_OF_TEXT])
+    assert hf.encode(text).tokens == [END_OF_TEXT]
+
+
 def test_gpt2_as_tiktoken_is_tiktokens_gpt2(gpt2, tiktoken_gpt2):
     ours = gpt2.to_tiktoken("ours")
     assert ours.n_vocab == tiktoken_gpt2.n_vocab
@@ -431,14 +359,16 @@ def test_of_two_special_tokens_the_longer_one_counts_and_signs_mean_themselves()
     assert tokenizer.encode("<a><ab(?.*x", allowed_special="all") == [257, 256, 98, 259, 258, 120]
 
 
-@pytest.mark.parametrize("special", ["<s>", ["a", "a"], [""], [3], {"<a>", "<b>"}, ["\ud800"]])
+@pytest.mark.parametrize(
+    "special", ["<s>", ["a", "a"], [""], [3], {"<a>", "<b>"}, ["\ud800"], {"<s>": 256}, None, 5]
+)
 def test_bad_special_tokens(special):
     for make in (lambda: BPETokenizer([], special), lambda: BPETokenizer.train("a", 300, special)):
         with pytest.raises(ValueError, match="special_tokens"):
             make()
 
 
-@pytest.mark.parametrize("allowed", [END_OF_TEXT, ["<other>"], "some", ""])
+@pytest.mark.parametrize("allowed", [END_OF_TEXT, ["<other>"], "some", "", None, 5, [["<s>"]]])
 def test_bad_allowed_special(bpe, allowed):
     with pytest.raises(ValueError, match="allowed_special"):
         bpe.encode("text", allowed_special=allowed)
@@ -472,6 +402,40 @@ def test_text_must_be_a_str_without_lone_surrogates(call):
         call(b"ab")
 
 
+def test_the_halves_of_a_character_side_by_side_are_the_character(gpt2, tiktoken_gpt2):
+    """As JSON writes it and Windows keeps it; one half alone is refused, two may be one."""
+    halves = "a\ud83d\ude00b\ud83c\udf4e"
+    assert gpt2.encode(halves) == gpt2.encode("a😀b🍎") == tiktoken_gpt2.encode(halves)
+    assert CharTokenizer(halves).chars == ["a", "b", "🍎", "😀"]
+    assert CharTokenizer("a😀").encode("a\ud83d\ude00") == [0, 1]
+    assert BPETokenizer([], ["\ud83d\ude00"]).special_tokens == {"😀": 256}
+    both = BPETokenizer.train(halves * 2, 258).merges, BPETokenizer.train("a😀b🍎" * 2, 258).merges
+    assert both[0] == both[1]
+    for lone, position in [
+        ("😀\ude00\ud83d", 1),
+        ("\ud83d\ud83d\ude00", 0),
+        ("\ud83d\ude00\ud83d", 2),
+    ]:
+        for encode in (gpt2.encode, CharTokenizer("a").encode):
+            with pytest.raises(ValueError, match=f"at position {position}: a lone surrogate"):
+                encode(lone)
+
+
+def test_numbers_of_other_libraries_are_numbers(bpe):
+    merges = [(97, 98), (256, 99)]
+    for kind in (np.int64, np.uint16, torch.tensor):
+        other = BPETokenizer([(kind(left), kind(right)) for left, right in merges])
+        assert other.fingerprint() == BPETokenizer(merges).fingerprint()
+        assert all(type(i) is int for pair in other.merges for i in pair)
+        assert BPETokenizer.train("ab ab", kind(257)).vocab_size == 257
+        assert bpe.decode([kind(104), kind(105)]) == "hi"
+    assert BPETokenizer(np.array(merges)).merges == BPETokenizer(merges).merges
+    assert bpe.decode(np.array([104, 105], dtype=np.uint8)) == "hi"
+    for bad in (True, np.True_, 300.0, np.float64(300), "300", None, [300]):
+        with pytest.raises(ValueError, match="vocab_size is"):
+            BPETokenizer.train(SAMPLE, bad)
+
+
 @pytest.mark.parametrize("tokenizer", [BPETokenizer([(97, 98)]), CharTokenizer("hello")])
 def test_an_id_outside_the_vocabulary_is_named_with_the_range(tokenizer):
     last = tokenizer.vocab_size - 1
@@ -479,7 +443,16 @@ def test_an_id_outside_the_vocabulary_is_named_with_the_range(tokenizer):
     for bad in (-1, last + 1, 10**30):
         with pytest.raises(ValueError, match=rf"ids\[1\] is {bad}, .* from 0 to {last}"):
             tokenizer.decode([0, bad])
-    for bad in ([0.5], [[0]], ["a"], 3, torch.zeros(2, 2, dtype=torch.long), torch.tensor(3)):
+    for bad in (
+        [True],
+        np.array([True]),
+        [0.5],
+        [[0]],
+        ["a"],
+        3,
+        torch.zeros(2, 2, dtype=torch.long),
+        torch.tensor(3),
+    ):
         with pytest.raises(ValueError, match="ids must be one row of whole numbers"):
             tokenizer.decode(bad)
 
@@ -494,6 +467,10 @@ def test_an_id_outside_the_vocabulary_is_named_with_the_range(tokenizer):
         [(97.0, 98)],
         [(True, 98)],
         ["ab"],
+        [(np.True_, 98)],
+        [97, 98],
+        5,
+        [None],
         {(97, 98): 300},
         {(97, 98): 257, (98, 99): 256},
     ],
@@ -534,6 +511,18 @@ def test_characters_survive_saving(tmp_path_factory, text):
     assert CharTokenizer.load(path).chars == sorted(set(text))
 
 
+def test_a_fingerprint_stands_for_what_is_saved(tmp_path):
+    tokenizer = BPETokenizer([(97, 98)], ["<s>"])
+    same = BPETokenizer({(97, 98): 256}, ("<s>",))
+    others = [BPETokenizer([(97, 98)]), BPETokenizer([(98, 97)], ["<s>"]), CharTokenizer("ab")]
+    tokenizer.save(tmp_path / "bpe.json")
+    file = (tmp_path / "bpe.json").read_bytes().rstrip()
+    loaded = BPETokenizer.load(tmp_path / "bpe.json")
+    assert tokenizer.fingerprint() == hashlib.sha256(file).hexdigest()
+    assert tokenizer.fingerprint() == same.fingerprint() == loaded.fingerprint()
+    assert len({t.fingerprint() for t in [tokenizer, *others]}) == 4
+
+
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "chars.json"
     CharTokenizer("old").save(path)
@@ -541,7 +530,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(gptlib.given.checks.text.os, "replace", fail)
+    monkeypatch.setattr(gptlib.given.files.os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         CharTokenizer("new").save(path)
     assert [file.name for file in tmp_path.iterdir()] == ["chars.json"]
@@ -563,6 +552,12 @@ DOUBLING = [[97, 97]] + [[i, i] for i in range(256, 400)]
         b"{}",
         b"[" * 100_000,
         b"import os",
+        b'{"a":' * 100_000,
+        json.dumps(GOOD).replace("[[97, 98]]", "[[97, NaN]]").encode(),
+        json.dumps(GOOD).replace("[[97, 98]]", "[[97, Infinity]]").encode(),
+        json.dumps(GOOD).replace("[[97, 98]]", "[[97, 9e999]]").encode(),
+        json.dumps(GOOD).replace("97", "9" * 10_000).encode(),
+        json.dumps(GOOD).replace("97", "9" * 1_000).encode(),
         json.dumps({"type": "CharTokenizer", "chars": "abc"}).encode(),
         *[
             json.dumps({**GOOD, **change}).encode()
@@ -572,6 +567,14 @@ DOUBLING = [[97, 97]] + [[i, i] for i in range(256, 400)]
                 {"merges": [5]},
                 {"merges": [[97, 256]]},
                 {"merges": ["ab"]},
+                {"merges": None},
+                {"merges": [[97.0, 98]]},
+                {"merges": [[True, 98]]},
+                {"merges": {"ab": 256}},
+                {"special_tokens": None},
+                {"special_tokens": {"<s>": 1}},
+                {"special_tokens": ["<s>", "<s>"]},
+                {"byte_order": None},
                 {"merges": DOUBLING},
                 {"special_tokens": "<s>"},
                 {"special_tokens": [1]},
@@ -591,6 +594,77 @@ def test_a_file_that_is_no_saved_bpe_is_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"file\.json is not a saved BPETokenizer"):
         BPETokenizer.load(path)
+
+
+def test_a_key_that_stands_twice_is_named(tmp_path):
+    path = tmp_path / "file.json"
+    for kind, good in [
+        (BPETokenizer, json.dumps(GOOD)),
+        (CharTokenizer, '{"type": "CharTokenizer", "chars": "ab"}'),
+    ]:
+        for key in json.loads(good):
+            value = json.dumps(json.loads(good)[key])
+            path.write_text(good[:-1] + f', "{key}": {value}}}')
+            with pytest.raises(ValueError, match=rf"the key '{key}' stands there more than once"):
+                kind.load(path)
+
+
+def test_a_key_that_is_missing_or_not_known_is_named(tmp_path):
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps({"type": "BPETokenizer", "merges": [], "merge": []}))
+    named = "missing or not known: byte_order, merge, special_tokens$"
+    with pytest.raises(ValueError, match=named):
+        BPETokenizer.load(path)
+
+
+@pytest.mark.parametrize("chars", ["ba", "aa", "aba", "ab\n"])
+def test_a_file_of_characters_that_would_get_other_ids_is_refused(tmp_path, chars):
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps({"type": "CharTokenizer", "chars": chars}))
+    with pytest.raises(
+        ValueError, match=r"file\.json is .*: chars must be different characters in"
+    ):
+        CharTokenizer.load(path)
+    path.write_text(json.dumps({"type": "CharTokenizer", "chars": "".join(sorted(set(chars)))}))
+    assert CharTokenizer.load(path).chars == sorted(set(chars))
+
+
+BPE_JSON = json.dumps(GOOD)
+MANY = 30_000
+HOSTILE = {
+    "empty lists": "[" + "[]," * MANY + "[]]",
+    "objects": '{"a":[' + '{"":0},' * MANY + "0]}",
+    "keys": "{" + ",".join(f'"{i}":0' for i in range(MANY)) + "}",
+    "merges": BPE_JSON.replace(
+        "[[97, 98]]", "[" + ",".join(f"[{i // 256},{i % 256}]" for i in range(MANY)) + "]"
+    ),
+    "empty merges": BPE_JSON.replace("[[97, 98]]", "[" + "[]," * MANY + "[]]"),
+    "doubling merges": BPE_JSON.replace("[[97, 98]]", json.dumps(DOUBLING)),
+    "special tokens": BPE_JSON.replace('"<s>"', ",".join(f'"{i:x}"' for i in range(MANY))),
+    "nested": "[" * MANY,
+    "a long number": BPE_JSON.replace("97", "9" * MANY),
+    "characters": json.dumps(
+        {"type": "CharTokenizer", "chars": "".join(map(chr, range(0x10000, 0x10000 + MANY)))},
+        ensure_ascii=False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_loading_takes_memory_for_a_small_multiple_of_the_file(tmp_path, name):
+    path = tmp_path / "file.json"
+    path.write_text(HOSTILE[name], encoding="utf-8")
+    allowed = 64 * path.stat().st_size + 2**20
+    allowed += 2**24 if name == "doubling merges" else 0
+    for kind in (BPETokenizer, CharTokenizer):
+        tracemalloc.start()
+        try:
+            with suppress(ValueError):
+                kind.load(path)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < allowed
 
 
 @pytest.mark.parametrize("chars", [5, ["a"], "", "\ud800", None])

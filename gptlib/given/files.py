@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import inspect
 import json
 import os
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -177,11 +179,18 @@ class JsonFile:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote. Errors: ValueError says what is wrong with any other file."""
+        """Read what `save` wrote. Errors: ValueError says what is wrong with any other file.
+
+        While it is read, memory is taken for at most some sixty times the size of the file.
+        """
         try:
-            state = json.loads(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_text(encoding="utf-8")
+            state = json.loads(text, object_pairs_hook=_once)
             if not isinstance(state, dict) or state.pop("type", None) != cls.__name__:
                 raise ValueError(f'it is no JSON object with "type": "{cls.__name__}"')
+            expected = set(inspect.signature(cls._from_state).parameters)
+            if wrong := expected ^ set(state):
+                raise ValueError(f"missing or not known: {', '.join(sorted(wrong))}")
             return cls._from_state(**state)
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{path} is not a saved {cls.__name__}: {error}") from error
@@ -192,3 +201,12 @@ class JsonFile:
     @classmethod
     def _from_state(cls, **state: Any) -> Self:
         raise NotImplementedError
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys are all different; which of two values was meant nobody can tell."""
+    state = dict(pairs)
+    if len(state) < len(pairs):
+        twice = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
+        raise ValueError(f"the key {twice!r} stands there more than once")
+    return state

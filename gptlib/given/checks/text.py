@@ -2,56 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from operator import index
+from reprlib import repr  # of a bad value no more is shown than fits on a line
+from typing import Any
 
-MAX_VOCAB_BYTES = 2**28  # all tokens together; each merge of a bad file can double the longest one
+MAX_VOCAB_BYTES = 2**24  # all tokens together; each merge of a bad file can double the longest one
+
+# One half of a character beyond U+FFFF without the other one at its side.
+LONE = re.compile("[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]")
 
 
-def check_text(text: str, name: str = "text") -> str:
-    """`text`, a str that has UTF-8 bytes: without lone surrogates, the halves of a character."""
+def check_text(text: str, name: str = "text", before: int = 0) -> str:
+    """`text`, a str that has UTF-8 bytes; two surrogates that are one character become it.
+
+    Errors: ValueError for a lone surrogate, with its position, counted from `before` on.
+    """
     if not isinstance(text, str):
         raise ValueError(
             f"{name} must be a str, got {type(text).__name__}. Bytes become text by .decode()."
         )
     try:
         text.encode("utf-8")
-    except UnicodeEncodeError as error:
+        return text
+    except UnicodeEncodeError:
+        if lone := LONE.search(text):
+            raise ValueError(
+                f"{name} holds {lone[0]!r} at position {before + lone.start()}: a lone surrogate, "
+                "half of a character, which has no UTF-8 bytes. Remove it, or read the text again "
+                'with encoding="utf-8", errors="replace".'
+            ) from None
+    return text.encode("utf-16", "surrogatepass").decode("utf-16")
+
+
+def check_texts(texts: str | Iterable[str], size: int = 2**16) -> Iterator[str]:
+    """One text, or the many that it comes in, as checked pieces of at most `size` characters.
+
+    A pair of surrogates may be divided between two of them.
+    """
+    before, half = 0, ""
+    for text in texts if is_many(texts) else [texts]:
+        if not isinstance(text, str):
+            check_text(text)
+        for start in range(0, len(text), size):
+            piece = half + text[start : start + size]
+            half = piece[-1] if "\ud800" <= piece[-1] <= "\udbff" else ""
+            whole = piece[: len(piece) - len(half)]
+            yield check_text(whole, before=before)
+            before += len(whole)
+    check_text(half, before=before)
+
+
+def check_batch(texts: Iterable[str]) -> Iterable[str]:
+    """`texts`, many and not one."""
+    if not is_many(texts):
         raise ValueError(
-            f"{name} holds {text[error.start]!r} at position {error.start}: a lone surrogate, "
-            "half of a character, which has no UTF-8 bytes. Remove it, or read the text again "
-            'with encoding="utf-8", errors="replace".'
-        ) from None
-    return text
+            f"texts must be a list of texts, got one {type(texts).__name__}. One text is encoded "
+            "by encode(text)."
+        )
+    return texts
 
 
-def check_ids(ids: Iterable[int], vocab_size: int) -> list[int]:
-    """`ids` (a list, or an array or tensor of shape (T,)) as a list of ints in 0..vocab_size-1."""
-    if hasattr(ids, "tolist"):
-        ids = ids.tolist()
+def is_many(values: Any) -> bool:
+    """Whether something can be walked through and is no text itself."""
+    return hasattr(values, "__iter__") and not isinstance(values, str | bytes)
+
+
+def whole_number(value: Any) -> int | None:
+    """A whole number of any library as an int; None for anything else, True and False included."""
     try:
-        ids = [index(i) for i in ids]
+        return None if isinstance(value, bool) else index(value)
     except TypeError:
-        raise ValueError("ids must be one row of whole numbers, such as [15, 3, 8].") from None
-    for position, i in enumerate(ids):
+        return None
+
+
+def check_ids(ids: Iterable[int], vocab_size: int) -> Iterator[int]:
+    """`ids` (a list, or an array or tensor of shape (T,)) as ints of 0..vocab_size-1, in turn."""
+    values: Any = ids.tolist() if hasattr(ids, "tolist") else ids
+    for position, value in enumerate(values if hasattr(values, "__iter__") else [None]):
+        i = whole_number(value)
+        if i is None:
+            raise ValueError("ids must be one row of whole numbers, such as [15, 3, 8].")
         if not 0 <= i < vocab_size:
             raise ValueError(
                 f"ids[{position}] is {i}, outside the vocabulary: ids go from 0 to "
                 f"{vocab_size - 1}. Decode with the tokenizer that made them."
             )
-    return ids
+        yield i
 
 
 def check_merges(merges: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
     """`merges` as {pair: new id}, the ids 256, 257, ... in order; each part is known before."""
     checked: dict[tuple[int, int], int] = {}
-    for pair in map(tuple, merges):
+    for parts in merges if is_many(merges) else [merges]:
         new_id = 256 + len(checked)
-        known = len(pair) == 2 and all(type(i) is int and 0 <= i < new_id for i in pair)
+        pair: Any = tuple(map(whole_number, parts)) if is_many(parts) else ()
+        known = len(pair) == 2 and all(i is not None and 0 <= i < new_id for i in pair)
         if not known or pair in checked:
             raise ValueError(
-                f"merges[{len(checked)}] is {pair}: it must be two ids from 0 to {new_id - 1} "
-                "that no merge before it joins."
+                f"merges[{len(checked)}] is {repr(parts)}: it must be two ids from 0 to "
+                f"{new_id - 1} that no merge before it joins."
             )
         checked[pair] = new_id
     if isinstance(merges, Mapping) and dict(merges) != checked:
@@ -61,34 +112,38 @@ def check_merges(merges: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int
 
 def check_special_tokens(names: Collection[str]) -> list[str]:
     """`names` as a list of different, non-empty strings, in an order that is the same each run."""
-    unordered = isinstance(names, (str, set, frozenset))
-    if unordered or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"special_tokens must be a list of non-empty strings, got {names!r}.")
-    if len(set(names)) < len(names):
-        raise ValueError(f"special_tokens must hold each token once, got {names!r}.")
-    return [check_text(name, "special_tokens") for name in names]
+    listed = is_many(names) and not isinstance(names, Set | Mapping)
+    tokens = list(names) if listed else [None]
+    if not all(isinstance(token, str) and token for token in tokens):
+        raise ValueError(f"special_tokens must be a list of non-empty strings, got {repr(names)}.")
+    checked = [check_text(token, "special_tokens") for token in tokens]
+    if len(set(checked)) < len(checked):
+        raise ValueError(f"special_tokens must hold each token once, got {repr(names)}.")
+    return checked
 
 
 def check_allowed_special(allowed: str | Collection[str], special: Collection[str]) -> set[str]:
     """The special tokens that `allowed` names: "all", or a collection of some of them."""
     if isinstance(allowed, str) and allowed == "all":
         return set(special)
-    if isinstance(allowed, str) or not set(allowed) <= set(special):
+    named = list(allowed) if is_many(allowed) else [None]
+    if not all(isinstance(token, str) and token in special for token in named):
         raise ValueError(
-            f'allowed_special is {allowed!r}: it must be "all", or a list of some of this '
+            f'allowed_special is {repr(allowed)}: it must be "all", or a list of some of this '
             f"tokenizer's special tokens, which are {list(special)}."
         )
-    return set(allowed)
+    return set(named)
 
 
 def check_vocab_size(vocab_size: int, n_special: int) -> int:
     """`vocab_size`, a whole number with room for the 256 bytes and the special tokens."""
-    if not isinstance(vocab_size, int) or vocab_size < 256 + n_special:
+    size = whole_number(vocab_size)
+    if size is None or size < 256 + n_special:
         raise ValueError(
-            f"vocab_size is {vocab_size}: 256 bytes and {n_special} special tokens need a whole "
-            f"number of at least {256 + n_special}."
+            f"vocab_size is {repr(vocab_size)}: 256 bytes and {n_special} special tokens need a "
+            f"whole number of at least {256 + n_special}."
         )
-    return vocab_size
+    return size
 
 
 def check_byte_order(byte_order: bytes) -> bytes:
