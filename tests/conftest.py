@@ -7,14 +7,19 @@ import shutil
 from pathlib import Path
 
 import pytest
-from bookbuild import kernel_environment
+from course import notice
+from execution import kernel_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("GPTLIB_SHARED", ROOT.parent / "shared" / "data"))
 
 # Kernels that the tests start read no start-up files of the user and print no notes of their own.
-os.environ.update({key: kernel_environment()[key] for key in ("IPYTHONDIR",)})
-os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+try:
+    KERNEL = kernel_environment()
+except OSError as error:
+    raise pytest.UsageError(f"the tests write into _build, and cannot: {error}") from None
+SET = ("IPYTHONDIR", "MATPLOTLIBRC", "PYDEVD_DISABLE_FILE_VALIDATION")
+os.environ.update({name: KERNEL[name] for name in SET})
 # And they are this environment's: a kernel "python3" of the user's may be another Python.
 os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
 os.environ.pop("JUPYTER_PATH", None)
@@ -49,13 +54,15 @@ def pytest_make_collect_report(collector):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say which Pythons the course was tested on, where a test has said so of itself."""
+    """Say which Pythons the course was tested on, and which chapters are their reader's own."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
     about = [pair for report in reports for pair in getattr(report, "user_properties", ())]
     lines = sorted({value for name, value in about if name == "python"})
     if lines:
         terminalreporter.section("Pythons")
         terminalreporter.write("".join(f"{line}\n" for line in lines))
+    for line in notice():
+        terminalreporter.write_line(line, yellow=True)
 
 
 # What tests may ask for --------------------------------------------------------------------------
@@ -74,10 +81,17 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def html() -> Path:
-    """The folder of the built book; builds it if anything changed since the last time."""
-    from bookbuild import build
+    """The folder of the built book; builds it if anything changed since the last time.
 
-    return build()
+    Where its reader has worked in the chapters, it is the book of the course's own.
+    """
+    from bookbuild import BUILD, BuildError, build
+    from course import course
+
+    try:
+        return build() if course() == ROOT else build(course(), BUILD / "course")
+    except BuildError as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,10 @@ import zipfile
 from pathlib import Path
 
 import nbformat
+import notebooks
 import pytest
-from bookbuild import ROOT, chapters
+from chapterfiles import ROOT, chapters
+from course import course
 
 NBVAL = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", "--nbval-lax"]
 NBVAL += ["--nbval-current-env", "--nbval-kernel-startup-timeout=120", "--nbval-cell-timeout=900"]
@@ -92,19 +95,24 @@ def test_the_clean_environment_has_gptlib_from_the_wheel(clean_python, tmp_path)
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("chapter", chapters(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("chapter", chapters(course()), ids=lambda path: path.stem)
 def test_nbval_runs_a_chapter_alone_in_an_empty_folder(chapter, clean_python, tmp_path):
-    """Every cell runs, and every output that is stored comes out again."""
-    alone = tmp_path / "alone"
+    """Every cell runs, every stored output comes out again, and no file is left behind."""
+    alone, temporary = tmp_path / "alone", tmp_path / "temporary"
+    temporary.mkdir()
     alone.mkdir()
     notebook = nbformat.read(chapter, as_version=4)
     # The kernel itself says where its gptlib comes from: from the wheel, not from this repository.
     check = f"import gptlib\nassert not gptlib.__file__.startswith({str(ROOT)!r}), gptlib.__file__"
     notebook.cells.insert(0, nbformat.v4.new_code_cell(check))
     nbformat.write(notebook, alone / chapter.name)
-    said = run(clean_python, *NBVAL, chapter.name, cwd=alone, env=environment(tmp_path))
+    elsewhere = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+    env = environment(tmp_path) | elsewhere
+    said = run(clean_python, *NBVAL, chapter.name, cwd=alone, env=env)
     cells = sum(cell.cell_type == "code" for cell in notebook.cells)
-    assert f"{cells} passed" in said
+    assert re.search(rf"(?<!\d){cells} passed", said)
+    left = [file for file in temporary.rglob("*") if file.is_file()]
+    assert not left, f"the chapter leaves {left} in the temporary folder"
 
 
 def test_nbval_sees_a_changed_output_and_a_failing_cell(clean_python, tmp_path):
@@ -124,13 +132,11 @@ def test_nbval_sees_a_changed_output_and_a_failing_cell(clean_python, tmp_path):
         assert answer.returncode == 1 and "1 failed" in answer.stdout, answer.stdout
 
 
-def test_without_gptlib_a_chapter_says_what_to_install(clean_python, tmp_path):
-    """The set-up cell, in a Python that has no gptlib at all."""
-    from notebooks import setup_cell
-
-    if "subprocess" in setup_cell():
-        return  # with an address set it would install from there: not in a test
+def test_without_gptlib_a_chapter_says_what_to_install(monkeypatch, tmp_path):
+    """The set-up cell, in a Python that has no gptlib at all; no address is set."""
+    (tmp_path / "_config.yml").write_text('repository: {url: ""}')
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
     answer = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", setup_cell()], capture_output=True, text=True
+        [sys.executable, "-I", "-S", "-c", notebooks.setup_cell()], capture_output=True, text=True
     )
     assert answer.returncode != 0 and "python -m pip install ." in answer.stderr

@@ -13,9 +13,13 @@ from pathlib import Path
 
 import house
 import nbformat
+import notebooks
 import pytest
-from bookbuild import CACHE, ROOT, chapters
-from notebooks import CHECKED, code_cells, setup_cell, tags
+from bookbuild import cache_in, find
+from chapterfiles import ROOT, chapters, code_cells, code_of, tags
+from course import course
+from inputs import fingerprint
+from notebooks import CHECKED, setup_cell
 
 HOUSE = house.table()
 MAX_LINES = 25
@@ -24,7 +28,8 @@ MAX_LINES = 25
 BANNED = ["simply", "just", "obviously", "obvious", "easy", "easily", "trivial", "trivially"]
 BANNED += ["of course", "clearly", "merely"]
 
-every_chapter = pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
+CHAPTERS = chapters(course())
+every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
 
 def read(path: Path):
@@ -35,11 +40,6 @@ def number(path: Path) -> int | None:
     """The number of a chapter, None for an appendix."""
     found = re.match(r"(\d+)_", path.name)
     return int(found[1]) if found else None
-
-
-def python_of(cell) -> str:
-    """A cell's code without the lines that only IPython understands."""
-    return re.sub(r"^(\s*)[%!].*$", r"\1pass", cell.source, flags=re.M)
 
 
 # What is stored ----------------------------------------------------------------------------------
@@ -73,17 +73,30 @@ def test_the_first_code_cell_is_the_book_s(path):
     assert first.source == setup_cell(), "run: make notebooks"
 
 
-def test_the_set_up_cell_installs_from_the_address_in_the_settings(monkeypatch, tmp_path):
-    import notebooks
+@pytest.fixture
+def with_address(monkeypatch, tmp_path):
+    """A set-up cell for the address that is given, for a package that no Python has."""
 
-    settings = 'repository: {url: "https://example.org/a/gpt/", branch: spring}'
-    (tmp_path / "_config.yml").write_text(settings)
-    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
-    compile(setup_cell(), "cell", "exec")
-    assert '"gptlib @ git+https://example.org/a/gpt@spring"' in setup_cell()
-    (tmp_path / "_config.yml").write_text('repository: {url: ""}')
+    def cell(url: str) -> str:
+        (tmp_path / "_config.yml").write_text(f'repository: {{url: "{url}", branch: spring}}')
+        monkeypatch.setattr(notebooks, "ROOT", tmp_path)
+        return setup_cell().replace('"gptlib"', '"no_such_gptlib"')
+
+    return cell
+
+
+def test_the_set_up_cell_installs_from_the_address_in_the_settings(with_address, monkeypatch):
+    asked = []
+    monkeypatch.setattr("subprocess.run", lambda command, **options: asked.append(command))
+    exec(with_address("https://example.org/a/gpt/"), {})
+    assert [command[1:] for command in asked] == [
+        ["-m", "pip", "install", "--quiet", "gptlib @ git+https://example.org/a/gpt@spring"]
+    ]
+
+
+def test_without_an_address_the_set_up_cell_says_what_to_install(with_address):
     with pytest.raises(ModuleNotFoundError, match="python -m pip install"):
-        exec(setup_cell().replace('"gptlib"', '"no_such_gptlib"'), {})
+        exec(with_address(""), {})
 
 
 @every_chapter
@@ -156,7 +169,7 @@ def source_of(module: str) -> str:
 
 @every_chapter
 def test_the_last_definition_in_a_chapter_is_the_module_s(path):
-    ours = definitions("\n".join(python_of(cell) for cell in code_cells(read(path))))
+    ours = definitions(code_of(path))
     for module in built_by(path):
         for name, tree in definitions(source_of(module)).items():
             if name in ours:
@@ -165,7 +178,8 @@ def test_the_last_definition_in_a_chapter_is_the_module_s(path):
 
 @every_chapter
 def test_a_chapter_builds_a_part_of_each_of_its_modules(path):
-    ours = definitions("\n".join(python_of(cell) for cell in code_cells(read(path))))
+    ours = definitions(code_of(path))
+    assert built_by(path) or number(path) is None
     for module in built_by(path):
         public = {name for name in definitions(source_of(module)) if not name.startswith("_")}
         assert public & set(ours), f"the chapter defines nothing of gptlib/{module}.py"
@@ -193,8 +207,7 @@ def test_a_class_in_pieces_is_the_class_in_one():
 @every_chapter
 def test_a_chapter_imports_only_what_was_built_before_it(path):
     """A chapter builds its own modules before the reader's eyes and imports none of them."""
-    code = "\n".join(python_of(cell) for cell in code_cells(read(path)))
-    used = house.imports_of(code, house.modules_in())
+    used = house.imports_of(code_of(path), house.modules_in())
     assert used <= house.allowed_in_chapter(HOUSE, number(path) or 99)
 
 
@@ -239,7 +252,7 @@ def faults(markdown: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "path", [*sorted((ROOT / "book").glob("*.md")), *chapters()], ids=lambda path: path.stem
+    "path", [*sorted((ROOT / "book").glob("*.md")), *CHAPTERS], ids=lambda path: path.stem
 )
 def test_the_prose_does_not_tell_how_hard_it_should_feel(path):
     if path.suffix == ".md":
@@ -274,12 +287,8 @@ def silent_images(notebook) -> list[str]:
 @pytest.fixture(scope="module")
 def executed(html):
     """The executed form of each chapter, from the build of the book: {path: notebook}."""
-    from jupyter_cache import get_cache
-
-    cache = get_cache(str(CACHE))
-    return {
-        path: cache.merge_match_into_notebook(read(path), nb_meta=None)[1] for path in chapters()
-    }
+    cache = cache_in(html.parent)
+    return {path: find(cache, read(path), fingerprint(path)) for path in CHAPTERS}
 
 
 @every_chapter

@@ -162,13 +162,21 @@ def test_same_seed_same_bytes():
     assert digest(1000) == STORIES_SHA256
 
 
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
-def test_same_bytes_on_other_pythons(version):
-    """The corpus needs no package: any Python that is at hand can check it."""
-    python = shutil.which(f"python{version}")
-    works = python and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
-    if not works:
-        python = sys.executable  # the one that runs the tests, in a process of its own
+def pythons() -> dict[str, str]:
+    """The Pythons of this computer by version: this one, and what runs under its name on PATH."""
+    found = {}
+    for minor in range(11, 15):
+        name, probe = f"python3.{minor}", "import sys; print(*sys.version_info[:2], sep='.')"
+        if program := shutil.which(name):
+            answer = subprocess.run([program, "-c", probe], capture_output=True, text=True)
+            if answer.stdout.strip() == name.removeprefix("python"):
+                found[name] = program
+    return {**found, "this one": sys.executable}
+
+
+@pytest.mark.parametrize("python", pythons().values(), ids=pythons())
+def test_the_same_bytes_in_another_process_and_on_every_python_found(python):
+    """The corpus needs no package, so any Python can check it."""
     code = (
         "import hashlib, random\n"
         "from gptlib.corpus import storybook as b\nfrom gptlib.corpus.grammar import Grammar\n"

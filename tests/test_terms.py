@@ -20,8 +20,8 @@ from pathlib import Path
 import house
 import nbformat
 import pytest
-import yaml
-from bookbuild import ROOT
+from chapterfiles import ROOT, chapters
+from course import course
 from coursebook import EVERYDAY, glossary_entries, term_pattern
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
@@ -122,9 +122,7 @@ def prose_of(path: Path) -> list[Passage]:
 
 def numbered_chapters() -> list[Path]:
     """The chapters that have a number, in the order of _toc.yml."""
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    files = [page["file"] for part in toc["parts"] for page in part["chapters"]]
-    return [ROOT / f"{file}.ipynb" for file in files if number_of(f"{file}.ipynb")]
+    return [path for path in chapters(course()) if number_of(path.name)]
 
 
 # What is used before it is introduced ------------------------------------------------------------

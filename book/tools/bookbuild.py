@@ -2,133 +2,186 @@
 
     .venv/bin/python book/tools/bookbuild.py
 
-Chapters come from jupyter-cache while their code is unchanged. The cache looks at the notebook
-alone, but a chapter's figures also depend on the gptlib modules that it imports. So each chapter
-has a fingerprint of those modules, and where it differs from the one of the last execution the
-chapter is taken out of the cache first.
+An executed chapter is kept in jupyter-cache together with a fingerprint of all that its outputs
+depend on (inputs.py), and is used while both its code and the fingerprint are the same. Neither
+depends on where the course lies, so a copied or moved folder goes on with what it has.
+
+Sphinx works in _build/work. Only a whole book is put into _build/html, in one step: a build that
+fails or is interrupted leaves the last good one there.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import house
+import nbformat
+from chapterfiles import KERNEL, ROOT, ChapterError, chapters, name_of, read
+from execution import execute
+from filelock import FileLock, Timeout
+from inputs import fingerprint, fingerprint_of_pages
 
-ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "_build"
-HTML = BUILD / "html"
-CACHE = BUILD / ".jupyter_cache"
-DOCTREES = BUILD / ".doctrees"
-RECORD = BUILD / "fingerprints.json"
 
 
-def files_behind(source: str) -> set[Path]:
-    """The files of gptlib that a piece of code runs by its imports, directly or by theirs."""
-    known = house.modules_in(ROOT)
-    todo, files = house.imports_of(source, known), set()
-    while todo:
-        name = todo.pop()
-        above = {name.rsplit(".", n)[0] for n in range(name.count(".") + 1)} | {""}
-        for file in {known[module] for module in above if module in known} - files:
-            files.add(file)
-            todo |= house.imports_of_file(file, ROOT)
-    return files
+class BuildError(Exception):
+    """Why there is no new book, in words."""
 
 
-def code_of(notebook: Path) -> str:
-    """All code of a notebook, without the lines that only IPython understands."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    return re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.M)
+def say(text: str) -> None:
+    print(f"-- {text}", flush=True)
 
 
-def fingerprint(notebook: Path) -> str:
-    """A hash of all that the notebook's outputs depend on, beside the notebook's own code."""
-    files = files_behind(code_of(notebook))
-    # Data inside the package may be read by any module; the environment decides the rest.
-    files |= {f for f in (ROOT / "gptlib").rglob("*") if f.suffix in {".json", ".txt", ".js"}}
-    files.add(ROOT / "requirements.txt")
-    digest = hashlib.sha256(sys.version.encode())
-    for file in sorted(files):
-        digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
-
-
-def book_fingerprint() -> str:
-    """A hash of what shapes every page: settings, the extension, styles."""
-    files = [ROOT / "_config.yml", ROOT / "_toc.yml", *(ROOT / "book" / "tools").glob("*.py")]
-    files += [f for f in (ROOT / "book" / "_static").rglob("*") if f.is_file()]
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def forget_stale() -> dict[str, str]:
-    """Take out of the caches what may no longer be used; return the fingerprints of now."""
-    now = {str(nb.relative_to(ROOT)): fingerprint(nb) for nb in chapters()}
-    now["book"] = book_fingerprint()
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Let other builds of this folder wait meanwhile; BuildError where nothing can be written."""
+    lock = FileLock(out / ".lock")
     try:
-        last = json.loads(RECORD.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        last = {}
-    if last.get("book") != now["book"]:
-        shutil.rmtree(DOCTREES, ignore_errors=True)  # executed chapters stay in the cache
-        shutil.rmtree(HTML, ignore_errors=True)
-    stale = {name for name in now if name != "book" and last.get(name) != now[name]}
-    if stale and CACHE.exists():
-        from jupyter_cache import get_cache
-
-        cache = get_cache(str(CACHE))
-        for record in cache.list_cache_records():
-            if any(Path(record.uri) == ROOT / name for name in stale):
-                cache.remove_cache(record.pk)
-    for name in stale:
-        (DOCTREES / name).with_suffix(".doctree").unlink(missing_ok=True)
-    return now
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say("another build of this book is running: waiting until it is done")
+            lock.acquire()
+    except OSError as error:
+        raise BuildError(
+            f"{out} cannot be written to ({error.strerror}), and a build writes there: "
+            "copy the course into a folder of your own."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def chapters() -> list[Path]:
-    """The notebooks of the book, in the order of their file names."""
-    return sorted((ROOT / "chapters").glob("*.ipynb"))
+# Executed chapters -------------------------------------------------------------------------------
 
 
-def kernel_environment() -> dict[str, str]:
-    """The environment for running chapters: this one, without the user's own IPython start-up."""
-    profile = BUILD / ".ipython" / "profile_default"
-    profile.mkdir(parents=True, exist_ok=True)
-    # Warnings of the kernel itself, such as how it is connected, say nothing about a chapter.
-    (profile / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 40\n")
-    quiet = {"IPYTHONDIR": str(profile.parent), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    return {**os.environ, **quiet}
+def cache_in(out: Path):
+    """The executed chapters of a build."""
+    from jupyter_cache import get_cache
+
+    return get_cache(str(out / "work" / "_build" / ".jupyter_cache"))
 
 
-def build() -> Path:
-    """Build the book if anything changed; return the folder of its HTML.
+def plain(notebook):
+    """The notebook under the kernel's usual name, by which it is found whoever saved it last."""
+    return nbformat.from_dict({**notebook, "metadata": {**notebook.metadata, "kernelspec": KERNEL}})
 
-    Raises SystemExit when a chapter fails or Sphinx has a warning.
+
+def find(cache, notebook, wanted: str):
+    """The notebook with the outputs of its last execution; None where they no longer hold."""
+    try:
+        if cache.match_cache_notebook(notebook).data.get("fingerprint") == wanted:
+            return cache.merge_match_into_notebook(notebook)[1]
+    except (KeyError, OSError, ValueError):  # not there, or only half of it
+        pass
+    return None
+
+
+def keep(cache, notebook, path: Path, wanted: str) -> None:
+    """Put an executed notebook into the cache, with what its outputs depended on."""
+    from jupyter_cache.base import CacheBundleIn
+
+    bundle = CacheBundleIn(notebook, str(path), data={"fingerprint": wanted})
+    cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+
+
+def executed(path: Path, wanted: str, out: Path):
+    """A chapter with its outputs, from a cache or from an execution now."""
+    notebook, caches = read(path), [cache_in(place) for place in dict.fromkeys((out, BUILD))]
+    done = next(filter(None, (find(cache, plain(notebook), wanted) for cache in caches)), None)
+    if done is None:
+        say(f"executing {name_of(path)}")
+        done = plain(notebook)
+        execute(done, path, ROOT / "chapters")
+        keep(caches[0], done, path, wanted)
+    # Sphinx looks for the notebook as it is stored, so the outputs are kept under that name, too.
+    own = nbformat.from_dict({**done, "metadata": {**done.metadata, **notebook.metadata}})
+    if find(caches[0], notebook, wanted) is None:
+        keep(caches[0], own, path, wanted)
+    return done
+
+
+def execute_changed(source: Path, out: Path) -> dict[str, str]:
+    """Bring every chapter's outputs up to date; return the fingerprints by name.
+
+    Raises BuildError with a line for each chapter that cannot be executed.
     """
-    now = forget_stale()
-    RECORD.parent.mkdir(exist_ok=True)
-    temporary = RECORD.with_suffix(".tmp")
-    temporary.write_text(json.dumps(now, indent=1), encoding="utf-8")
-    os.replace(temporary, RECORD)  # from here on an interrupted build can go on where it stopped
-    program = Path(sys.executable).with_name("jupyter-book")
-    command = [program, "build", ".", "-W", "-n", "--keep-going", "-q"]
-    status = subprocess.run(command, cwd=ROOT, env=kernel_environment()).returncode
+    used, faults = {}, []
+    for path in chapters(source):
+        try:
+            used[name_of(path)] = fingerprint(path)
+            executed(path, used[name_of(path)], out)
+        except ChapterError as error:
+            print(error.__cause__ or "", file=sys.stderr)  # the traceback, where there is one
+            faults.append(str(error))
+    if faults:
+        raise BuildError("\n".join(["the book was not built:", *faults]))
+    return used
+
+
+# Pages -------------------------------------------------------------------------------------------
+
+
+def make_pages(source: Path, out: Path, used: dict[str, str]) -> None:
+    """Let Sphinx write the pages that changed; raise BuildError where it has a warning."""
+    work = out / "work" / "_build"
+    record = out / "work" / "pages.json"
+    now = {"pages": fingerprint_of_pages(source), **used}
+    try:
+        last = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # the last build did not come to its end
+        last = {}
+    if last.get("pages") != now["pages"]:
+        shutil.rmtree(work / ".doctrees", ignore_errors=True)
+        shutil.rmtree(work / "html", ignore_errors=True)
+    for name in now:
+        if last.get(name) != now[name]:
+            (work / ".doctrees" / name).with_suffix(".doctree").unlink(missing_ok=True)
+    # What Sphinx keeps is trusted only after a whole build: it would not warn a second time.
+    record.unlink(missing_ok=True)
+    program = "from jupyter_book.cli.main import main; main()"  # its script names a fixed Python
+    command = [sys.executable, "-c", program, "build", str(source), "-W", "-n", "--keep-going"]
+    command += ["-q", "--path-output", str(out / "work")]
+    status = subprocess.run(command, cwd=source).returncode
     if status:
-        # Sphinx would not warn again about pages that it keeps: the next build reads all anew.
-        shutil.rmtree(DOCTREES, ignore_errors=True)
-        sys.exit(f"the book was not built: see the warnings above (status {status})")
-    return HTML
+        raise BuildError(f"the book was not built: see the warnings above (status {status})")
+    record.write_text(json.dumps(now, indent=1), encoding="utf-8")
+
+
+def publish(out: Path) -> Path:
+    """Put the finished pages in the place of the last ones."""
+    new, old, html = (out / name for name in ("html.new", "html.old", "html"))
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
+    shutil.copytree(out / "work" / "_build" / "html", new)
+    if html.exists():
+        os.replace(html, old)
+    os.replace(new, html)
+    shutil.rmtree(old, ignore_errors=True)
+    return html
+
+
+def build(source: Path = ROOT, out: Path = BUILD) -> Path:
+    """Build the book of a folder where anything changed; return the folder of its HTML.
+
+    Raises BuildError when a chapter fails or Sphinx has a warning; the last good book stays.
+    """
+    with alone(out):
+        make_pages(source, out, execute_changed(source, out))
+        return publish(out)
 
 
 if __name__ == "__main__":
-    print(f"-- the book is in {build() / 'index.html'}")
+    try:
+        say(f"the book is in {build() / 'index.html'}")
+    except BuildError as error:
+        last = f"\n{BUILD / 'html'} holds the last good one." if (BUILD / "html").exists() else ""
+        sys.exit(f"{error}{last}")

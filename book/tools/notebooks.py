@@ -17,8 +17,8 @@ from pathlib import Path
 
 import nbformat
 import yaml
-from bookbuild import ROOT, chapters, kernel_environment
-from nbclient import NotebookClient
+from chapterfiles import KERNEL, ROOT, ChapterError, chapters, code_cells, read, tags
+from execution import execute
 
 CHECKED = "nbval-check-output"
 SETUP_TAGS = ["remove-cell", "setup"]  # the page leaves it out, JupyterLab and Colab show it
@@ -59,16 +59,6 @@ def setup_cell() -> str:
     return SETUP_CELL.format(install=install).rstrip("\n")
 
 
-def tags(cell) -> list[str]:
-    """The tags of a cell."""
-    return cell.get("metadata", {}).get("tags", [])
-
-
-def code_cells(notebook) -> list:
-    """The code cells of a notebook, in order."""
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
 def put_setup_cell(notebook) -> None:
     """Make the standard cell the first code cell, after the chapter's opening words."""
     cells = [cell for cell in notebook.cells if "setup" not in tags(cell)]
@@ -90,18 +80,9 @@ def strip(notebook, keep: bool) -> None:
             if output.output_type == "execute_result":
                 output.execution_count = number
         cell.metadata = {"tags": sorted(tags(cell))} if tags(cell) else {}
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata = nbformat.from_dict(
-        {"kernelspec": kernel, "language_info": {"name": "python"}}
+        {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     )
-
-
-def execute(notebook, folder: Path) -> None:
-    """Run all cells in the folder, with this environment's Python; raise where a cell fails."""
-    client = NotebookClient(
-        notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
-    )
-    client.execute(env=kernel_environment())
 
 
 def save(notebook, path: Path) -> None:
@@ -114,10 +95,10 @@ def save(notebook, path: Path) -> None:
 
 def refresh(path: Path, run: bool = True) -> None:
     """Bring one chapter into its stored form."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     put_setup_cell(notebook)
     if run:
-        execute(notebook, path.parent)
+        execute(notebook, path)
     strip(notebook, keep=True)
     save(notebook, path)
 
@@ -132,7 +113,10 @@ def main() -> None:
     if unknown:
         sys.exit(f"no such chapter: {', '.join(unknown)}; there are {', '.join(known)}")
     for stem in [Path(name).stem for name in args.names] or known:
-        refresh(known[stem], run=not args.no_execute)
+        try:
+            refresh(known[stem], run=not args.no_execute)
+        except ChapterError as error:
+            sys.exit(f"{error.__cause__ or ''}\n{error}")
         print(f"-- chapters/{stem}.ipynb")
 
 

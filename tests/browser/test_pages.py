@@ -165,7 +165,9 @@ def test_a_wide_figure_scrolls_on_a_telephone_and_is_not_shrunk(html, site, brow
     assert "chapters/07_training.html" in pages
     page = browser.new_page(viewport={"width": NARROW, "height": 900})
     page.goto(f"{site}/chapters/07_training.html", wait_until="networkidle")
-    for figure in page.locator("img.wide-figure").all():
+    figures = page.locator("img.wide-figure").all()
+    assert figures, "no figure of the page is wide: this test looks at nothing"
+    for figure in figures:
         box, overflow = figure.evaluate(
             "e => [e.parentElement.clientWidth, getComputedStyle(e.parentElement).overflowX]"
         )

@@ -1,0 +1,64 @@
+"""Run a notebook with the running environment's own kernel, and say in words where it fails."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from chapterfiles import ROOT, ChapterError, place
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from traitlets import default
+
+PROFILE = ROOT / "_build" / ".ipython"
+TIMEOUT = 900  # seconds for one cell
+
+
+class ThisPython(AsyncKernelManager):
+    """Starts the running Python's ipykernel, whatever kernels called "python3" the user has."""
+
+    @default("kernel_spec_manager")
+    def _no_installed_kernels(self):
+        return KernelSpecManager(kernel_dirs=[])
+
+
+def kernel_environment() -> dict[str, str]:
+    """The environment for running chapters: this one, without the user's own start-up files."""
+    profile = PROFILE / "profile_default"
+    profile.mkdir(parents=True, exist_ok=True)
+    # Warnings of the kernel itself, such as how it is connected, say nothing about a chapter.
+    (profile / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 40\n")
+    (PROFILE / "matplotlibrc").write_text("")  # figures look the same whatever the user prefers
+    ours = {
+        "IPYTHONDIR": str(PROFILE),
+        "MATPLOTLIBRC": str(PROFILE / "matplotlibrc"),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "PYTHONPATH": str(ROOT),  # a copied environment may know another copy's gptlib
+    }
+    return {**os.environ, **ours}
+
+
+def execute(notebook, path: Path, folder: Path | None = None) -> None:
+    """Run all cells of the notebook read from `path`, in its folder or another; keep the outputs.
+
+    Raises ChapterError, which names the cell that failed and why.
+    """
+    reached = {}
+    client = NotebookClient(
+        notebook,
+        timeout=TIMEOUT,
+        kernel_name="python3",
+        kernel_manager_class=ThisPython,
+        on_cell_execute=lambda cell, cell_index: reached.update(cell=cell),
+        resources={"metadata": {"path": str(folder or path.parent)}},
+    )
+    try:
+        client.execute(env=kernel_environment())
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        reason = {
+            CellTimeoutError: f"it ran for more than {TIMEOUT} seconds",
+            DeadKernelError: "Python itself ended there, perhaps for want of memory",
+        }.get(type(error)) or f"{error.ename}: {error.evalue}"
+        raise ChapterError(f"{place(path, notebook, reached['cell'])}: {reason}") from error
