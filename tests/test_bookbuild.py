@@ -117,6 +117,10 @@ def test_a_changed_record_executes_the_chapter_in_a_copied_folder(copied):
 def test_a_chapter_that_was_run_and_saved_is_not_executed_for_that(copied):
     lab = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     copied.write(CODE, "# Renamed", kernelspec=lab)
+    notebook = nbformat.read(copied.chapter, as_version=4)
+    notebook.cells[1].metadata["scrolled"] = True
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="the record says six")]
+    nbformat.write(notebook, copied.chapter)
     assert copied.builds() == 0
     page = copied.page.read_text(encoding="utf-8")
     assert "Renamed" in page and "the record says seven" in page

@@ -103,6 +103,17 @@ def test_copies_and_files_of_the_reader_s_own_are_no_change(cloned):
     assert course.changes(cloned) == {}
 
 
+def test_style_is_asked_of_the_course_and_not_of_its_reader(cloned, monkeypatch):
+    for name in ("CI", "GPTLIB_AUTHOR"):
+        monkeypatch.delenv(name, raising=False)
+    (cloned / "chapters" / "x.py").write_text("def f(:")
+    assert course.files_of_the_reader(cloned) == ["chapters/x.py"]
+    change(cloned, "add a cell")
+    assert course.files_of_the_reader(cloned) == [NAME, "chapters/x.py"]
+    monkeypatch.setenv("CI", "true")
+    assert course.files_of_the_reader(cloned) == []
+
+
 def test_without_git_only_what_running_leaves_behind_is_set_aside(own):
     stored = nbformat.read(own / NAME, as_version=4)
     assert course.changes(own) == {}

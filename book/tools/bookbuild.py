@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-from chapterfiles import KERNEL, ROOT, ChapterError, chapters, name_of, read
+from chapterfiles import KERNEL, ROOT, ChapterError, chapters, code_cells, name_of, read, tags
 from execution import execute
 from filelock import FileLock, Timeout
 from inputs import fingerprint, fingerprint_of_pages
@@ -71,8 +71,21 @@ def cache_in(out: Path):
 
 
 def plain(notebook):
-    """The notebook under the kernel's usual name, by which it is found whoever saved it last."""
-    return nbformat.from_dict({**notebook, "metadata": {**notebook.metadata, "kernelspec": KERNEL}})
+    """The notebook as it is found whoever saved it: the kernel's usual name, no cell's state."""
+    form = nbformat.from_dict({**notebook, "metadata": {"kernelspec": KERNEL}})
+    for cell in code_cells(form):
+        cell.metadata = {"tags": tags(cell)} if tags(cell) else {}
+    return form
+
+
+def with_outputs(notebook, done):
+    """The notebook with the outputs of another that has the same code."""
+    form = nbformat.from_dict(notebook)
+    for cell, other in zip(code_cells(form), code_cells(done), strict=True):
+        cell.outputs, cell.execution_count = other.outputs, other.execution_count
+    for key in ("language_info", "widgets"):
+        form.metadata[key] = done.metadata.get(key, {})
+    return form
 
 
 def find(cache, notebook, wanted: str):
@@ -93,8 +106,8 @@ def keep(cache, notebook, path: Path, wanted: str) -> None:
     cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
-def executed(path: Path, wanted: str, out: Path):
-    """A chapter with its outputs, from a cache or from an execution now."""
+def bring_up_to_date(path: Path, wanted: str, out: Path) -> None:
+    """See that the cache has a chapter's outputs, by an execution now where no cache has them."""
     notebook, caches = read(path), [cache_in(place) for place in dict.fromkeys((out, BUILD))]
     done = next(filter(None, (find(cache, plain(notebook), wanted) for cache in caches)), None)
     if done is None:
@@ -103,10 +116,8 @@ def executed(path: Path, wanted: str, out: Path):
         execute(done, path, ROOT / "chapters")
         keep(caches[0], done, path, wanted)
     # Sphinx looks for the notebook as it is stored, so the outputs are kept under that name, too.
-    own = nbformat.from_dict({**done, "metadata": {**done.metadata, **notebook.metadata}})
     if find(caches[0], notebook, wanted) is None:
-        keep(caches[0], own, path, wanted)
-    return done
+        keep(caches[0], with_outputs(notebook, done), path, wanted)
 
 
 def execute_changed(source: Path, out: Path) -> dict[str, str]:
@@ -118,7 +129,7 @@ def execute_changed(source: Path, out: Path) -> dict[str, str]:
     for path in chapters(source):
         try:
             used[name_of(path)] = fingerprint(path)
-            executed(path, used[name_of(path)], out)
+            bring_up_to_date(path, used[name_of(path)], out)
         except ChapterError as error:
             print(error.__cause__ or "", file=sys.stderr)  # the traceback, where there is one
             faults.append(str(error))

@@ -105,6 +105,15 @@ def stage(root: Path, target: Path, texts: dict[str, str]) -> None:
             (target / name).write_text(texts[name], encoding="utf-8")
 
 
+def files_of_the_reader(root: Path = ROOT) -> list[str]:
+    """What lies in chapters/ and is not the course's, or no longer: copies, notes, changed ones."""
+    if as_it_stands():
+        return []
+    own = {name_of(path) for path in chapters(root)} - set(changes(root))
+    names = (path.relative_to(root).as_posix() for path in (root / "chapters").rglob("*"))
+    return sorted(name for name in names if name not in own)
+
+
 def notice() -> list[str]:
     """A line for each chapter that the tests did not take as it stands."""
     lines = []

@@ -49,6 +49,7 @@ def execute(notebook, path: Path, folder: Path | None = None) -> None:
     client = NotebookClient(
         notebook,
         timeout=TIMEOUT,
+        record_timing=False,  # times would be a part of what the notebook is found by
         kernel_name="python3",
         kernel_manager_class=ThisPython,
         on_cell_execute=lambda cell, cell_index: reached.update(cell=cell),
