@@ -295,10 +295,11 @@ def test_the_hooks_call_what_is_there():
 
 
 def test_the_form_that_the_hook_writes_is_the_one_that_is_stored(tmp_path):
-    from bookbuild import chapters
+    from chapterfiles import chapters
+    from course import course
     from notebooks import refresh
 
-    for chapter in chapters():
+    for chapter in chapters(course()):
         there = tmp_path / chapter.name
         there.write_bytes(chapter.read_bytes())
         refresh(there, run=False)

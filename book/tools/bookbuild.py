@@ -161,7 +161,8 @@ def make_pages(source: Path, out: Path, used: dict[str, str]) -> None:
     program = "from jupyter_book.cli.main import main; main()"  # its script names a fixed Python
     command = [sys.executable, "-c", program, "build", str(source), "-W", "-n", "--keep-going"]
     command += ["-q", "--path-output", str(out / "work")]
-    status = subprocess.run(command, cwd=source).returncode
+    # Warnings go to stderr; what it says of success names the place where we let it work.
+    status = subprocess.run(command, cwd=source, stdout=subprocess.DEVNULL).returncode
     if status:
         raise BuildError(f"the book was not built: see the warnings above (status {status})")
     record.write_text(json.dumps(now, indent=1), encoding="utf-8")
