@@ -68,12 +68,13 @@ class Course:
         notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
         nbformat.write(notebook, self.chapter)
 
-    def build(self):
+    def build(self, *arguments):
         """Build the book with the copy's own tools; return the process and the runs so far."""
         env = {**os.environ, "TALLY": str(self.tally), "PYTHONPATH": ""}
-        program = self.root / "book" / "tools" / "bookbuild.py"
+        tools = self.root / "book" / "tools"
+        command = [sys.executable, *(arguments or [tools / "bookbuild.py"])]
         answer = subprocess.run(
-            [sys.executable, program], env=env, capture_output=True, text=True, encoding="utf-8"
+            command, cwd=tools, env=env, capture_output=True, text=True, encoding="utf-8"
         )
         return answer, len(self.tally.read_text()) if self.tally.exists() else 0
 
@@ -124,6 +125,24 @@ def test_a_chapter_that_was_run_and_saved_is_not_executed_for_that(copied):
     assert copied.builds() == 0
     page = copied.page.read_text(encoding="utf-8")
     assert "Renamed" in page and "the record says seven" in page
+
+
+STAGED = """\
+import bookbuild, course
+text = (course.ROOT / "chapters" / "01_x.ipynb").read_text(encoding="utf-8")
+(course.ROOT / "chapters" / "01_x.ipynb").write_text("", encoding="utf-8")
+course.stage(course.ROOT, course.STAGE, {"chapters/01_x.ipynb": text})
+bookbuild.build(course.STAGE, course.STAGE.parent)
+"""
+
+
+def test_the_course_s_own_book_is_built_beside_the_reader_s_and_from_its_executions(copied):
+    before = copied.page.read_bytes()
+    answer, runs = copied.build("-c", STAGED)
+    assert (answer.returncode, runs) == (0, 0), answer.stderr
+    page = copied.root / "_build" / "course" / "html" / "chapters" / "01_x.html"
+    assert "the record says seven" in page.read_text(encoding="utf-8")
+    assert copied.page.read_bytes() == before
 
 
 def test_a_chapter_that_fails_is_named_and_the_last_good_book_stays(copied):

@@ -22,7 +22,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-from chapterfiles import KERNEL, ROOT, ChapterError, chapters, code_cells, name_of, read, tags
+from chapterfiles import (
+    KERNEL,
+    ROOT,
+    ChapterError,
+    chapters,
+    code_cells,
+    code_of,
+    name_of,
+    read,
+    tags,
+)
 from execution import execute
 from filelock import FileLock, Timeout
 from inputs import fingerprint, fingerprint_of_pages
@@ -111,6 +121,8 @@ def bring_up_to_date(path: Path, wanted: str, out: Path) -> None:
     notebook, caches = read(path), [cache_in(place) for place in dict.fromkeys((out, BUILD))]
     done = next(filter(None, (find(cache, plain(notebook), wanted) for cache in caches)), None)
     if done is None:
+        if not any("raises-exception" in tags(cell) for cell in code_cells(notebook)):
+            code_of(path)  # a cell that is no Python is named before the others run for minutes
         say(f"executing {name_of(path)}")
         done = plain(notebook)
         execute(done, path, ROOT / "chapters")

@@ -19,7 +19,7 @@ import nbformat
 from chapterfiles import ROOT, ChapterError, chapters, name_of, read
 from notebooks import strip
 
-STAGE = ROOT / "_build" / "course"
+STAGE = ROOT / "_build" / "course" / "source"  # its book is built beside it
 
 
 def as_it_stands(env=os.environ) -> bool:
