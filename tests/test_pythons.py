@@ -15,6 +15,8 @@ import environment
 import locking
 import pytest
 import pythons
+from chapterfiles import chapters
+from course import course
 from running import ROOT, ask
 
 # What a change of Python, or of torch's build, could break; no browser, no book, no long training.
@@ -25,7 +27,8 @@ TESTS = [
         *("layers", "block", "gpt", "generation", "checkpoint", "serving"),
     )
 ]
-CHAPTERS = [f"chapters/{name}.ipynb" for name in ("01_tokenizer", "02_bigram", "04_layernorm_gelu")]
+THREE = ("01_tokenizer", "02_bigram", "04_layernorm_gelu")
+CHAPTERS = [str(path) for path in chapters(course()) if path.stem in THREE]
 OTHERS = environment.others()
 
 
