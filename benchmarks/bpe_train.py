@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from recording import write_whole
 
 from gptlib import __version__
+from gptlib.given.files import write_text
 from gptlib.tokenizer import BPETokenizer
 
 N_MERGES = 512
@@ -140,7 +140,7 @@ def main() -> None:
         },
         "machine": {"cpu": platform.machine(), "cores": os.cpu_count()},
     }
-    write_whole(args.out, json.dumps(result, indent=2))
+    write_text(args.out, json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

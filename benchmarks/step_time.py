@@ -34,8 +34,8 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from recording import write_whole
 
+from gptlib.given.files import write_text
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.training import TrainConfig, make_optimizer
 
@@ -175,7 +175,7 @@ def main() -> None:
     for name in ("ratio", "ratio_same_optimizer"):
         low, high = result[f"{name}_middle_half"]
         print(f"{name:21} {result[name]:.3f} (half of the rounds from {low:.3f} to {high:.3f})")
-    write_whole(args.out, json.dumps(result, indent=2))
+    write_text(args.out, json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":
