@@ -21,7 +21,7 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
-from recording import CHECKPOINTS, CONFIG, Prepared, arguments, begin, learn, prepare, save
+from recording import CHECKPOINTS, CONFIG, Prepared, arguments, begin, few, learn, prepare, save
 from safetensors.torch import save_model
 from writing import judged, known, sampled, write
 
@@ -55,15 +55,17 @@ def trained(prepared: Prepared, weights: Path) -> GPT:
 
 def without_stop(model: GPT, tokenizer, rows: int = 60, tokens: int = 380) -> list[float]:
     """The well-formed share of the first, second, third story where nothing stops the model."""
-    idx = torch.full((rows, 1), end_id(tokenizer))
+    idx = torch.full((few(rows), 1), end_id(tokenizer))
     generator = torch.Generator().manual_seed(1)
-    out = generate(model, idx, tokens, temperature=0.8, generator=generator)
+    out = generate(model, idx, few(tokens, 20), temperature=0.8, generator=generator)
     shares: list[list[bool]] = [[], [], []]
     for row in out[:, 1:].tolist():
         parts = tokenizer.decode(row).split(corpus.END)[:-1]  # what stands behind is unfinished
         for place, part in zip(shares, parts, strict=False):
             place.append(corpus.judge(part or "?").well_formed == 1)
-    return [{"stories": len(place), "well_formed": sum(place) / len(place)} for place in shares]
+    return [
+        {"stories": len(place), "well_formed": sum(place) / max(1, len(place))} for place in shares
+    ]
 
 
 def main() -> None:
@@ -71,18 +73,18 @@ def main() -> None:
     prepared = prepare()
     tokenizer, key = prepared.tokenizer, prepared.key
     model = trained(prepared, args.out.with_name("stories.safetensors"))
-    record = {"settings": []} | begin(args) | {"seeds": list(SEEDS), "stories": N}
+    record = {"settings": []} | begin(args) | {"seeds": list(few(SEEDS)), "stories": few(N)}
     units = "well_formed, new, distinct: shares of the stories; plots, names: options"
     columns = "well_formed new distinct plots names broken"
     done = [{k: one[k] for k in KNOBS if k in one} for one in record["settings"]]
     for settings in SETTINGS:
         if settings in done:
             continue
-        result = settings | sampled(model, tokenizer, N, SEEDS, columns, **settings)
+        result = settings | sampled(model, tokenizer, few(N), few(SEEDS), columns, **settings)
         record["settings"].append(result)
         save(args, record, units=units)
         print(settings, result["well_formed"], result["distinct"], result["plots"], flush=True)
-    true = judged([story.text for story in corpus.stories(N, seed=4)])
+    true = judged([story.text for story in corpus.stories(few(N), seed=4)])
     record["true"] = {name: true[name] for name in ("well_formed", "distinct", "plots", "names")}
     record |= {"loss": key.score(model).loss, "floor": key.floor, "known": len(known())}
     record["greedy"] = write(model, tokenizer, 1, 0, temperature=0)[0]

@@ -12,7 +12,7 @@ three sampling seeds. The run goes on where it was stopped (runs/long_run.pt).
 
 from __future__ import annotations
 
-from recording import CHECKPOINTS, CONFIG, arguments, columns, exam, learn, prepare, save
+from recording import CHECKPOINTS, CONFIG, arguments, columns, exam, few, learn, prepare, save
 from writing import judged, sampled, write
 
 from gptlib.gpt import GPT
@@ -30,14 +30,15 @@ def main() -> None:
 
     def evaluate(model: GPT) -> dict:
         score = exam(key)(model)
-        share = judged(write(model, tokenizer, 200, seed=0, temperature=TEMPERATURE))["well_formed"]
+        texts = write(model, tokenizer, few(200), seed=0, temperature=TEMPERATURE)
+        share = judged(texts)["well_formed"]
         print(f"loss {score['val_loss']:.4f}, well formed {share:.1%}", flush=True)
         return {**score, "well_formed": share}
 
     checkpoint = CHECKPOINTS / "long_run"
     model, history = learn(lambda: GPT(CONFIG), prepared, TRAINING, evaluate, checkpoint)
     judgements = sampled(
-        model, tokenizer, SAMPLES["stories"], SAMPLES["seeds"],
+        model, tokenizer, few(SAMPLES["stories"]), few(SAMPLES["seeds"]),
         "well_formed new distinct broken", temperature=TEMPERATURE,
     )  # fmt: skip
     record = {

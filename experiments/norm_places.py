@@ -21,7 +21,7 @@ import math
 from functools import partial
 
 import torch
-from recording import arguments, begin, book_tokenizer, encode, fill
+from recording import arguments, begin, book_tokenizer, encode, few, fill, shortened
 
 from gptlib import corpus
 from gptlib.batches import get_batch
@@ -41,13 +41,13 @@ class Stories:
 
     def __init__(self) -> None:
         tokenizer = book_tokenizer()
-        self.ids = encode(tokenizer, corpus.load("stories", n=10_000))
+        self.ids = encode(tokenizer, corpus.load("stories", n=few(10_000, 300)))
         self.starts = story_starts(self.ids, tokenizer, CONTEXT)
-        texts = corpus.END.join(story.text for story in corpus.stories(300, seed=1))
+        texts = corpus.END.join(story.text for story in corpus.stories(few(300, 30), seed=1))
         unseen = encode(tokenizer, texts)
         starts = story_starts(unseen, tokenizer, CONTEXT)
         generator = torch.Generator().manual_seed(1)
-        self.x, self.y = get_batch(unseen, 128, CONTEXT, starts=starts, generator=generator)
+        self.x, self.y = get_batch(unseen, few(128), CONTEXT, starts=starts, generator=generator)
 
     @torch.no_grad()
     def loss(self, model: GPT) -> float:
@@ -99,8 +99,8 @@ def run(norm: str, lr: float, warmup: int, stories: Stories) -> dict:
     result = {"lr": lr, "loss": None, "before": gradients(model, stories)}
     try:
         train(
-            model, stories.ids, None, config, starts=stories.starts, progress=False,
-            evaluate=lambda model: {"val_loss": stories.loss(model)},
+            model, stories.ids, None, shortened(config), starts=stories.starts,
+            progress=False, evaluate=lambda model: {"val_loss": stories.loss(model)},
         )  # fmt: skip
     except FloatingPointError:
         return result
@@ -114,7 +114,7 @@ def run(norm: str, lr: float, warmup: int, stories: Stories) -> dict:
 def row(norm: str, warmup: int, stories: Stories) -> list[dict]:
     """One place of the norm, with warm-up or without: a run for each learning rate."""
     runs = []
-    for lr in RATES:
+    for lr in few(RATES):
         runs.append(run(norm, lr, warmup, stories))
         print(f"{norm}, warm-up {warmup}, lr {lr}: loss {runs[-1]['loss']}", flush=True)
     return runs

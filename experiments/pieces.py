@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from recording import UNITS, arguments, begin, distance, fill, prepare
+from recording import UNITS, arguments, begin, distance, few, fill, prepare
 from seeds import run
 
 SEEDS = range(3)
@@ -33,7 +33,7 @@ def main() -> None:
     jobs = {
         ("without", piece, str(seed)): partial(run, seed, prepared, **LEFT_OUT[piece])
         for piece in args.names or LEFT_OUT
-        for seed in SEEDS
+        for seed in few(SEEDS)
     }
     fill(args, record, jobs, distance, units=UNITS)
 

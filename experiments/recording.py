@@ -2,6 +2,9 @@
 
 No claim of its own. A record is data/runs/<script>.json; it grows run by run and is written whole
 after each, so that nothing is lost where a script is stopped.
+
+With --steps a script only rehearses: every line of it runs, on few stories and for so many steps,
+and the record goes to a file of its own. What is to be small then asks `few` and `shortened`.
 """
 
 from __future__ import annotations
@@ -12,17 +15,18 @@ import os
 import platform
 import re
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from datetime import date
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
 
 from gptlib import corpus
 from gptlib.corpus.scoring import AnswerKey, story_starts
-from gptlib.given.files import replacing
+from gptlib.given.files import write_text
 from gptlib.given.folders import is_saved
 from gptlib.gpt import GPTConfig
 from gptlib.tokenizer import BPETokenizer
@@ -33,6 +37,7 @@ RUNS = ROOT / "data" / "runs"
 CHECKPOINTS = ROOT / "runs"
 CONFIG = GPTConfig.preset("stories")
 UNITS = "loss, floor: nats per token; skills: share of labels right; seconds: training"
+Many = TypeVar("Many", int, tuple, list, range)
 
 # The command line --------------------------------------------------------------------------------
 
@@ -65,9 +70,39 @@ def arguments(
     parser.add_argument("--out", type=Path, default=RUNS / f"{script}.json")
     quick = "one is quicker on a busy machine"
     parser.add_argument("--threads", type=int, default=2, help=quick)
+    rehearse = "only rehearse: so many steps of each run on a few stories; needs --out"
+    parser.add_argument("--steps", type=int, help=rehearse)
     args = parser.parse_args()
+    if args.steps is not None:
+        if args.steps < 1:
+            parser.error(f"--steps must be 1 or more; got {args.steps}")
+        if args.out.resolve().is_relative_to(RUNS):
+            parser.error("--steps writes no record of the book: name a file elsewhere with --out")
+        args.command += f" --steps {args.steps}"
+    Rehearsal.steps = args.steps
     torch.set_num_threads(args.threads)
     return args
+
+
+class Rehearsal:
+    """Whether this is one, and of how many steps: `arguments` says so for the whole script."""
+
+    steps: int | None = None
+
+
+def few(many: Many, enough: int = 2) -> Many:
+    """A number, or things in a row; in a rehearsal at most so many, or the first so many."""
+    if Rehearsal.steps is None:
+        return many
+    return min(many, enough) if isinstance(many, int) else many[:enough]
+
+
+def shortened(config: TrainConfig) -> TrainConfig:
+    """The recipe; in a rehearsal that of a few steps."""
+    if Rehearsal.steps is None:
+        return config
+    ends = {"steps": Rehearsal.steps, "eval_every": Rehearsal.steps, "warmup_steps": None}
+    return replace(config, batch_size=2, eval_batches=2, **ends)
 
 
 # The stories and their exam ----------------------------------------------------------------------
@@ -85,14 +120,21 @@ class Prepared(NamedTuple):
 def prepare(n_exam: int = 400) -> Prepared:
     """What a run on the stories needs."""
     tokenizer = book_tokenizer()
-    ids = encode(tokenizer, corpus.load("stories"))
+    ids = encode(tokenizer, corpus.load("stories", n=few(30_000, 300)))
     starts = story_starts(ids, tokenizer, CONFIG.context_length)
-    return Prepared(tokenizer, ids, starts, AnswerKey(corpus.stories(n_exam, seed=1), tokenizer))
+    exam_stories = corpus.stories(few(n_exam, 30), seed=1)
+    return Prepared(tokenizer, ids, starts, AnswerKey(exam_stories, tokenizer))
 
 
 def book_tokenizer() -> BPETokenizer:
     """The tokenizer of the book's models."""
-    text = corpus.load("stories", n=3000)
+    return tokenizer_of(few(3000, 300))
+
+
+@cache
+def tokenizer_of(n: int) -> BPETokenizer:
+    """The tokenizer that n stories make."""
+    text = corpus.load("stories", n=n)
     return BPETokenizer.train(text, CONFIG.vocab_size, special_tokens=[corpus.END])
 
 
@@ -122,8 +164,11 @@ def learn(
     """Build a model and train it on the stories, both from the seed of the config.
 
     evaluate: the exam, if nothing else is given. checkpoint: a folder that the run is kept in;
-    where it is there already, the run goes on from it.
+    where it is there already, the run goes on from it. A rehearsal keeps none.
     """
+    config = shortened(config)
+    if Rehearsal.steps is not None:
+        checkpoint = None
     torch.manual_seed(config.seed)
     model = build()
     if checkpoint is not None:
@@ -239,11 +284,5 @@ def save(args: argparse.Namespace, record: dict[str, Any], **about: Any) -> None
     }
     text = json.dumps(rounded(record), indent=1)
     text = re.sub(r'\[[^\[\]{}"]*\]', lambda found: " ".join(found[0].split()), text)
-    write_whole(args.out, text)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file: the old one stays until the whole new one is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(args.out, text + "\n")

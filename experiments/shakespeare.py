@@ -13,7 +13,7 @@ written at temperature 0.8. The last tenth of the text is kept for validation.
 from __future__ import annotations
 
 import torch
-from recording import arguments, save
+from recording import arguments, few, save, shortened
 
 from gptlib import corpus
 from gptlib.batches import train_val_split
@@ -31,12 +31,13 @@ def main() -> None:
     text = corpus.load(args.data)
     tokenizer = CharTokenizer(text)
     train_ids, val_ids = train_val_split(torch.tensor(tokenizer.encode(text)))
-    torch.manual_seed(TRAINING.seed)
+    training = shortened(TRAINING)
+    torch.manual_seed(training.seed)
     model = GPT(GPTConfig.preset("nanogpt-cpu", vocab_size=tokenizer.vocab_size))
-    history = train(model, train_ids, val_ids, TRAINING, progress=False)
+    history = train(model, train_ids, val_ids, training, progress=False)
     start = torch.tensor([tokenizer.encode("\n")])
     generator = torch.Generator().manual_seed(1)
-    written = generate(model, start, 300, temperature=0.8, generator=generator)
+    written = generate(model, start, few(300), temperature=0.8, generator=generator)
     record = {
         "characters": len(text),
         "vocab_size": tokenizer.vocab_size,

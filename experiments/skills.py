@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from recording import CONFIG, UNITS, Prepared, arguments, begin, fill, learn, points, prepare
+from recording import CONFIG, UNITS, Prepared, arguments, begin, few, fill, learn, points, prepare
 from writing import judgement, write
 
 from gptlib.attention import AttentionModel
@@ -58,7 +58,7 @@ def one_block(shortcut: bool) -> GPT:
 
 def samples(model: GPT, tokenizer: BPETokenizer, n: int = 200) -> dict:
     """What the parser says of n stories written at temperature 0.8."""
-    judged = judgement(write(model, tokenizer, n, seed=0, temperature=0.8))
+    judged = judgement(write(model, tokenizer, few(n), seed=0, temperature=0.8))
     return {
         "temperature": 0.8,
         "stories": len(judged.verdicts),

@@ -24,17 +24,19 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from recording import arguments, begin, encode, fill, prepare
+from recording import arguments, begin, encode, few, fill, prepare, shortened
+from torch import nn
 
 from gptlib import corpus
 from gptlib.attention import CausalSelfAttention
 from gptlib.batches import get_batch
 from gptlib.corpus.scoring import AnswerKey, story_starts
+from gptlib.generation import generate
 from gptlib.given.models import evaluating
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.loss import IGNORED_TARGET, next_token_loss
 from gptlib.tokenizer import BPETokenizer
-from gptlib.training import TrainConfig, learning_rate, make_optimizer
+from gptlib.training import Run, TrainConfig, make_optimizer
 
 STEPS, EVERY, SEEDS = 300, 10, range(3)
 CONFIG = GPTConfig.preset("stories", context_length=16)
@@ -45,7 +47,7 @@ class Beginnings:
     """The first tokens of unseen stories, after END: idx and targets (N, T), and their floor."""
 
     def __init__(self, n: int, seed: int, tokenizer: BPETokenizer) -> None:
-        texts, T = corpus.stories(n, seed=seed), CONFIG.context_length
+        texts, T = corpus.stories(few(n, 20), seed=seed), CONFIG.context_length
         whole = AnswerKey(texts, tokenizer)
         self.text = corpus.END.join(story.text for story in texts)
         self.idx, self.targets = whole.idx[:, :T], whole.targets[:, :T]
@@ -67,11 +69,13 @@ class Healthy:
     """The recipe, in a short run. Every other run changes one thing of it."""
 
     config = CONFIG
-    training = TrainConfig.preset("stories", steps=STEPS, batch_size=32)
+    training = TrainConfig.preset(
+        "stories", steps=STEPS, batch_size=32, context_length=CONFIG.context_length, device="cpu"
+    )
 
     def __init__(self, lab: Lab, seed: int) -> None:
         self.lab = lab
-        self.training = replace(self.training, seed=seed)
+        self.training = shortened(replace(self.training, seed=seed))
         self.generator = torch.Generator().manual_seed(seed)
 
     def model(self) -> GPT:
@@ -93,10 +97,6 @@ class Healthy:
     def loss(self, model: GPT, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """What is made small."""
         return model(x, y)[1]
-
-    def clear(self, optimizer: torch.optim.Optimizer) -> None:
-        """Before each backward pass."""
-        optimizer.zero_grad()
 
     @torch.no_grad()
     def evaluate(self, model: GPT) -> float:
@@ -167,8 +167,10 @@ class LrLow(Healthy):
 
 
 class NoZeroGrad(Healthy):
-    def clear(self, optimizer):
-        pass
+    def optimizer(self, model):
+        optimizer = super().optimizer(model)
+        optimizer.zero_grad = lambda: None
+        return optimizer
 
 
 class EvalInTrainMode(Healthy):
@@ -218,7 +220,7 @@ class Sorted(Healthy):
 
     def __init__(self, lab, seed):
         super().__init__(lab, seed)
-        n = STEPS * self.training.batch_size
+        n = self.training.steps * self.training.batch_size
         texts = sorted(story.text for story in corpus.stories(n + 1, seed=seed))
         self.sorted_ids = encode(lab.tokenizer, corpus.END.join(texts))
         self.in_order = story_starts(self.sorted_ids, lab.tokenizer, self.config.context_length)
@@ -237,7 +239,7 @@ class Outlier(Healthy):
 
     def batch(self, step):
         x, y = super().batch(step)
-        if step != STEPS // 2 + 5:
+        if step != self.training.steps // 2 + few(5, 0):
             return x, y
         garbage = torch.randint(CONFIG.vocab_size, x.shape, generator=self.generator)
         return garbage, garbage
@@ -335,50 +337,58 @@ def lengths(weights: list[torch.Tensor], before: list[torch.Tensor]) -> float:
     return change / math.hypot(*(b.norm().item() for b in before))
 
 
+class Measured(nn.Module):
+    """A model whose loss is the trial's."""
+
+    def __init__(self, model: GPT, trial: Healthy) -> None:
+        super().__init__()
+        self.model, self.trial = model, trial
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[None, torch.Tensor]:
+        return None, self.trial.loss(self.model, x, y)
+
+
+class TrialRun(Run):
+    """The course's training run with the trial's batches, loss and optimiser."""
+
+    def __init__(self, trial: Healthy, model: GPT) -> None:
+        super().__init__(Measured(model, trial), trial.lab.ids, trial.training)
+        self.trial, self.optimizer = trial, trial.optimizer(model)
+
+    def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.trial.batch(self.step)
+
+
 def run(kind: type[Healthy], lab: Lab, seed: int) -> dict:
     """One short run, watched."""
-    trial = kind(lab, seed)
-    c = trial.training
-    torch.manual_seed(c.seed)
+    trial, every = kind(lab, seed), few(EVERY, 1)
+    torch.manual_seed(trial.training.seed)
     model = trial.model()
-    optimizer = trial.optimizer(model)
     start = trial.evaluate(model)
+    training = TrialRun(trial, model)
     curve = {name: [] for name in ("train", "val", "grad_norm", "table", "blocks")}
-    losses, norms = [], []
-    torch.manual_seed(c.seed)
-    for step in range(1, c.steps + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, c)
-        trial.clear(optimizer)
-        loss = trial.loss(model, *trial.batch(step))
-        loss.backward()
-        limit = math.inf if c.grad_clip is None else c.grad_clip
-        norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), limit).item())
-        losses.append(loss.item())
-        watched = groups(model)
-        looking = step % EVERY == 0
+    latest, watched = [], groups(model)
+    for step in range(1, trial.training.steps + 1):
+        looking = step % every == 0
         before = {n: [w.detach().clone() for w in ws] for n, ws in watched.items() if looking}
-        optimizer.step()
+        latest.append(training.update())
         if looking:
-            curve["train"].append(sum(losses[-EVERY:]) / EVERY)
+            for name, part in (("train", "loss"), ("grad_norm", "grad_norm")):
+                curve[name].append(sum(metrics[part] for metrics in latest) / every)
             curve["val"].append(trial.evaluate(model))
-            curve["grad_norm"].append(sum(norms[-EVERY:]) / EVERY)
             for name in watched:
                 curve[name].append(lengths([w.detach() for w in watched[name]], before[name]))
-    exam = lab.exam
+            latest.clear()
     with torch.no_grad(), evaluating(model):
-        exam_loss = model(exam.idx, exam.targets)[1].item()
+        exam_loss = model(lab.exam.idx, lab.exam.targets)[1].item()
     return {"start": start, **curve, "exam": exam_loss, "says": says(model, lab)}
 
 
-@torch.no_grad()
 def says(model: GPT, lab: Lab) -> str:
     """How the model goes on, greedily, with the beginning of an exam story."""
     idx = lab.exam.idx[:1, : BEGIN + 1]  # (1, T)
-    with evaluating(model):
-        while idx.size(1) < CONFIG.context_length:
-            idx = torch.cat([idx, model(idx)[0][:, -1:].argmax(dim=-1)], dim=1)  # (1, T + 1)
-    return lab.tokenizer.decode(idx[0, BEGIN + 1 :].tolist())
+    written = generate(model, idx, CONFIG.context_length - idx.size(1), temperature=0)
+    return lab.tokenizer.decode(written[0, idx.size(1) :].tolist())
 
 
 def said(result: dict) -> str:
@@ -392,8 +402,8 @@ def main() -> None:
     args = arguments("symptoms", __doc__, RUNS_OF_THE_LAB, seeds=fewer)
     lab = Lab()
     record = begin(args) | {
-        "steps": STEPS,
-        "every": EVERY,
+        "steps": Healthy(lab, seed=0).training.steps,
+        "every": few(EVERY, 1),
         "floor": lab.validation.floor,
         "exam_floor": lab.exam.floor,
         "begin": lab.tokenizer.decode(lab.exam.idx[0, 1 : BEGIN + 1].tolist()),

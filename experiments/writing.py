@@ -1,6 +1,6 @@
 """What the scripts share that let a model write stories: many at once, judged by the parser.
 
-No claim of its own. Run as a script it checks itself.
+No claim of its own.
 """
 
 from __future__ import annotations
@@ -8,56 +8,66 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import cache
 
 import torch
 import torch.nn.functional as F
+from recording import few
 from torch import nn
 
 from gptlib import corpus
+from gptlib.attention import CausalSelfAttention
 from gptlib.corpus.scoring import end_id
 from gptlib.generation import generate
-from gptlib.gpt import GPT, GPTConfig
+from gptlib.gpt import GPT
 from gptlib.tokenizer import BPETokenizer
 
 
 class Remembering(nn.Module):
     """A GPT that keeps the keys and values of what it has read: one more token costs one token.
 
-    For texts that fit into the context, one text after the other needs a new one, and for pre-norm
-    models, whose blocks it takes apart. Chapter 10 explains the idea.
+    A copy of the model as it is now, whatever its norms and shortcuts. For texts that fit into the
+    context; one text after the other needs a new one. Chapter 10 explains the idea.
     """
 
     def __init__(self, model: GPT) -> None:
         super().__init__()
-        if model.config.norm != "pre":
-            raise ValueError(
-                f'model must be pre-norm, norm="pre"; got norm={model.config.norm!r}. `generate` '
-                f"writes with any model, without a memory."
-            )
-        self.model, self.config = model, model.config
-        self.kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.model, self.config = deepcopy(model), model.config
+        for block in self.model.blocks:
+            block.attention = RememberingAttention(block.attention)
         self.read = 0
 
     def forward(self, idx: torch.Tensor) -> tuple[torch.Tensor, None]:
         """idx (B, T), one token longer than the last time -> logits of the last place (B, 1, V)."""
         if self.read not in (0, idx.size(1) - 1):
             raise ValueError(f"idx must be one token longer than {self.read}; got {idx.size(1)}.")
-        model, first = self.model, self.read == 0
+        model = self.model
         new = torch.arange(self.read, idx.size(1))  # (T), the places not read yet
         x = model.token_embedding(idx[:, new]) + model.position_embedding(new)  # (B, T, C)
-        kept = iter(self.kept)
-        self.kept = []
         for block in model.blocks:
-            q, k, v = block.attention.split_heads(block.norm_1(x))  # (B, n_head, T, hs) each
-            if not first:
-                k, v = (torch.cat(pair, dim=2) for pair in zip(next(kept), (k, v), strict=True))
-            self.kept.append((k, v))
-            out = F.scaled_dot_product_attention(q, k, v, is_causal=first)
-            x = x + block.attention.project(out.transpose(1, 2).reshape(x.size()))
-            x = x + block.feed_forward(block.norm_2(x))
+            x = block(x)
         self.read = idx.size(1)
         return model.head(model.final_norm(x[:, -1:])), None
+
+
+class RememberingAttention(nn.Module):
+    """An attention layer that is shown the new places only, and keeps the old ones' k and v."""
+
+    def __init__(self, layer: CausalSelfAttention) -> None:
+        super().__init__()
+        self.layer = layer
+        self.kept: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.layer.split_heads(x)  # (B, n_head, T, hs) each
+        first = self.kept is None
+        if not first:
+            k, v = (torch.cat(pair, dim=2) for pair in zip(self.kept, (k, v), strict=True))
+        self.kept = (k, v)
+        # After the first time there is one new place, and it may look at all.
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=first)
+        return self.layer.project(out.transpose(1, 2).reshape(x.size()))
 
 
 def texts_of(rows: torch.Tensor, tokenizer: BPETokenizer) -> list[str]:
@@ -74,7 +84,7 @@ def write(model: GPT, tokenizer: BPETokenizer, n: int, seed: int, **settings) ->
     rows = generate(
         Remembering(model),
         torch.full((n, 1), end),
-        model.config.context_length,
+        few(model.config.context_length, 8),
         stop_tokens=[end],
         generator=generator,
         **settings,
@@ -85,7 +95,7 @@ def write(model: GPT, tokenizer: BPETokenizer, n: int, seed: int, **settings) ->
 @cache
 def known() -> frozenset[str]:
     """The texts of the training stories."""
-    return frozenset(story.text for story in corpus.stories(30_000))
+    return frozenset(story.text for story in corpus.stories(few(30_000, 300)))
 
 
 def options(items: list[str]) -> float | None:
@@ -121,20 +131,3 @@ def sampled(
     """n stories for each sampling seed, judged: the named columns, one entry a seed."""
     runs = [judged(write(model, tokenizer, n, seed, **settings)) for seed in seeds]
     return {column: [one[column] for one in runs] for column in columns.split()}
-
-
-def main() -> None:
-    torch.manual_seed(0)
-    model = GPT(GPTConfig.preset("stories", vocab_size=50, context_length=16)).eval()
-    idx = torch.randint(50, (5, 3))
-    for settings in ({"temperature": 0}, {"temperature": 1.0, "top_p": 0.9}):
-        two = [
-            generate(m, idx, 12, generator=torch.Generator().manual_seed(1), **settings)
-            for m in (model, Remembering(model))
-        ]
-        assert torch.equal(*two), settings
-    print("Remembering writes what the model writes.")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,310 @@
+"""Change one thing in the package at a time: does a test of that module notice?
+
+    python tests/mutation/mutants.py                       # every module, 40 changes each
+    python tests/mutation/mutants.py attention corpus/story --changes 100 --seed 1
+
+A change swaps an operator or a comparison, moves a number by one, turns a condition round, drops a
+statement or a named argument, or returns None. Each is tried in a forked process that has torch
+and pytest loaded already, against the module's own tests alone, which must pass before. What no
+test notices is listed with its line; changes that nobody can see stand in `equivalent.toml` with
+the reason. It needs `os.fork`: Linux or macOS. README.md here has the last figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import importlib
+import importlib.util
+import os
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from importlib.machinery import SourceFileLoader
+from importlib.metadata import entry_points
+from pathlib import Path
+from random import Random
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PACKAGE = ROOT / "gptlib"
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+
+# Module -> the test files that are to notice, where these are not tests/test_<module>.py.
+TESTS = {
+    "loss": ["bigram"],
+    "given/models": ["models", "generation", "scoring"],
+    "given/files": ["files", "tokenizer"],
+    "given/plots": ["plots"],
+    "given/records": ["records"],
+    "given/download": ["download"],
+    "given/checks/recipe": ["training", "checkpoint"],
+    "given/checks/tensors": ["bigram", "attention", "layers", "gpt", "generation"],
+    "given/checks/text": ["tokenizer"],
+    "corpus/scoring": ["scoring"],
+    "corpus/loader": ["corpus"],
+    "corpus/judging": ["corpus"],
+    "corpus/grammar": ["corpus"],
+    "corpus/story": ["corpus"],
+}
+
+# What a change makes of a node ---------------------------------------------------------------------
+
+SWAPS: dict[type, type] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.BitOr: ast.BitAnd,
+    ast.BitAnd: ast.BitOr, ast.And: ast.Or, ast.Or: ast.And,
+}  # fmt: skip
+KEPT_DECORATORS = ("property", "classmethod", "staticmethod", "dataclass", "contextmanager")
+
+
+def changes_of(node: ast.AST) -> Iterator[Callable[[ast.AST], Any]]:
+    """Ways to change a node: functions that take a copy of it and return what stands there then."""
+    if isinstance(node, ast.Compare):
+        for i, op in enumerate(node.ops):
+            yield lambda n, i=i, op=op: _with(
+                n, ops=[*n.ops[:i], SWAPS[type(op)](), *n.ops[i + 1 :]]
+            )
+    elif isinstance(node, (ast.BinOp, ast.AugAssign, ast.BoolOp)) and type(node.op) in SWAPS:
+        yield lambda n: _with(n, op=SWAPS[type(n.op)]())
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield lambda n: ast.Constant(not n.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        yield lambda n: ast.Constant(n.value + 1)
+        yield lambda n: ast.Constant(n.value - 1)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
+        yield lambda n: n.operand
+    elif isinstance(node, (ast.If, ast.While, ast.IfExp)):
+        yield lambda n: _with(n, test=ast.UnaryOp(ast.Not(), n.test))
+    elif isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
+        yield lambda n: _with(n, value=ast.Constant(None))
+    elif isinstance(node, ast.Call):
+        for i, keyword in enumerate(node.keywords):
+            if keyword.arg is not None:
+                yield lambda n, i=i: _with(n, keywords=n.keywords[:i] + n.keywords[i + 1 :])
+    elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        for i, decorator in enumerate(node.decorator_list):
+            if not any(name in ast.unparse(decorator) for name in KEPT_DECORATORS):
+                kept = node.decorator_list[:i] + node.decorator_list[i + 1 :]
+                yield lambda n, kept=kept: _with(n, decorator_list=kept)
+    if can_be_dropped(node):
+        yield lambda n: ast.Pass()
+
+
+def can_be_dropped(node: ast.AST) -> bool:
+    """Statements without which a function still runs: not those that first name something."""
+    if isinstance(node, (ast.Raise, ast.AugAssign, ast.Break, ast.Continue)):
+        return True
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Call)
+    if not isinstance(node, ast.Assign):
+        return False
+    used = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
+    return all(
+        isinstance(target, (ast.Attribute, ast.Subscript))
+        or (isinstance(target, ast.Name) and target.id in used)
+        for target in node.targets
+    )
+
+
+def _with(node: ast.AST, **fields: Any) -> ast.AST:
+    for name, value in fields.items():
+        setattr(node, name, value)
+    return node
+
+
+def _is_none(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def nodes_of(tree: ast.AST, path: tuple = ()) -> Iterator[tuple[tuple, ast.AST]]:
+    """Every node that runs, and the way to it; annotations, messages and protocols say nothing."""
+    for field, value in ast.iter_fields(tree):
+        if field in ("annotation", "returns", "type_params") or isinstance(tree, ast.JoinedStr):
+            continue
+        for i, node in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(node, ast.AST):
+                way = (*path, (field, i if isinstance(value, list) else None))
+                yield way, node
+                yield from nodes_of(node, way)
+
+
+class Change:
+    """One change of one module: the whole changed tree, and how to speak of it."""
+
+    def __init__(self, source: str, way: tuple, number: int) -> None:
+        self.tree = ast.parse(source)
+        parent: Any = self.tree
+        for field, i in way[:-1]:
+            parent = getattr(parent, field) if i is None else getattr(parent, field)[i]
+        field, i = way[-1]
+        old = getattr(parent, field) if i is None else getattr(parent, field)[i]
+        self.line = old.lineno
+        before = _first_line(old)
+        new = list(changes_of(old))[number](copy.deepcopy(old))
+        self.text = f"{before}  ->  {_first_line(new)}"
+        if i is None:
+            setattr(parent, field, new)
+        else:
+            getattr(parent, field)[i] = new
+        ast.fix_missing_locations(self.tree)
+
+
+def _first_line(node: ast.AST) -> str:
+    lines = ast.unparse(node).split("\n")
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return " ".join(line for line in lines if line.startswith(("@", "def", "class")))
+    return lines[0]
+
+
+def sample(source: str, rng: Random, n: int) -> list[Change]:
+    """n changes at random, or all where there are fewer, in the order of the lines."""
+    places = [
+        (way, number)
+        for way, node in nodes_of(ast.parse(source))
+        if hasattr(node, "lineno")
+        for number, _ in enumerate(changes_of(node))
+    ]
+    chosen = sorted(rng.sample(range(len(places)), min(n, len(places))))
+    return [Change(source, *places[i]) for i in chosen]
+
+
+# Trying a change ---------------------------------------------------------------------------------
+
+
+class Changed(SourceFileLoader):
+    """Imports a module from a syntax tree in the place of its file."""
+
+    def __init__(self, name: str, path: str, tree: ast.AST) -> None:
+        super().__init__(name, path)
+        self.code = compile(tree, path, "exec")
+
+    def get_code(self, fullname: str) -> Any:
+        return self.code
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != self.name:
+            return None
+        return importlib.util.spec_from_file_location(name, self.path, loader=self)
+
+
+def passes(tests: list[str], hook: Changed | None, limit: float) -> tuple[bool, str]:
+    """Run the tests in a child of this process, with the hook in place: passed, and what it says.
+
+    A child that takes longer than `limit` seconds is ended, and has not passed.
+    """
+    with tempfile.TemporaryFile("w+") as said:
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            os.dup2(said.fileno(), 1)
+            os.dup2(said.fileno(), 2)
+            if hook is not None:
+                sys.meta_path.insert(0, hook)
+            code = 99
+            try:
+                import pytest
+
+                options = "-x -q -p no:cacheprovider --hypothesis-seed=0 --tb=line --assert=plain"
+                code = int(pytest.main([*options.split(), "-W", "ignore", *tests]))
+            finally:
+                sys.stdout.flush()
+                os._exit(code)
+        ends, status = time.monotonic() + limit, None
+        while status is None and time.monotonic() < ends:
+            done, found = os.waitpid(child, os.WNOHANG)
+            status = found if done else None
+            time.sleep(0.02)
+        if status is None:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        said.seek(0)
+        return status == 0, said.read()
+
+
+def warm_up(tests: list[str]) -> None:
+    """Load pytest's plugins and what the tests import from elsewhere, once for all children."""
+    for plugin in entry_points(group="pytest11"):
+        plugin.load()
+    importlib.import_module("hypothesis")  # its plugin loads it late
+    for path in [ROOT / "tests" / "conftest.py", *tests, *PACKAGE.rglob("*.py")]:
+        for node in ast.walk(ast.parse(Path(path).read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in filter(_is_foreign, names):
+                foreign = importlib.import_module(name)
+                if isinstance(node, ast.ImportFrom):  # transformers loads a name when it is asked
+                    [getattr(foreign, alias.name, None) for alias in node.names]
+
+
+def _is_foreign(name: str) -> bool:
+    """Whether a module comes from outside this tree: what is ours is loaded anew by each child."""
+    spec = importlib.util.find_spec(name.split(".")[0])
+    places = [spec.origin, *(spec.submodule_search_locations or [])] if spec else []
+    ours = [ROOT / folder for folder in ("gptlib", "tests", "book", "experiments", "benchmarks")]
+    return bool(spec) and not any(Path(p).is_relative_to(o) for p in places if p for o in ours)
+
+
+def files_for(module: str) -> list[str]:
+    """The test files of a module that there are."""
+    names = TESTS.get(module, [Path(module).stem])
+    files = [ROOT / "tests" / f"test_{name}.py" for name in names]
+    return [str(path) for path in files if path.is_file()]
+
+
+def try_module(module: str, n: int, seed: int) -> str:
+    """Try n changes of a module; prints what survives, returns its line of the table."""
+    path, tests = PACKAGE / f"{module}.py", files_for(module)
+    warm_up(tests)
+    began = time.monotonic()
+    whole, said = passes(tests, None, 3600)
+    if not whole:
+        raise SystemExit(f"{module}: its tests fail without any change\n{said[-3000:]}")
+    limit = 10 + 5 * (time.monotonic() - began)
+    source, name = path.read_text(encoding="utf-8"), f"gptlib.{module.replace('/', '.')}"
+    same = {(e["module"], e["change"]) for e in tomllib.loads(EQUIVALENT.read_text())["equivalent"]}
+    killed, nobody_sees, survived = 0, 0, []
+    for change in sample(source, Random(f"{seed} {module}"), n):
+        if (module, change.text) in same:
+            nobody_sees += 1
+        elif passes(tests, Changed(name, str(path), change.tree), limit)[0]:
+            survived.append(change)
+            print(f"  {module}.py:{change.line}  {change.text}", flush=True)
+        else:
+            killed += 1
+    tried = killed + len(survived)
+    share = f"{killed / tried:.0%}" if tried else "-"
+    return f"{module:22} {tried:5} {killed:6} {share:>6} {nobody_sees:10}"
+
+
+def modules() -> list[str]:
+    """Every module of the package that has tests of its own."""
+    found = (path.relative_to(PACKAGE).with_suffix("") for path in sorted(PACKAGE.rglob("*.py")))
+    return [str(path) for path in found if path.name != "__init__" and files_for(str(path))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("modules", nargs="*", help="such as attention or corpus/story; all if none")
+    parser.add_argument("--changes", type=int, default=40, help="at most so many a module")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    os.chdir(ROOT)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is there, and it must not thread
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tempfile.mkdtemp()
+    sys.path[:0] = [str(ROOT), str(ROOT / "book" / "tools")]
+    table = [f"{'module':22} tried killed  share equivalent"]
+    for module in args.modules or modules():
+        table.append(try_module(module, args.changes, args.seed))
+        print(table[-1], flush=True)
+    print("", *table, sep="\n")
+
+
+if __name__ == "__main__":
+    main()

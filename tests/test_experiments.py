@@ -1,0 +1,242 @@
+"""The scripts that record runs: each from its first line to its last, for two steps."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import sys
+
+import pytest
+import torch
+from bookbuild import ROOT
+
+from gptlib import corpus
+from gptlib.corpus.scoring import AnswerKey
+from gptlib.generation import generate
+from gptlib.gpt import GPT, GPTConfig
+from gptlib.training import TrainConfig
+
+EXPERIMENTS = ROOT / "experiments"
+SHARED = {"recording", "writing"}
+SCRIPTS = sorted(path.stem for path in EXPERIMENTS.glob("*.py") if path.stem not in SHARED)
+FEWER = {"symptoms": ["--seeds", "1"]}
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Imports a script, and what it shares with the others, as Python does that runs it."""
+    monkeypatch.syspath_prepend(EXPERIMENTS)
+    names = {*SCRIPTS, *SHARED}
+    threads = torch.get_num_threads()
+    yield importlib.import_module
+    torch.set_num_threads(threads)
+    importlib.import_module("recording").Rehearsal.steps = None
+    for name in names & set(sys.modules):
+        if name not in SHARED:  # what they have prepared serves the next test, too
+            del sys.modules[name]
+
+
+@pytest.fixture
+def rehearse(script, monkeypatch):
+    """Runs a script as its command line would: (name, words) -> None."""
+
+    def run(name, *words):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", "--threads", "1", *map(str, words)])
+        script(name).main()
+
+    return run
+
+
+def state_of(folder):
+    """Names, sizes and times of what lies in a folder."""
+    return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
+
+
+def ways(thing, way=()):
+    """The ways down to all that a record holds; seeds, widths and names of runs count as one."""
+    if isinstance(thing, list) and thing and isinstance(thing[0], dict):
+        thing = thing[0]
+    if not isinstance(thing, dict):
+        return {way}
+    any_key = way[-1:] in [("runs",), ("without",)]
+    found = [
+        ways(value, (*way, "*" if any_key or key.isdigit() else key))
+        for key, value in thing.items()
+        if key not in ("broken", "messages")  # which rules were broken is not to be known
+    ]
+    return set().union(*found)
+
+
+def numbers_in(thing):
+    """Every number of a record."""
+    if isinstance(thing, dict):
+        thing = list(thing.values())
+    if isinstance(thing, list):
+        return [number for item in thing for number in numbers_in(item)]
+    return [thing] if isinstance(thing, (int, float)) else []
+
+
+def test_there_is_a_script_for_each_record():
+    assert SCRIPTS == sorted(path.stem for path in (ROOT / "data" / "runs").glob("*.json"))
+    assert len(SCRIPTS) == 10
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_runs_to_its_end_and_leaves_the_records_alone(name, rehearse, tmp_path, request):
+    words = FEWER.get(name, [])
+    if name == "shakespeare":
+        words = ["--data", request.getfixturevalue("shared_data") / "tinyshakespeare.txt"]
+    kept = {folder: state_of(folder) for folder in (ROOT / "data", ROOT / "runs")}
+    out = tmp_path / "deeper" / f"{name}.json"
+    rehearse(name, "--steps", 2, "--out", out, *words)
+    assert kept == {folder: state_of(folder) for folder in kept}
+    new = json.loads(out.read_text(encoding="utf-8"))
+    old = json.loads((ROOT / "data" / "runs" / out.name).read_text(encoding="utf-8"))
+    assert new["about"].pop("command") == f"{old['about'].pop('command')} --steps 2"
+    # The same record, in small: the chapters find in it what they ask for.
+    assert ways(old) - ways(new) == set()
+    assert len(numbers_in(new)) > 10 and all(map(math.isfinite, numbers_in(new)))
+    made = {path.name for path in out.parent.iterdir()}
+    assert made == {out.name} | ({"stories.safetensors"} if name == "decoding" else set())
+
+
+def test_a_resumed_script_keeps_what_is_recorded_and_a_named_run_is_made_anew(rehearse, tmp_path):
+    out = tmp_path / "skills.json"
+    rehearse("skills", "--steps", 1, "--out", out, "bigram")
+    first = json.loads(out.read_text(encoding="utf-8"))
+    assert set(first) == {"bigram", "about"}
+    first["bigram"]["parameters"] = -1  # a mark: whoever trains again overwrites it
+    out.write_text(json.dumps(first), encoding="utf-8")
+    rehearse("skills", "--steps", 1, "--out", out, "--resume", "bigram", "attention")
+    second = json.loads(out.read_text(encoding="utf-8"))
+    assert set(second) == {"bigram", "attention", "about"}
+    assert second["bigram"]["parameters"] == -1
+    rehearse("skills", "--steps", 1, "--out", out, "bigram")
+    assert json.loads(out.read_text(encoding="utf-8"))["bigram"]["parameters"] == 1536**2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--steps", "2"], "name a file elsewhere with --out"),
+        (["--steps", "2", "--out", str(ROOT / "data/runs/x.json")], "name a file elsewhere"),
+        (["--steps", "0", "--out", "x.json"], "--steps must be 1 or more; got 0"),
+        (["gpt5"], "no run 'gpt5': choose from bigram"),
+    ],
+)
+def test_a_command_line_that_cannot_be_meant_is_refused(words, message, rehearse, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        rehearse("skills", *words)
+    assert stopped.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_without_steps_nothing_is_made_smaller(script):
+    recording = script("recording")
+    config = TrainConfig.preset("stories")
+    assert recording.few(30_000) == 30_000 and recording.few((1, 2, 3)) == (1, 2, 3)
+    assert recording.shortened(config) is config
+    recording.Rehearsal.steps = 2
+    assert recording.few(30_000, 300) == 300 and recording.few((1, 2, 3)) == (1, 2)
+    assert recording.few(1, 300) == 1
+    assert recording.shortened(config).steps == 2
+
+
+# What the scripts share ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 0}, {"temperature": 1.0, "top_p": 0.9}])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("shortcut", [True, False])
+def test_a_model_that_remembers_writes_what_the_model_writes(script, settings, norm, shortcut):
+    torch.manual_seed(0)
+    shape = {"vocab_size": 50, "context_length": 16, "init": "torch", "norm": norm}
+    model = GPT(GPTConfig.preset("stories", **shape)).eval()
+    for block in model.blocks:
+        block.shortcut = shortcut
+    idx = torch.randint(50, (5, 3))
+    remembering = script("writing").Remembering(model)
+    plain, cached = (
+        generate(m, idx, 13, generator=torch.Generator().manual_seed(1), **settings)
+        for m in (model, remembering)
+    )
+    assert torch.equal(plain, cached)
+    assert len(set(plain[:, 3:].flatten().tolist())) > 3
+    # And the numbers behind it: the last place read alone, after all before it.
+    remembering = script("writing").Remembering(model)
+    with torch.no_grad():
+        remembering(plain[:, :15])
+        last = remembering(plain)[0]
+        torch.testing.assert_close(last, model(plain)[0][:, -1:], rtol=1e-5, atol=1e-4)
+    with pytest.raises(ValueError, match="one token longer than 16; got 3"):
+        remembering(idx)
+
+
+def test_the_options_that_choices_are_worth(script):
+    options = script("writing").options
+    assert options(list("abcd")) == pytest.approx(4)
+    assert options(["a"] * 7) == pytest.approx(1)
+    assert options(list("aab")) == pytest.approx(3 / 2 ** (2 / 3))
+    assert options([]) == 0
+
+
+def test_true_stories_are_judged_well_formed_new_where_they_are_and_varied(script):
+    writing = script("writing")
+    script("recording").Rehearsal.steps = 1  # then 300 stories are known
+    writing.known.cache_clear()
+    told = [story.text for story in corpus.stories(2)] + ["Mia was a shy boy."]
+    told += [story.text for story in corpus.stories(1, seed=9)]
+    judged = writing.judged(told)
+    writing.known.cache_clear()
+    assert (judged["well_formed"], judged["new"], judged["distinct"]) == (0.75, 0.25, 1)
+    assert judged["broken"] == {"pronoun": 1}
+    assert 1 < judged["plots"] <= 3 and 1 < judged["names"] <= 3
+
+
+# The lab ------------------------------------------------------------------------------------------
+
+
+def test_a_healthy_run_of_the_lab_is_a_run_of_train(script):
+    """The lab's own loop and `train` take the same steps: the same losses from the same batches."""
+    from gptlib.training import train
+
+    script("recording").Rehearsal.steps = 4
+    symptoms = script("symptoms")
+    lab = symptoms.Lab()
+    watched = symptoms.run(symptoms.Healthy, lab, seed=0)
+    config = symptoms.Healthy(lab, 0).training
+    torch.manual_seed(config.seed)
+    model, losses, norms = GPT(symptoms.CONFIG), [], []
+
+    def note(step, model, metrics):
+        losses.append(metrics["loss"])
+        norms.append(metrics["grad_norm"])
+
+    train(
+        model, lab.ids, None, config, starts=lab.starts, callbacks=[note], progress=False,
+        evaluate=lambda model: {},
+    )  # fmt: skip
+    assert watched["train"] == losses[1:] and watched["grad_norm"] == norms[1:]
+    assert len(losses) == 5
+    score = AnswerKey(corpus.stories(20, seed=2), lab.tokenizer)
+    assert torch.equal(score.idx[:, :16], lab.exam.idx)
+
+
+def test_each_fault_of_the_lab_is_one(script):
+    """Each of the runs differs from the healthy one in what it records, dropout's included."""
+    script("recording").Rehearsal.steps = 2
+    symptoms = script("symptoms")
+    lab = symptoms.Lab()
+    seen = {
+        name: symptoms.run(kind, lab, seed=0) for name, kind in symptoms.RUNS_OF_THE_LAB.items()
+    }
+    healthy = seen.pop("healthy")
+    for name, result in seen.items():
+        assert result != healthy, name
+    assert seen["lost_optimizer"]["blocks"] == seen["frozen_blocks"]["blocks"] == [0, 0]
+    assert seen["frozen_blocks"]["table"][0] > 0 == seen["lost_optimizer"]["table"][0]
+    # Gradients that are never cleared add up; the first step cannot know.
+    assert seen["no_zero_grad"]["grad_norm"][0] == healthy["grad_norm"][0]
+    assert seen["no_zero_grad"]["grad_norm"][1] > 1.1 * healthy["grad_norm"][1]
+    assert seen["one_batch"]["train"][0] == pytest.approx(healthy["train"][0])
