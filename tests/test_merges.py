@@ -213,11 +213,9 @@ def apply_slowly(ids, merges):
 def any_merges(draw):
     """Merges that no text need have taught: each joins two ids known before."""
     merges = {}
-    for new_id in range(256, 256 + draw(st.integers(0, 12))):
-        part = st.one_of(
-            st.integers(97, 99), st.integers(256, new_id - 1) if merges else st.just(97)
-        )
-        merges.setdefault((draw(part), draw(part)), 256 + len(merges))
+    for _ in range(draw(st.integers(0, 12))):
+        known = st.sampled_from([97, 98, 99, *merges.values()])
+        merges.setdefault((draw(known), draw(known)), 256 + len(merges))
     return merges
 
 

@@ -190,7 +190,7 @@ class JsonFile:
                 raise ValueError(f'it is no JSON object with "type": "{cls.__name__}"')
             expected = set(inspect.signature(cls._from_state).parameters)
             if wrong := expected ^ set(state):
-                raise ValueError(f"missing or not known: {', '.join(sorted(wrong))}")
+                raise ValueError(f"missing or not known: {', '.join(sorted(wrong)[:5])}")
             return cls._from_state(**state)
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{path} is not a saved {cls.__name__}: {error}") from error
