@@ -98,6 +98,23 @@ class BigramModel(nn.Module):
         return logits, loss
 
 
+def measure(
+    model: LanguageModel, train: torch.Tensor, val: torch.Tensor, seed: int, **options: Any
+) -> tuple[float, float]:
+    """Mean loss on both parts of the text, in nats per token, on the same windows every time.
+
+    The options are `estimate_loss`'s. Two results differ by the model and not by luck.
+
+    BigramModel(65) at the start: both are ln 65 = 4.1744. Built in chapter 2.
+    """
+
+    def on(data: torch.Tensor) -> float:
+        same = torch.Generator().manual_seed(seed)
+        return estimate_loss(model, data, generator=same, **options)
+
+    return on(train), on(val)
+
+
 def fit(
     model: LanguageModel,
     train: torch.Tensor,
@@ -119,27 +136,21 @@ def fit(
     With steps=100, eval_every=50 there are rows for the steps 0, 50 and 100. Built in chapter 2.
     """
     check_count(steps=steps, eval_every=eval_every)
-    options: dict[str, Any] = {
-        "device": next(model.parameters()).device,
-        "vocab_size": vocab_size_of(model),
-    }
+    sizes: dict[str, Any] = {"batch_size": batch_size, "context_length": context_length}
+    same: dict[str, Any] = {"n_batches": eval_batches, "seed": seed + 1, **sizes}
+    device, vocab_size = next(model.parameters()).device, vocab_size_of(model)
+    options: dict[str, Any] = {"device": device, "vocab_size": vocab_size, **sizes}
     generator = torch.Generator().manual_seed(seed)
     # No weight decay: it would pull the table away from the counts it should find.
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
-
-    def measure(data: torch.Tensor) -> float:
-        sizes: dict[str, Any] = {"batch_size": batch_size, "context_length": context_length}
-        same = torch.Generator().manual_seed(seed + 1)  # the same windows at every evaluation
-        return estimate_loss(model, data, n_batches=eval_batches, generator=same, **sizes)
-
-    history = [(0, measure(train), measure(val))]
+    history = [(0, *measure(model, train, val, **same))]
     model.train()
     for step in range(1, steps + 1):
-        x, y = get_batch(train, batch_size, context_length, generator=generator, **options)
+        x, y = get_batch(train, generator=generator, **options)
         _, loss = model(x, y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if step % eval_every == 0 or step == steps:
-            history.append((step, measure(train), measure(val)))
+            history.append((step, *measure(model, train, val, **same)))
     return history

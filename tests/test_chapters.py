@@ -23,6 +23,7 @@ from notebooks import CHECKED, setup_cell
 
 HOUSE = house.table()
 MAX_LINES = 25
+MAX_COLUMNS = 84  # chapters/.ruff.toml says why
 # Words that tell the reader how hard something should feel. Code, figures of speech in quotation
 # marks and quoted sources are not looked at.
 BANNED = ["simply", "just", "obviously", "obvious", "easy", "easily", "trivial", "trivially"]
@@ -226,6 +227,12 @@ def test_words_stand_before_every_code_cell(path):
 def test_code_cells_are_short(path):
     for cell in code_cells(read(path)):
         assert len(cell.source.splitlines()) <= MAX_LINES, cell.source
+
+
+@every_chapter
+def test_no_line_of_code_is_cut_on_a_laptop(path):
+    lines = [line for cell in code_cells(read(path)) for line in cell.source.splitlines()]
+    assert [line for line in lines if len(line) > MAX_COLUMNS] == []
 
 
 def prose(markdown: str) -> str:
