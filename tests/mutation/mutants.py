@@ -52,7 +52,7 @@ TESTS = {
     "corpus/story": ["corpus"],
 }
 
-# What a change makes of a node ---------------------------------------------------------------------
+# What a change makes of a node --------------------------------------------------------------------
 
 SWAPS: dict[type, type] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
