@@ -78,7 +78,7 @@ def numbers_in(thing):
 
 
 def test_there_is_a_script_for_each_record():
-    assert SCRIPTS == sorted(path.stem for path in (ROOT / "data" / "runs").glob("*.json"))
+    assert sorted(path.stem for path in (ROOT / "data" / "runs").glob("*.json")) == SCRIPTS
     assert len(SCRIPTS) == 10
 
 
