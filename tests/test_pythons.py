@@ -23,8 +23,8 @@ from running import ROOT, ask
 TESTS = [
     f"tests/test_{name}.py"
     for name in (
-        *("package", "tokenizer", "batches", "corpus", "scoring", "bigram", "attention"),
-        *("layers", "block", "gpt", "generation", "checkpoint", "serving"),
+        *("package", "tokenizer", "batches", "corpus", "attention", "layers", "block", "gpt"),
+        *("generation", "checkpoint"),
     )
 ]
 THREE = ("01_tokenizer", "02_bigram", "04_layernorm_gelu")
