@@ -284,3 +284,24 @@ def test_the_model_refuses_what_it_cannot_read(idx, words):
     assert "idx" in str(error.value)
     for word in words:
         assert word in str(error.value)
+
+
+def test_a_position_is_added_to_its_token():
+    model = AttentionModel(50, CONTEXT, C, N_HEAD)
+    idx = torch.tensor([[7, 7, 3]])
+    table, places = model.token_embedding.weight, model.position_embedding.weight
+    expected = torch.stack([table[7] + places[0], table[7] + places[1], table[3] + places[2]])
+    assert torch.equal(model.embed(idx)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Head(C, 0, CONTEXT), "^head_size must be .*got 0"),
+        (lambda: Head(0, 4, CONTEXT), "^n_embd must be .*got 0"),
+        (lambda: AttentionModel(0, CONTEXT, C, N_HEAD), "^vocab_size must be .*got 0"),
+    ],
+)
+def test_sizes_of_nothing_are_refused_by_name(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()

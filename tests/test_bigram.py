@@ -201,3 +201,50 @@ def test_a_call_by_hand_with_such_an_id_is_refused_by_the_table_itself():
     for bad in (-1, 4):
         with pytest.raises(IndexError, match="index out of range"):
             BigramModel(4)(torch.tensor([[bad]]))
+
+
+def test_a_little_smoothing_still_sums_to_one():
+    counts = torch.tensor([[0, 0], [3, 0]])
+    probs = bigram_probs(counts, smoothing=0.01)
+    assert probs[0].tolist() == [0.5, 0.5]
+    assert probs[1].tolist() == pytest.approx([3.01 / 3.02, 0.01 / 3.02])
+
+
+def test_the_bigram_floor_of_a_long_text_is_exact():
+    """Counts that float32 cannot hold: the floor is reckoned with 64 bits."""
+    rows = [[16_777_217, 3], [7, 100_000_007]]
+    n = sum(map(sum, rows))
+    expected = -sum(c * math.log(c / sum(row)) for row in rows for c in row) / n
+    assert conditional_entropy(torch.tensor(rows)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_what_fit_takes_where_nothing_is_said():
+    data = torch.arange(40) % 4
+    sizes = {"steps": 1, "batch_size": 2, "context_length": 3, "lr": 0.1, "eval_every": 1}
+
+    class Counting(BigramModel):
+        looked = 0
+
+        def forward(self, idx, targets=None):
+            self.looked += not self.training
+            return super().forward(idx, targets)
+
+    plain, seeded = Counting(4), Counting(4)
+    assert fit(plain, data, data, **sizes) == fit(seeded, data, data, seed=0, **sizes)
+    assert plain.looked == 2 * 2 * 20  # before and after, on both parts, 20 batches each
+
+
+def test_the_batches_go_to_where_the_model_is():
+    class Elsewhere(torch.nn.Module):
+        """Lives on a device that every machine has, and this test does not."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1, device="meta"))
+
+        def forward(self, idx, targets=None):
+            assert idx.device.type == targets.device.type == "meta"
+            return None, torch.tensor(1.5)
+
+    sizes = {"batch_size": 2, "context_length": 3, "n_batches": 2}
+    assert estimate_loss(Elsewhere(), torch.zeros(9, dtype=torch.long), **sizes) == 1.5

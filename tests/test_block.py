@@ -155,3 +155,7 @@ def test_mean_gradients_lists_the_weight_matrices_in_order():
 def test_errors_name_the_argument_and_what_is_allowed(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_one_layer_is_enough_for_an_example():
+    assert ShortcutMLP([3, 2], shortcut=True)(torch.zeros(5, 3)).shape == (5, 2)

@@ -1,6 +1,8 @@
 """The stories, their exact probabilities, the judge, the floor and the loader."""
 
+import bz2
 import hashlib
+import lzma
 import math
 import os
 import re
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from gptlib import corpus
 from gptlib.corpus import END, GRAMMAR, floor, judge, load, stories, storybook
 from gptlib.corpus.grammar import Choice, Grammar
+from gptlib.corpus.story import Story
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
 
 SAMPLE = stories(20_000, seed=7)
@@ -104,11 +107,12 @@ def test_entropy_is_the_mean_of_the_nats():
     assert abs(GRAMMAR.entropy() - mean) < 4 * error
 
 
+PETS = ["cat", "car", "owl"]
 NUMBERS = [{"text": t} for t in "123"]
 TINY = Grammar(
     {"s": ["{x=pet} [and|or] {y=pet-x}<t>.", "a {n=many} {m=number<n}"], "t": ["", " {x~}"]},
     {
-        "pet": [{"text": t} for t in ("cat", "car", "owl")],
+        "pet": [{"text": t} for t in PETS],
         "number": NUMBERS,
         "many": NUMBERS[1:],
     },
@@ -116,20 +120,20 @@ TINY = Grammar(
     {},
     "s",
 )
+# All that it can say, and how likely.
+TINY_TEXTS = {
+    f"{x} {c} {y}{t}.": 1 / (2 * 3 * 2 * 2 * 2)
+    for x in PETS
+    for c in ("and", "or")
+    for y in PETS
+    if x != y
+    for t in ("", f" {x}")
+} | {"a 2 1": 1 / 4, "a 3 1": 1 / 8, "a 3 2": 1 / 8}
 
 
 def test_a_tiny_grammar_sums_to_one_and_its_prefixes_do():
     """All of it written out; each price is the sum over the texts that begin so."""
-    pets = ["cat", "car", "owl"]
-    texts = {
-        f"{x} {c} {y}{t}.": 1 / (2 * 3 * 2 * 2 * 2)
-        for x in pets
-        for c in ("and", "or")
-        for y in pets
-        if x != y
-        for t in ("", f" {x}")
-    }
-    texts |= {"a 2 1": 1 / 4, "a 3 1": 1 / 8, "a 3 2": 1 / 8}
+    texts = TINY_TEXTS
     assert sum(texts.values()) == pytest.approx(1)
     for text, p in texts.items():
         derivations, _, prices = TINY.read(text)
@@ -201,18 +205,44 @@ def test_floor_counts_the_end_mark_and_converts_units(tokenizer):
     assert f.bits_per_char == pytest.approx(f.nats_per_char / math.log(2))
     ids = tokenizer.encode("".join(s.text + END for s in FEW), allowed_special="all")
     assert f.nats_per_token == pytest.approx(sum(s.nats for s in FEW) / len(ids))
+    assert f.bits_per_token == pytest.approx(f.nats_per_token / math.log(2))
+    without = floor(FEW)
+    assert (without.nats_per_token, without.bits_per_token) == (None, None)
+    assert without.nats_per_story == f.nats_per_story
     with pytest.raises(ValueError, match="at least one story"):
         floor([])
 
 
-def test_no_other_reader_beats_the_floor():
-    """A model that knows everything but one colour pays for it: cross-entropy over entropy."""
-    lost = [s for s in SAMPLE if s.plot == "lost"]
-    shown = Counter(c.taken for s in lost for c in s.derivation.choices if c.name == "colour")
-    n = sum(shown.values())
-    wrong = {colour: (k + 30) / (n + 30 * len(shown)) for colour, k in shown.items()}
-    paid = -sum(k * math.log(wrong[colour]) for colour, k in shown.items()) / n
-    assert paid >= -sum(k / n * math.log(k / n) for k in shown.values())
+def test_the_floor_is_the_entropy_and_every_other_reader_pays_more():
+    """A language small enough to write down, each text as often as its probability says."""
+    often = {text: round(48 * p) for text, p in TINY_TEXTS.items()}
+    assert sum(often.values()) == 48
+    told = {text: Story(text, TINY.read(text)[0][0]) for text in often}
+    whole = [told[text] for text, k in often.items() for _ in range(k)]
+    found = floor(whole)
+    entropy = -sum(p * math.log(p) for p in TINY_TEXTS.values())
+    assert found.nats_per_story == pytest.approx(entropy)
+    chars = sum(p * (len(text) + 1) for text, p in TINY_TEXTS.items())  # and one for END
+    assert found.nats_per_char == pytest.approx(entropy / chars)
+    rng = Random(0)
+    for _ in range(100):  # readers who believe in other probabilities
+        belief = {text: k * rng.random() ** 0.1 for text, k in often.items()}
+        total = sum(belief.values())
+        paid = -sum(p * math.log(belief[text] / total) for text, p in TINY_TEXTS.items())
+        assert paid > found.nats_per_story
+
+
+def test_no_compressor_writes_the_stories_shorter_than_the_floor():
+    """Programs that know nothing of the grammar learn it from 5,000 stories, and not all of it."""
+    few = SAMPLE[:5000]
+    text = "".join(story.text + "\n" for story in few).encode()
+    least = sum(story.nats for story in few) / math.log(2)
+    best = min(8 * len(bz2.compress(text)), 8 * len(lzma.compress(text)))
+    print(
+        f"{len(text)} bytes; {best / len(text):.3f} bits a character, floor {least / len(text):.3f}"
+    )
+    assert floor(few).bits_per_char == pytest.approx(least / len(text))
+    assert least < best < 4 * least
 
 
 def test_surprisals_add_up_to_the_story(tokenizer):
@@ -427,5 +457,6 @@ def test_data_sample_is_what_its_card_says():
     for part, seed in wanted:
         shown = [p for p in part.strip().split("\n\n") if p]
         assert shown == [s.text for s in stories(len(shown), seed=seed)]
+        assert len(shown) >= 5, "the card speaks of stories, and there are none"
     assert len(storybook.RULES["story"]) >= 10
     assert isinstance(SAMPLE[0].derivation.choices[0], Choice)

@@ -8,7 +8,7 @@ from torch import nn
 
 from gptlib.batches import get_batch
 from gptlib.corpus import END, floor, stories
-from gptlib.corpus.scoring import AnswerKey, end_id, story_starts
+from gptlib.corpus.scoring import AnswerKey, Score, end_id, story_starts
 from gptlib.tokenizer import END_OF_TEXT, BPETokenizer, CharTokenizer
 
 STORIES = stories(40, seed=3)
@@ -150,3 +150,15 @@ def test_end_is_the_tokenizer_s_own_mark():
 def test_a_tokenizer_without_the_end_mark_is_refused():
     with pytest.raises(ValueError, match="special_tokens"):
         AnswerKey(STORIES, CharTokenizer("abc"))
+
+
+def test_rows_are_as_long_as_the_longest_story_and_its_end():
+    longest = max(len(TOKENIZER.encode(story.text)) for story in STORIES)
+    assert KEY.idx.shape == KEY.targets.shape == (len(STORIES), longest + 1)
+
+
+def test_a_mark_says_how_far_above_the_floor_and_stays_as_it_was_given():
+    mark = Score(loss=0.42, floor=0.4, skills={})
+    assert mark.above_floor == pytest.approx(0.05)
+    with pytest.raises(AttributeError):
+        mark.loss = 0.4

@@ -52,7 +52,7 @@ TESTS = {
     "corpus/story": ["corpus"],
 }
 
-# What a change makes of a node --------------------------------------------------------------------
+# What a change makes of a node -------------------------------------------------------------------
 
 SWAPS: dict[type, type] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
@@ -68,9 +68,8 @@ def changes_of(node: ast.AST) -> Iterator[Callable[[ast.AST], Any]]:
     """Ways to change a node: functions that take a copy of it and return what stands there then."""
     if isinstance(node, ast.Compare):
         for i, op in enumerate(node.ops):
-            yield lambda n, i=i, op=op: _with(
-                n, ops=[*n.ops[:i], SWAPS[type(op)](), *n.ops[i + 1 :]]
-            )
+            new = [*node.ops[:i], SWAPS[type(op)](), *node.ops[i + 1 :]]
+            yield lambda n, new=new: _with(n, ops=new)
     elif isinstance(node, (ast.BinOp, ast.AugAssign, ast.BoolOp)) and type(node.op) in SWAPS:
         yield lambda n: _with(n, op=SWAPS[type(n.op)]())
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
