@@ -162,3 +162,16 @@ def test_a_mark_says_how_far_above_the_floor_and_stays_as_it_was_given():
     assert mark.above_floor == pytest.approx(0.05)
     with pytest.raises(AttributeError):
         mark.loss = 0.4
+
+
+def test_a_model_is_scored_in_evaluation_mode():
+    class Noticing(Nothing):
+        seen: frozenset[bool] = frozenset()
+
+        def forward(self, idx, targets=None):
+            self.seen |= {self.training}
+            return super().forward(idx, targets)
+
+    model = Noticing().train()
+    KEY.score(model, batch_size=7)
+    assert model.seen == {False} and model.training
