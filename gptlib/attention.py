@@ -56,6 +56,8 @@ class Head(nn.Module):
     The first token sees only itself, so its row of weights is [1, 0, 0, …]. Built in chapter 3.
     """
 
+    mask: torch.Tensor
+
     def __init__(self, n_embd: int, head_size: int, context_length: int, dropout: float = 0.0):
         super().__init__()
         check_count(n_embd=n_embd, head_size=head_size)
@@ -121,6 +123,8 @@ class CausalSelfAttention(nn.Module):
     Errors: ValueError for n_embd not divisible by n_head, dropout outside [0, 1), T too long.
     CausalSelfAttention(768, 12, 1024) has 4 · 768² = 2,359,296 weights. Built in chapter 3.
     """
+
+    mask: torch.Tensor
 
     def __init__(
         self,

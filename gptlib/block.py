@@ -58,7 +58,7 @@ def mean_gradients(model: nn.Module) -> dict[str, float]:
     missing = [name for name, p in matrices.items() if p.grad is None]
     if missing:
         raise ValueError(f"model has no gradient in {missing[0]}: call loss.backward() first.")
-    return {name: p.grad.abs().mean().item() for name, p in matrices.items()}
+    return {name: p.grad.abs().mean().item() for name, p in matrices.items()}  # type: ignore[union-attr]
 
 
 class TransformerBlock(nn.Module):

@@ -110,7 +110,13 @@ class GPT(nn.Module):
         self.token_embedding = nn.Embedding(c.vocab_size, c.n_embd)
         self.position_embedding = nn.Embedding(c.context_length, c.n_embd)
         self.dropout = nn.Dropout(c.dropout)
-        options = {"bias": c.bias, "qkv_bias": c.qkv_bias, "norm": c.norm, "gelu": c.gelu}
+        options: dict[str, Any]
+        options = {
+            "bias": c.bias,
+            "qkv_bias": c.qkv_bias,
+            "norm": c.norm,
+            "gelu": c.gelu,
+        }
         self.blocks = nn.ModuleList(
             TransformerBlock(c.n_embd, c.n_head, c.context_length, c.dropout, **options)
             for _ in range(c.n_layer)

@@ -157,7 +157,7 @@ class CharTokenizer(JsonFile):
         return {"chars": "".join(self.chars)}
 
     @classmethod
-    def _from_state(cls, chars: Any) -> Self:
+    def _from_state(cls, chars: Any) -> Self:  # type: ignore[override]
         tokenizer = cls(chars)
         if tokenizer.chars != list(chars):
             raise ValueError("chars must be different characters in the order of their code points")
@@ -321,5 +321,7 @@ class BPETokenizer(JsonFile):
         }
 
     @classmethod
-    def _from_state(cls, merges: Any, special_tokens: Any, byte_order: Any) -> Self:
+    def _from_state(  # type: ignore[override]
+        cls, merges: Any, special_tokens: Any, byte_order: Any
+    ) -> Self:
         return cls(merges, special_tokens, bytes.fromhex(byte_order))

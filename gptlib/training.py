@@ -124,6 +124,9 @@ def backward(model: LanguageModel, batches: Sequence[tuple[torch.Tensor, torch.T
 class Run:
     """A run under way: what changes from step to step, and how one step is made."""
 
+    model: Any  # anything that is called like a LanguageModel and has weights
+    config: Any  # a TrainConfig whose context_length has been filled in
+
     def __init__(
         self,
         model: LanguageModel,
@@ -162,6 +165,7 @@ class Run:
     def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The next batch of windows, x and y, both (B, T)."""
         c = self.config
+        draw: dict[str, Any]
         draw = {"starts": self.starts, "generator": self.generator, "device": self.device}
         return get_batch(self.data, c.batch_size, c.context_length, **draw)
 
@@ -231,7 +235,7 @@ def train(
         check_place(checkpoint)  # now, and not after hours
     run = Run(model, train_data, config, starts)
     if resume is not None:
-        load_checkpoint(resume, model, run, tokenizer)
+        load_checkpoint(resume, run.model, run, tokenizer)
     splits = {"train_loss": (train_data, starts), "val_loss": (val_data, val_starts)}
     evaluate = evaluate or (lambda model: estimate_losses(model, splits, config))
     losses: dict[str, str] = {}
@@ -242,7 +246,7 @@ def train(
         while run.step < config.steps:
             show(bar, losses, report(run, run.update(), evaluate, callbacks))
             if checkpoint is not None and run.is_evaluation_step():
-                save_checkpoint(checkpoint, model, run, tokenizer)
+                save_checkpoint(checkpoint, run.model, run, tokenizer)
     return run.history
 
 
@@ -280,7 +284,7 @@ def estimate_losses(
             model,
             data,
             batch_size=config.batch_size,
-            context_length=config.context_length,
+            context_length=config.context_length,  # type: ignore[arg-type]
             n_batches=config.eval_batches,
             generator=torch.Generator().manual_seed(config.seed + 1),
             starts=starts,

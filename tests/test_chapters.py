@@ -127,6 +127,8 @@ class Bare(ast.NodeTransformer):
         return node
 
     def visit_AnnAssign(self, node):
+        if node.value is None:  # it says a type and does nothing
+            return None
         return ast.Assign([node.target], node.value, lineno=0)
 
 

@@ -24,7 +24,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Row = dict[str, str]
 Memory = dict[str, Row]
@@ -38,7 +38,7 @@ class Choice(NamedTuple):
 
     name: str
     taken: str
-    index: int
+    index: int  # type: ignore[assignment] # a tuple's own method of that name is not needed
     options: int
 
 
@@ -203,7 +203,11 @@ class Grammar:
 
     def _follow(self, choose: Callable[[int], int], watch: Callable | None = None) -> tuple:
         """Write by `choose(number of options)`; `watch` sees each piece and what is to come."""
-        text, nats, memory, choices, copies = "", 0.0, {}, [], []
+        text, nats = "", 0.0
+        memory: Memory = {}
+        choices: list[Choice] = []
+        copies: list[Copied] = []
+        row: Any
         todo: list = [self.start]
         while todo:
             node = todo.pop()

@@ -62,7 +62,7 @@ class Judgement:
     @property
     def broken(self) -> dict[str, int]:
         """How many stories broke which rule, the most frequent first."""
-        return dict(Counter(v.skill for v in self.verdicts if not v.ok).most_common())
+        return dict(Counter(v.skill for v in self.verdicts if v.skill is not None).most_common())
 
     def _share(self, flags: Iterable[bool]) -> float:
         return sum(flags) / max(1, len(self.verdicts))

@@ -45,7 +45,9 @@ class AnswerKey:
 
     def __init__(self, texts: Sequence[Story], tokenizer: Tokenizer) -> None:
         end = end_id(tokenizer)
-        self.floor = floor(texts, tokenizer).nats_per_token
+        per_token = floor(texts, tokenizer).nats_per_token
+        assert per_token is not None  # a tokenizer was given
+        self.floor = per_token
         rows = [[end, *tokenizer.encode(story.text), end] for story in texts]
         T = max(len(row) for row in rows) - 1
         self.idx = torch.full((len(rows), T), end)

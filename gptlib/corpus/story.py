@@ -181,4 +181,5 @@ def window_floor(
     n = places.total()
     of_place = sum(k / n * math.log(n / k) for k in places.values())
     low = floor(texts, tokenizer).nats_per_token
+    assert low is not None  # a tokenizer was given
     return low, low + (of_place + values / n) / context_length

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from itertools import chain
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 import requests
 from filelock import FileLock, Timeout
@@ -111,10 +112,11 @@ def fetch(
     return path
 
 
-def check_numbers(**numbers: Real) -> None:
+def check_numbers(**numbers: Any) -> None:
     """Each is a number that fetch can use. Errors: ValueError if not."""
     for name, value in numbers.items():
-        kind, needed = (Integral, "a whole number") if name == "attempts" else (Real, "finite")
+        kind: Any = Integral if name == "attempts" else Real
+        needed = "a whole number" if name == "attempts" else "finite"
         least = "0 or more" if name in ("pause", "min_speed") else "above 0"
         usable = isinstance(value, kind) and 0 <= value < math.inf and (value or least != "above 0")
         if not usable or (name == "timeout" and value > DAY):

@@ -19,7 +19,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import quoteattr
 
 import matplotlib
@@ -43,7 +43,7 @@ DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (
 
 MAX_SVG = 400_000  # characters; a drawing with more parts than that travels as pixels instead
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.figsize": (6.4, 3.5),
     "figure.dpi": 100,
     "figure.facecolor": "white",
@@ -106,9 +106,8 @@ def show(fig: Figure, alt: str) -> None:
         raise ValueError(f"alt must be a sentence that says what the figure shows, not {alt!r}")
     alt = " ".join(alt.split())
     svg = _svg(fig, alt)
-    if len(svg) <= MAX_SVG:
-        mime, content, extra = "image/svg+xml", svg, {}
-    else:
+    mime, content, extra = "image/svg+xml", svg, dict[str, int]()
+    if len(svg) > MAX_SVG:
         mime, (content, extra) = "image/png", _png(fig)
     _close(fig)
     display(

@@ -61,7 +61,7 @@ def averages(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, to
     A parameter that has not been updated yet has zeros, with which AdamW would begin.
     """
     names = {p: plain_name(name) for name, p in unwrapped(model).named_parameters()}
-    found = {}
+    found: dict[str, torch.Tensor] = {}
     for p in (p for group in optimizer.param_groups for p in group["params"]):
         zeros = {"step": torch.zeros(()), **dict.fromkeys(AVERAGES[1:], torch.zeros_like(p))}
         state = optimizer.state.get(p) or zeros

@@ -149,11 +149,12 @@ class _Reader(pickle._Unpickler):
 
     def load_build(self) -> None:
         """Pass over what a state_dict says of itself; nothing else has something to add."""
-        self.stack.pop()
-        if type(self.stack[-1]) is not _Names:
+        stack: list[Any] = self.stack  # type: ignore[attr-defined] # pickle's own, in Python
+        stack.pop()
+        if type(stack[-1]) is not _Names:
             raise ValueError("it gives attributes to something that has none")
 
-    dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.BUILD[0]] = load_build  # type: ignore[assignment]
 
     def __init__(self, archive: zipfile.ZipFile, pickled: str):
         super().__init__(io.BytesIO(archive.read(pickled)))

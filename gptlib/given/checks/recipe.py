@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from numbers import Integral, Real
@@ -16,11 +16,16 @@ from gptlib.given.checks.tensors import check_range
 from gptlib.given.models import LanguageModel, context_length_of, vocab_size_of
 
 # NumPy's numbers are welcome too; they become Python's, which any file can hold.
-PLAIN = {Integral: int, Real: float, Sequence: lambda pair: tuple(float(number) for number in pair)}
-COUNT = (Integral, "a whole number, 1 or more", lambda value: value >= 1)
-NOT_NEGATIVE = (Real, "a finite number, 0 or more", lambda value: 0 <= value < math.inf)
-POSITIVE = (Real, "a finite number above 0", lambda value: 0 < value < math.inf)
-RANGES = {
+PLAIN: dict[Any, Callable[[Any], Any]] = {
+    Integral: int,
+    Real: float,
+    Sequence: lambda pair: tuple(float(number) for number in pair),
+}
+Range = tuple[Any, str, Callable[[Any], bool]]
+COUNT: Range = (Integral, "a whole number, 1 or more", lambda value: value >= 1)
+NOT_NEGATIVE: Range = (Real, "a finite number, 0 or more", lambda value: 0 <= value < math.inf)
+POSITIVE: Range = (Real, "a finite number above 0", lambda value: 0 < value < math.inf)
+RANGES: dict[str, Range] = {
     **dict.fromkeys(("steps", "batch_size", "grad_accumulation", "context_length"), COUNT),
     **dict.fromkeys(("eval_every", "eval_batches"), COUNT),
     **dict.fromkeys(("lr", "grad_clip"), POSITIVE),
@@ -30,7 +35,9 @@ RANGES = {
     "betas": (
         Sequence,
         "two numbers, each from 0 to below 1",
-        lambda value: len(value) == 2 and all(isinstance(b, Real) and 0 <= b < 1 for b in value),
+        lambda value: (
+            len(value) == 2 and all(isinstance(b, Real) and 0 <= float(b) < 1 for b in value)
+        ),
     ),
 }
 
@@ -45,10 +52,11 @@ def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(value, kind) or isinstance(value, bool | str) or not fits(value):
             raise ValueError(f"{name} must be {allowed}; got {value!r}.")
         plain[name] = PLAIN[kind](value)
-    warmup, steps = plain["warmup_steps"], plain["steps"]
+    warmup: Any = plain["warmup_steps"]
+    steps: Any = plain["steps"]
     if warmup is None:
         return plain
-    if not (isinstance(warmup, Integral) and 0 <= warmup <= steps) or isinstance(warmup, bool):
+    if not (isinstance(warmup, Integral) and 0 <= int(warmup) <= steps) or isinstance(warmup, bool):
         raise ValueError(
             f"warmup_steps must be a whole number from 0 to steps, {steps}; got {warmup!r}. None "
             f"is a tenth of the steps, at most 100."
@@ -85,7 +93,7 @@ def check_data(config: Any, train_data: Any, val_data: Any) -> list[torch.Tensor
 
     A NumPy array is welcome too, and a memory map stays one: nothing of it is copied.
     """
-    rows = []
+    rows: list[Any] = []
     for name, data in (("train_data", train_data), ("val_data", val_data)):
         row = _from_numpy(data) if hasattr(data, "__array_interface__") else data
         if row is None and name == "val_data":

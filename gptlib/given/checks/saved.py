@@ -96,7 +96,7 @@ def check_form(state: Any) -> None:
     seconds = state["seconds"]
     _ask(_is_number(seconds) and 0 <= seconds < math.inf, f"took {seconds!r} seconds")
     _ask(isinstance(history, list), "has no history")
-    steps = [record.get("step") if isinstance(record, dict) else None for record in history]
+    steps: list[Any] = [r.get("step") if isinstance(r, dict) else None for r in history]
     _ask(all(is_whole(n) and 0 <= n <= step for n in steps), "has a history of something else")
     _ask(steps == sorted(set(steps)), "has a history in another order")
     _ask(isinstance(state["config"], dict) and bool(state["config"]), "has no settings")
@@ -150,7 +150,8 @@ def _check_averages(
         _ask(bool(tensor.isfinite().all()), f"holds nan or inf in {name}")
         kind = name.rpartition(".")[2]
         if kind == AVERAGES[0]:
-            _ask(0 <= tensor <= step and tensor == tensor.round(), f"has {name} {tensor.item()}")
+            count = tensor.item()
+            _ask(0 <= count <= step and count == round(count), f"has {name} {count}")
         if kind == AVERAGES[2]:
             _ask(bool((tensor >= 0).all()), f"holds squares below 0 in {name}")
 

@@ -42,7 +42,8 @@ def check_texts(texts: str | Iterable[str], size: int = 2**16) -> Iterator[str]:
     A pair of surrogates may be divided between two of them.
     """
     before, half = 0, ""
-    for text in texts if is_many(texts) else [texts]:
+    many: Iterable[Any] = texts if is_many(texts) else [texts]
+    for text in many:
         if not isinstance(text, str):
             check_text(text)
         for start in range(0, len(text), size):
@@ -113,7 +114,7 @@ def check_merges(merges: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int
 def check_special_tokens(names: Collection[str]) -> list[str]:
     """`names` as a list of different, non-empty strings, in an order that is the same each run."""
     listed = is_many(names) and not isinstance(names, Set | Mapping)
-    tokens = list(names) if listed else [None]
+    tokens: list[Any] = list(names) if listed else [None]
     if not all(isinstance(token, str) and token for token in tokens):
         raise ValueError(f"special_tokens must be a list of non-empty strings, got {repr(names)}.")
     checked = [check_text(token, "special_tokens") for token in tokens]
@@ -126,7 +127,7 @@ def check_allowed_special(allowed: str | Collection[str], special: Collection[st
     """The special tokens that `allowed` names: "all", or a collection of some of them."""
     if isinstance(allowed, str) and allowed == "all":
         return set(special)
-    named = list(allowed) if is_many(allowed) else [None]
+    named: list[Any] = list(allowed) if is_many(allowed) else [None]
     if not all(isinstance(token, str) and token in special for token in named):
         raise ValueError(
             f'allowed_special is {repr(allowed)}: it must be "all", or a list of some of this '
