@@ -240,19 +240,3 @@ def test_what_fit_takes_where_nothing_is_said():
     plain, seeded = Counting(4), Counting(4)
     assert fit(plain, data, data, **sizes) == fit(seeded, data, data, seed=0, **sizes)
     assert plain.looked == 2 * 2 * 20  # before and after, on both parts, 20 batches each
-
-
-def test_the_batches_go_to_where_the_model_is():
-    class Elsewhere(torch.nn.Module):
-        """Lives on a device that every machine has, and this test does not."""
-
-        def __init__(self):
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(1, device="meta"))
-
-        def forward(self, idx, targets=None):
-            assert idx.device.type == targets.device.type == "meta"
-            return None, torch.tensor(1.5)
-
-    sizes = {"batch_size": 2, "context_length": 3, "n_batches": 2}
-    assert estimate_loss(Elsewhere(), torch.zeros(9, dtype=torch.long), **sizes) == 1.5

@@ -144,3 +144,19 @@ def test_an_id_that_is_drawn_only_as_the_last_target_is_found_too():
     data = torch.tensor([0, 1, 2, V])
     with pytest.raises(ValueError, match=f"token id {V}"):
         estimate_loss(BigramModel(V), data, batch_size=1, context_length=3, n_batches=1)
+
+
+def test_the_batches_go_to_where_the_model_is():
+    class Elsewhere(torch.nn.Module):
+        """Lives on a device that every machine has, and this test does not."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1, device="meta"))
+
+        def forward(self, idx, targets=None):
+            assert idx.device.type == targets.device.type == "meta"
+            return None, torch.tensor(1.5)
+
+    sizes = {"batch_size": 2, "context_length": 3, "n_batches": 2}
+    assert estimate_loss(Elsewhere(), torch.zeros(9, dtype=torch.long), **sizes) == 1.5
