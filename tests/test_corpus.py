@@ -460,3 +460,20 @@ def test_data_sample_is_what_its_card_says():
         assert len(shown) >= 5, "the card speaks of stories, and there are none"
     assert len(storybook.RULES["story"]) >= 10
     assert isinstance(SAMPLE[0].derivation.choices[0], Choice)
+
+
+@pytest.mark.parametrize(
+    ("thing", "field"),
+    [
+        (FEW[0], "text"),
+        (FEW[0].derivation, "nats"),
+        (floor(FEW), "nats_per_story"),
+        (judge("Mia"), "known"),
+        (judge("Mia").verdicts[0], "skill"),
+        (GRAMMAR.read("Mia")[1], "position"),
+    ],
+    ids=lambda thing: type(thing).__name__,
+)
+def test_what_was_found_out_cannot_be_changed(thing, field):
+    with pytest.raises(AttributeError, match="cannot assign"):
+        setattr(thing, field, getattr(thing, field))

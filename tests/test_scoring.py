@@ -164,12 +164,26 @@ def test_a_mark_says_how_far_above_the_floor_and_stays_as_it_was_given():
         mark.loss = 0.4
 
 
-def test_a_model_is_scored_in_evaluation_mode():
+def test_places_hold_no_token_more_than_the_labelled_words_need():
+    found, quoted = {skill: list(places) for skill, places in KEY.places.items()}, 0
+    for n, story in enumerate(STORIES):
+        for label in story.labels:
+            _, first, last = found[label.skill].pop(0)
+            word = story.text[label.start : label.end]
+            assert word in TOKENIZER.decode(KEY.targets[n, first:last])
+            assert word not in TOKENIZER.decode(KEY.targets[n, first + 1 : last])
+            assert word not in TOKENIZER.decode(KEY.targets[n, first : last - 1])
+            # Whether the word begins with its token, as after a quotation mark.
+            quoted += len(TOKENIZER.decode(KEY.targets[n, :first])) == label.start
+    assert not any(found.values()) and quoted > 5
+
+
+def test_a_model_is_scored_in_evaluation_mode_and_without_gradients():
     class Noticing(Nothing):
         seen: frozenset[bool] = frozenset()
 
         def forward(self, idx, targets=None):
-            self.seen |= {self.training}
+            self.seen |= {self.training, torch.is_grad_enabled()}
             return super().forward(idx, targets)
 
     model = Noticing().train()
