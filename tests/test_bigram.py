@@ -20,7 +20,7 @@ from gptlib.bigram import (
     count_bigrams,
     fit,
 )
-from gptlib.loss import estimate_loss, next_token_loss
+from gptlib.loss import next_token_loss
 
 VOCAB_SIZE = 6
 
