@@ -116,10 +116,11 @@ def bench(args):
 
 
 def lint(_args):
-    """Check the style of all code, notebooks included."""
+    """Check the style of all code, notebooks included, and the types of the package."""
     environment.setup()
     run([VENV_PYTHON, "-m", "ruff", "check", "."])
     run([VENV_PYTHON, "-m", "ruff", "format", "--check", "."])
+    run([VENV_PYTHON, "-m", "mypy"])
 
 
 def notebooks(args):

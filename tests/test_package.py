@@ -140,6 +140,22 @@ def test_everything_pinned_is_pinned_exactly_and_names_no_host():
     assert {re.match(r"[\w-]+", line)[0].lower() for line in extras} <= set(names)
 
 
+def types(folder: Path, *words: str) -> tuple[int, str]:
+    """mypy's status and what it says, by the settings of pyproject.toml."""
+    command = [sys.executable, "-m", "mypy", f"--cache-dir={folder}", *words]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return answer.returncode, answer.stdout + answer.stderr
+
+
+def test_the_types_fit_and_a_wrong_one_is_seen(tmp_path):
+    status, said = types(tmp_path / "cache")
+    assert status == 0, said
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text("from gptlib.gpt import GPTConfig\nGPTConfig(n_layer='four')\n")
+    status, said = types(tmp_path / "cache", str(wrong))
+    assert status == 1 and 'incompatible type "str"; expected "int"' in said, said
+
+
 def test_the_style_is_clean():
     left_out = [f"--extend-exclude={name}" for name in files_of_the_reader()]
     for command in (["check"], ["format", "--check"]):
