@@ -140,6 +140,7 @@ class Change:
         field, i = way[-1]
         old = getattr(parent, field) if i is None else getattr(parent, field)[i]
         self.line = old.lineno
+        self.on = source.split("\n")[old.lineno - 1].strip()
         before = _first_line(old)
         new = list(changes_of(old))[number](copy.deepcopy(old))
         self.text = f"{before}  ->  {_first_line(new)}"
@@ -263,10 +264,11 @@ def try_module(module: str, n: int, seed: int) -> str:
         raise SystemExit(f"{module}: its tests fail without any change\n{said[-3000:]}")
     limit = 10 + 5 * (time.monotonic() - began)
     source, name = path.read_text(encoding="utf-8"), f"gptlib.{module.replace('/', '.')}"
-    same = {(e["module"], e["change"]) for e in tomllib.loads(EQUIVALENT.read_text())["equivalent"]}
+    listed = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]
+    same = {(entry["module"], entry["on"], entry["change"]) for entry in listed}
     killed, nobody_sees, survived = 0, 0, []
     for change in sample(source, Random(f"{seed} {module}"), n):
-        if (module, change.text) in same:
+        if (module, change.on, change.text) in same:
             nobody_sees += 1
         elif passes(tests, Changed(name, str(path), change.tree), limit)[0]:
             survived.append(change)
