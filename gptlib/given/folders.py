@@ -108,19 +108,19 @@ def read_whole(
         try:
             if folder is None:
                 raise FileNotFoundError(f"There is nothing at {path}.")
-            before = _manifest_bytes(folder)
-            manifest = _manifest(before)
+            before = _mark(folder)
+            manifest = _manifest(before and before[0])
             for name, told in manifest["files"].items():
                 _check_file(folder / name, told)
             result = read(folder, manifest)
-        except (OSError, ValueError):
+        except Exception:  # those who read raise several kinds
             # Wrong, or replaced while it was read?
             now = _standing(target)
-            same = now is None if before is None else now and _manifest_bytes(now) == before
+            same = now is None if before is None else now and _mark(now) == before
             if same or attempt == ATTEMPTS - 1:
                 raise
             continue
-        if _manifest_bytes(folder) == before:
+        if _mark(folder) == before:
             return result
     raise ValueError(f"{path} is replaced faster than it can be read: try again later.")
 
@@ -189,6 +189,15 @@ def _check_file(file: Path, told: Any) -> None:
         raise ValueError(f"its part {file.name} is missing")
     if told["bytes"] != file.stat().st_size or _told_of(file) != told:
         raise ValueError(f"its part {file.name} has changed")
+
+
+def _mark(folder: Path) -> tuple[bytes | None, int, int] | None:
+    """By what a folder is told from one with the same content that has taken its place."""
+    try:
+        told = (folder / MANIFEST).stat()
+    except OSError:
+        return None
+    return _manifest_bytes(folder), told.st_ino, told.st_mtime_ns
 
 
 def _manifest_bytes(folder: Path) -> bytes | None:
