@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -119,6 +120,7 @@ def read_whole(
             same = now is None if before is None else now and _mark(now) == before
             if same or attempt == ATTEMPTS - 1:
                 raise
+            time.sleep(0.01 * (attempt + 1))  # longer than a swap takes
             continue
         if _mark(folder) == before:
             return result
