@@ -117,7 +117,8 @@ def read_whole(
         except Exception:  # those who read raise several kinds
             # Wrong, or replaced while it was read?
             now = _standing(target)
-            same = now is None if before is None else now and _mark(now) == before
+            # In the middle of a swap the same folder stands under its hidden name.
+            same = now == folder and (now is None or _mark(now) == before)
             if same or attempt == ATTEMPTS - 1:
                 raise
             time.sleep(0.01 * (attempt + 1))  # longer than a swap takes
