@@ -51,8 +51,9 @@ def replacing_folder(path: str | os.PathLike[str], **about: str) -> Iterator[Pat
         (new / MANIFEST).write_text(manifest, encoding="utf-8")
         for file in [*new.iterdir(), new]:
             like = target / file.name if file != new else target
-            if like.exists() and target.is_dir():
-                os.chmod(file, like.stat().st_mode & 0o7777)
+            with suppress(FileNotFoundError):  # new, or just now moved away by another process
+                if target.is_dir():
+                    os.chmod(file, like.stat().st_mode & 0o7777)
             flush(file)
         _swap(new, target)
     for old in those_beside(target, "old"):
@@ -73,11 +74,7 @@ def check_place(path: str | os.PathLike[str]) -> Path:
     target = followed(path)
     if not target.parent.is_dir():
         raise ValueError(f"path must lie in a folder that exists; {target.parent} does not.")
-    if target.is_dir():
-        ours = not any(target.iterdir()) or (target / MANIFEST).is_file()
-    else:
-        ours = not target.exists() or _is_torch_file(target)
-    if not ours:
+    if not _is_ours(target):
         raise ValueError(
             f"path must name a new folder, or one that was saved before; {path} is something "
             f"else, and saving would replace it. Name a folder inside it, or remove it yourself."
@@ -88,6 +85,20 @@ def check_place(path: str | os.PathLike[str]) -> Path:
             return target
     except OSError as error:
         raise ValueError(f"path must be in a folder that can be written to: {error}") from error
+
+
+def _is_ours(target: Path) -> bool:
+    """Whether what stands there may be replaced; looked at again while others swap it."""
+    for _ in range(ATTEMPTS):
+        with suppress(FileNotFoundError):
+            if not target.is_dir():
+                ours = not target.exists() or _is_torch_file(target)
+            else:
+                ours = not any(target.iterdir()) or (target / MANIFEST).is_file()
+            if ours:
+                return True
+        time.sleep(0.01)
+    return False
 
 
 def is_saved(path: str | os.PathLike[str]) -> bool:
