@@ -23,7 +23,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import gptlib
-from gptlib.given.checks.saved import check_described, check_finite_weights, check_weights
+from gptlib.given.checks.saved import (
+    check_described,
+    check_finite_weights,
+    check_tokenizer,
+    check_weights,
+)
 from gptlib.given.files import plain
 from gptlib.given.folders import read_json, replacing_folder
 from gptlib.given.run_state import description, set_weights
@@ -82,8 +87,7 @@ def load_checkpoint(
     if saved["config"] is not None:
         check_described(path, model, saved["config"], resumed=run is not None)
     check_weights(path, model, saved["model"])
-    if tokenizer is not None and saved["tokenizer"] not in (None, tokenizer.fingerprint()):
-        raise ValueError(f"{path} was made with another tokenizer: take its tokenizer.json.")
+    check_tokenizer(path, saved["tokenizer"], tokenizer, resumed=run is not None)
     if run is not None:
         if saved["run"] is None:
             raise ValueError(f"{path} holds weights only: there is no run in it to resume.")

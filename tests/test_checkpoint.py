@@ -315,15 +315,18 @@ def test_other_data_and_another_tokenizer_are_refused(tmp_path):
     tokenizer, other = CharTokenizer("abcdefg"), CharTokenizer("hijklmn")
     path, config = tmp_path / "run", settings()
     quiet_train(tiny_gpt(), config, checkpoint=path, tokenizer=tokenizer)
+    again = {"resume": path, "tokenizer": tokenizer}
     with pytest.raises(ValueError, match="train_data must be the same"):
-        train(tiny_gpt(), DATA.flip(0), None, config, resume=path, progress=False)
+        train(tiny_gpt(), DATA.flip(0), None, config, **again, progress=False)
     with pytest.raises(ValueError, match="starts must be the same"):
-        quiet_train(tiny_gpt(), config, starts=torch.tensor([3]), resume=path)
+        quiet_train(tiny_gpt(), config, starts=torch.tensor([3]), **again)
     with pytest.raises(ValueError, match="made with another tokenizer"):
         quiet_train(tiny_gpt(), config, tokenizer=other, resume=path)
-    quiet_train(tiny_gpt(), config, tokenizer=tokenizer, resume=path)
+    with pytest.raises(ValueError, match="has a tokenizer: to go on"):
+        quiet_train(tiny_gpt(), config, resume=path)
+    quiet_train(tiny_gpt(), config, **again)
     short = DATA.to(torch.int16)  # the same ids in a smaller type
-    train(tiny_gpt(), short, None, config, resume=path, progress=False)
+    train(tiny_gpt(), short, None, config, **again, progress=False)
 
 
 def test_the_order_of_the_parameters_does_not_matter(tmp_path):

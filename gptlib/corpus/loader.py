@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 
 from gptlib.corpus.story import END, stories
-from gptlib.given.download import fetch
 from gptlib.given.sources import SOURCES
 
 
@@ -27,6 +26,8 @@ def load(name_or_path: str | os.PathLike[str], *, n: int = 30_000, seed: int = 0
     if isinstance(name_or_path, str) and name_or_path == "stories":
         return "".join(story.text + END for story in stories(n, seed))
     if isinstance(name_or_path, str) and name_or_path in SOURCES:
+        from gptlib.given.download import fetch  # here: the stories need no network's libraries
+
         return read_text(fetch(name_or_path))
     return read_text(file_at(name_or_path))
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from numbers import Integral
+from urllib.parse import urlsplit
 
-from gptlib.given.web import check_address
+
+def check_address(url: str) -> None:
+    """url is an address of the web: http or https, with a host. Errors: ValueError if not."""
+    parts = urlsplit(url)  # raises ValueError itself for "http://[", and .port for port 99999
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("it does not begin with http:// or https:// and a host")
 
 
 @dataclass(frozen=True)

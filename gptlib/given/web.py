@@ -21,6 +21,8 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
+from gptlib.given.sources import check_address
+
 CHUNK = 2**13  # bytes read at once, at most
 REDIRECTS = 10  # followed at most; a file behind a release page or a storage service needs two
 SLOW = 3  # the minimum speed is asked of so many timeouts together: silence is noticed first
@@ -40,13 +42,6 @@ class BrokenOff(Failure):
 
 class Refused(Failure):
     """The same question would get the same answer, or there is no time left to ask it."""
-
-
-def check_address(url: str) -> None:
-    """url is an address of the web: http or https, with a host. Errors: ValueError if not."""
-    parts = urlsplit(url)  # raises ValueError itself for "http://[", and .port for port 99999
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-        raise ValueError("it does not begin with http:// or https:// and a host")
 
 
 class Clock:

@@ -58,6 +58,19 @@ def check_weights(path: Any, model: nn.Module, theirs: Mapping[str, torch.Tensor
             )
 
 
+def check_tokenizer(path: Any, theirs: str | None, ours: Any, *, resumed: bool) -> None:
+    """A tokenizer that was saved, theirs being its fingerprint, is the one in use, ours.
+
+    Who goes on with a run must name it: the next checkpoint would be without it.
+    """
+    if theirs is None or (ours is None and not resumed):
+        return
+    if ours is None:
+        raise ValueError(f"{path} has a tokenizer: to go on with its run, give it as tokenizer=.")
+    if ours.fingerprint() != theirs:
+        raise ValueError(f"{path} was made with another tokenizer: take its tokenizer.json.")
+
+
 def check_described(
     path: Any, model: nn.Module, theirs: Mapping[str, Any], resumed: bool = False
 ) -> None:
