@@ -32,11 +32,12 @@ if __name__ == "__main__":
 
 import environment
 from environment import VENV, python_of
-from running import ROOT, can_write, clean_environment, run, say
+from running import ROOT, can_write, clean_environment, cores, run, say
 from serving import port, serve
 
 HTML = ROOT / "_build" / "html"
 VENV_PYTHON = python_of(VENV)
+MOST_WORKERS = 4  # of the tests; each may take a gigabyte of memory
 
 
 def setup(_args):
@@ -86,7 +87,14 @@ def zip_(_args):
 def test(args):
     """Build the book, execute every chapter and run every test; extra words go to pytest."""
     environment.setup()
-    run([VENV_PYTHON, "-m", "pytest", *(args.words or ["tests"])])
+    words, env = args.words, clean_environment()
+    if not words:
+        words, workers = ["tests"], min(cores(), MOST_WORKERS)
+        if workers > 1:
+            # Whole files to each, and one thread: two threads would wait for each other's cores.
+            words += ["-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"]
+            env["OMP_NUM_THREADS"] = "1"
+    run([VENV_PYTHON, "-m", "pytest", *words], env=env)
 
 
 def lab(args):

@@ -53,6 +53,12 @@ def pytest_make_collect_report(collector):
     _skip_is_failure((yield).get_result())
 
 
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that no worker is left with one of them at the end."""
+    first = ("test_pages", "test_any_folder", "test_pythons")
+    items.sort(key=lambda item: item.path.stem not in first)
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say which Pythons the course was tested on, and which chapters are their reader's own."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import bookbuild
@@ -244,3 +246,45 @@ def test_the_book_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     publish(tmp_path)
     assert {f.name: f.read_text() for f in html.iterdir()} == {"index.html": "two"}
     assert sorted(f.name for f in tmp_path.iterdir()) == ["html", "work"]
+
+
+SLEEPS = """\
+import os, time
+with open(os.environ["TALLY"], "w") as tally:
+    tally.write(str(os.getpid()))
+time.sleep(600)"""
+
+
+def test_ctrl_c_ends_the_build_and_the_kernel(tmp_path):
+    if os.name == "nt":
+        return  # there an interrupt cannot be sent to one process alone
+    course = Course(tmp_path / "course")
+    course.make()
+    course.write(SLEEPS)
+    env = {**os.environ, "TALLY": str(course.tally), "PYTHONPATH": ""}
+    command = [sys.executable, str(course.root / "book" / "tools" / "bookbuild.py")]
+    build = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        wait_for(lambda: course.tally.exists() and course.tally.read_text())
+        build.send_signal(signal.SIGINT)
+        assert "KeyboardInterrupt" in build.communicate(timeout=120)[1].decode()
+        wait_for(lambda: not is_running(int(course.tally.read_text())))
+    finally:
+        build.kill()
+
+
+def wait_for(happened) -> None:
+    """Look ten times a second, for two minutes at most."""
+    for _ in range(1200):
+        if happened():
+            return
+        time.sleep(0.1)
+    pytest.fail("it did not happen in two minutes")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

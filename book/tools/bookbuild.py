@@ -18,10 +18,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+from anyio import CapacityLimiter
+from anyio.from_thread import start_blocking_portal
 from chapterfiles import (
     KERNEL,
     ROOT,
@@ -33,9 +36,10 @@ from chapterfiles import (
     read,
     tags,
 )
-from execution import execute
+from execution import executing
 from filelock import FileLock, Timeout
 from inputs import fingerprint, fingerprint_of_pages
+from running import cores
 
 BUILD = ROOT / "_build"
 
@@ -116,38 +120,62 @@ def keep(cache, notebook, path: Path, wanted: str) -> None:
     cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
-def bring_up_to_date(path: Path, wanted: str, out: Path) -> None:
-    """See that the cache has a chapter's outputs, by an execution now where no cache has them."""
-    notebook, caches = read(path), [cache_in(place) for place in dict.fromkeys((out, BUILD))]
-    done = next(filter(None, (find(cache, plain(notebook), wanted) for cache in caches)), None)
-    if done is None:
+def remember(done, path: Path, wanted: str, out: Path) -> None:
+    """Keep an executed chapter, also as it is stored: that is what Sphinx looks for."""
+    cache, notebook = cache_in(out), read(path)
+    for form in (plain(notebook), notebook):
+        if find(cache, form, wanted) is None:
+            keep(cache, with_outputs(form, done), path, wanted)
+
+
+def search(notebook, wanted: str, out: Path):
+    """An execution of the notebook that still holds, of this build or of the course's; or None."""
+    caches = (cache_in(place) for place in dict.fromkeys((out, BUILD)))
+    return next(filter(None, (find(cache, plain(notebook), wanted) for cache in caches)), None)
+
+
+async def executed(path: Path, turn: CapacityLimiter):
+    """The chapter with the outputs of an execution when its turn comes. Raises ChapterError."""
+    async with turn:
+        notebook = read(path)
         if not any("raises-exception" in tags(cell) for cell in code_cells(notebook)):
             code_of(path)  # a cell that is no Python is named before the others run for minutes
         say(f"executing {name_of(path)}")
         done = plain(notebook)
-        execute(done, path, ROOT / "chapters")
-        keep(caches[0], done, path, wanted)
-    # Sphinx looks for the notebook as it is stored, so the outputs are kept under that name, too.
-    if find(caches[0], notebook, wanted) is None:
-        keep(caches[0], with_outputs(notebook, done), path, wanted)
+        await executing(done, path, ROOT / "chapters")
+        return done
 
 
 def execute_changed(source: Path, out: Path) -> dict[str, str]:
     """Bring every chapter's outputs up to date; return the fingerprints by name.
 
-    Raises BuildError with a line for each chapter that cannot be executed.
+    As many at once as there are cores, the last ones first, which take longest. Raises BuildError
+    with a line for each chapter that cannot be executed.
     """
-    used, faults = {}, []
-    for path in chapters(source):
-        try:
-            used[name_of(path)] = fingerprint(path)
-            bring_up_to_date(path, used[name_of(path)], out)
-        except ChapterError as error:
-            print(error.__cause__ or "", file=sys.stderr)  # the traceback, where there is one
-            faults.append(str(error))
+    used, faults = {}, {}
+    with start_blocking_portal() as portal:
+        turn, running = portal.call(CapacityLimiter, cores()), {}
+        for path in reversed(chapters(source)):
+            try:
+                used[path] = fingerprint(path)
+            except ChapterError as error:
+                faults[path] = error
+                continue
+            done = search(read(path), used[path], out)
+            if done is not None:
+                remember(done, path, used[path], out)
+            else:
+                running[portal.start_task_soon(executed, path, turn)] = path
+        for job in as_completed(running):
+            try:
+                remember(job.result(), running[job], used[running[job]], out)
+            except ChapterError as error:
+                print(error.__cause__ or "", file=sys.stderr)  # the traceback, where there is one
+                faults[running[job]] = error
     if faults:
-        raise BuildError("\n".join(["the book was not built:", *faults]))
-    return used
+        lines = [str(faults[path]) for path in chapters(source) if path in faults]
+        raise BuildError("\n".join(["the book was not built:", *lines]))
+    return {name_of(path): used[path] for path in chapters(source)}
 
 
 # Pages -------------------------------------------------------------------------------------------

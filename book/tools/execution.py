@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from anyio.from_thread import start_blocking_portal
 from chapterfiles import ROOT, ChapterError, place
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
@@ -40,10 +41,11 @@ def kernel_environment() -> dict[str, str]:
     return {**os.environ, **ours}
 
 
-def execute(notebook, path: Path, folder: Path | None = None) -> None:
+async def executing(notebook, path: Path, folder: Path | None = None) -> None:
     """Run all cells of the notebook read from `path`, in its folder or another; keep the outputs.
 
-    Raises ChapterError, which names the cell that failed and why.
+    With one thread, so that chapters may run side by side and no sum depends on the computer's
+    cores. Raises ChapterError, which names the cell that failed and why.
     """
     reached = {}
     client = NotebookClient(
@@ -56,10 +58,16 @@ def execute(notebook, path: Path, folder: Path | None = None) -> None:
         resources={"metadata": {"path": str(folder or path.parent)}},
     )
     try:
-        client.execute(env=kernel_environment())
+        await client.async_execute(env={**kernel_environment(), "OMP_NUM_THREADS": "1"})
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         reason = {
             CellTimeoutError: f"it ran for more than {TIMEOUT} seconds",
             DeadKernelError: "Python itself ended there, perhaps for want of memory",
         }.get(type(error)) or f"{error.ename}: {error.evalue}"
         raise ChapterError(f"{place(path, notebook, reached['cell'])}: {reason}") from error
+
+
+def execute(notebook, path: Path) -> None:
+    """`executing`, waited for. Ctrl-C ends the kernel, too: the portal cancels what it runs."""
+    with start_blocking_portal() as portal:
+        portal.call(executing, notebook, path)

@@ -69,3 +69,14 @@ def can_write():
             return True
     except OSError:
         return False
+
+
+def cores():
+    """How many processor cores this process may use.
+
+    Inside a container that is often fewer than the computer has.
+    """
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
