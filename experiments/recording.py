@@ -70,6 +70,7 @@ def arguments(
     parser.add_argument("--out", type=Path, default=RUNS / f"{script}.json")
     quick = "one is quicker on a busy machine"
     parser.add_argument("--threads", type=int, default=2, help=quick)
+    parser.add_argument("--device", default="cpu", help="where to train: cpu, cuda or mps")
     rehearse = "only rehearse: so many steps of each run on a few stories; needs --out"
     parser.add_argument("--steps", type=int, help=rehearse)
     args = parser.parse_args()
@@ -80,6 +81,7 @@ def arguments(
             parser.error("--steps writes no record of the book: name a file elsewhere with --out")
         args.command += f" --steps {args.steps}"
     Rehearsal.steps = args.steps
+    Machine.device = args.device
     torch.set_num_threads(args.threads)
     return args
 
@@ -88,6 +90,12 @@ class Rehearsal:
     """Whether this is one, and of how many steps: `arguments` says so for the whole script."""
 
     steps: int | None = None
+
+
+class Machine:
+    """Where the runs are trained: `arguments` says so for the whole script."""
+
+    device: str = "cpu"
 
 
 def few(many: Many, enough: int = 2) -> Many:
@@ -166,7 +174,7 @@ def learn(
     evaluate: the exam, if nothing else is given. checkpoint: a folder that the run is kept in;
     where it is there already, the run goes on from it. A rehearsal keeps none.
     """
-    config = shortened(config)
+    config = replace(shortened(config), device=Machine.device)
     if Rehearsal.steps is not None:
         checkpoint = None
     torch.manual_seed(config.seed)
@@ -280,6 +288,7 @@ def save(args: argparse.Namespace, record: dict[str, Any], **about: Any) -> None
         "python": platform.python_version(),
         "cpu_threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
+        "device": torch.cuda.get_device_name() if Machine.device == "cuda" else Machine.device,
         **about,
     }
     text = json.dumps(rounded(record), indent=1)

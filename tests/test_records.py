@@ -37,18 +37,22 @@ def test_every_record_is_derived_again_here_and_names_the_script_that_makes_it()
 def test_the_growing_table_shows_what_was_measured():
     runs = record("skills")
     lines = parts_table(up_to=6).splitlines()
-    names = ["chapter", "part", "parameters", "loss", "above floor", *SKILLS]
-    assert [line[:11].strip() for line in lines] == names
+    names = ["chapter", "part", "parameters", "loss", "above floor, %", *SKILLS]
+    assert [line[:14].strip() for line in lines] == names
     # A column is 11 characters wide, so that the page need not scroll or wrap.
     columns = list(zip(*([cell.strip() for cell in cells(line)] for line in lines), strict=True))
     for (key, chapter, added), column in zip(PARTS, columns, strict=True):
-        last = runs[key]["curve"][-1]
-        assert column[:3] == (str(chapter), added, f"{runs[key]['parameters']:,}")
-        above = last["loss"] / runs[key]["floor"] - 1
-        assert column[3:5] == (f"{last['loss']:.2f}", f"{above:.0%}")
-        assert [int(cell) for cell in column[5:]] == [
-            round(100 * last["skills"][skill]) for skill in SKILLS
-        ]
+        run = runs[key]
+        ends = [run["curve"][-1], *run["more"].values()]
+        assert len(ends) == 3 and set(run["more"]) == {"1", "2"}
+        assert column[:3] == (str(chapter), added, f"{run['parameters']:,}")
+        shown = [[float(n) for n in cell.split("–")] for cell in column[3:]]
+        above = [100 * (end["loss"] / run["floor"] - 1) for end in ends]
+        told = [[end["loss"] for end in ends], above]
+        told += [[100 * end["skills"][skill] for end in ends] for skill in SKILLS]
+        for cell, values, step in zip(shown, told, [0.01] + [1] * 12, strict=True):
+            assert cell[0] == pytest.approx(min(values), abs=0.501 * step)
+            assert cell[-1] == pytest.approx(max(values), abs=0.501 * step)
     assert len(cells(parts_table(up_to=3).splitlines()[0])) == 3
     assert max(map(len, lines)) <= 80
     with pytest.raises(ValueError, match="up_to must be 2 or more"):
@@ -57,7 +61,7 @@ def test_the_growing_table_shows_what_was_measured():
 
 def cells(line):
     """The columns of a line of the growing table, after the name of the row."""
-    return [line[i : i + 11] for i in range(11, len(line), 11)]
+    return [line[i : i + 11] for i in range(14, len(line), 11)]
 
 
 def test_the_gpt_comes_near_the_floor_in_two_minutes_and_tells_stories():
@@ -186,14 +190,47 @@ def arrival(run, skill):
 
 def test_wider_models_come_nearer_to_the_floor_by_less_and_less():
     runs = record("scaling")
-    sizes = {int(width): run for width, run in runs["widths"].items()}
-    ends = [sizes[width]["loss"][-1] / runs["floor"] - 1 for width in sorted(sizes)]
-    assert ends == sorted(ends, reverse=True) and len(ends) >= 4
-    assert all(run["step"][-1] == 1550 for run in sizes.values())
-    # Twice the width at each of these: the gain shrinks.
-    above = dict(zip(sorted(sizes), ends, strict=True))
-    gains = [above[w] - above[2 * w] for w in (16, 32, 64)]
+    above = {
+        int(width): [run["loss"][-1] / runs["floor"] - 1 for run in seeds.values()]
+        for width, seeds in runs["widths"].items()
+    }
+    assert all(len(ends) == 3 for ends in above.values()) and len(above) >= 4
+    assert all(
+        run["step"][-1] == 1550 for seeds in runs["widths"].values() for run in seeds.values()
+    )
+    mean = {width: sum(ends) / 3 for width, ends in above.items()}
+    assert [mean[width] for width in sorted(mean)] == sorted(mean.values(), reverse=True)
+    for width in (16, 32, 64):  # half of what was left, or less; and each time less is gained
+        assert mean[2 * width] < 0.55 * mean[width]
+        assert max(above[2 * width]) < min(above[width])  # no seed of one is as good as the other's
+    gains = [mean[w] - mean[2 * w] for w in (16, 32, 64)]
     assert gains == sorted(gains, reverse=True)
+    assert max(above[96]) > min(above[64])  # neighbours overlap: one seed alone could mislead
+
+
+def test_the_recipe_s_rate_was_chosen_among_others():
+    runs = record("recipe")
+    ends = {
+        (int(batch), float(lr)): [run["loss"][-1] / runs["floor"] - 1 for run in seeds.values()]
+        for batch, rates in runs["batches"].items()
+        for lr, seeds in rates.items()
+    }
+    assert all(len(values) == 3 for values in ends.values())
+    worst = {key: max(values) for key, values in ends.items()}
+    good = [key for key, value in worst.items() if value < 0.05]
+    assert sorted(good) == [(8, 0.004), (8, 0.008), (16, 0.008)]
+    mean = {key: sum(values) / 3 for key, values in ends.items()}
+    for batch in (8, 16, 32):  # a valley: a slower and a faster rate end higher, or the end is open
+        row = [mean[key] for key in sorted(mean) if key[0] == batch]
+        assert row[0] > 2 * min(row)
+    assert all(
+        run["step"][-1] == 3100 * 8 // int(batch)
+        for batch, rates in runs["batches"].items()
+        for seeds in rates.values()
+        for run in seeds.values()
+    )
+    decays = {decay: [r["above_floor"] for r in s.values()] for decay, s in runs["decays"].items()}
+    assert max(decays["0.1"]) < 0.05 < 0.2 < min(decays["1.0"])
 
 
 def signature(run):

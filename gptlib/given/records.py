@@ -7,6 +7,7 @@ experiments/, and each record says under "about" which command makes it again.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,8 @@ def parts_table(up_to: int) -> str:
     """What each part brought: the recorded models of the chapters 2 to `up_to`, one a column.
 
     Loss in nats per token on unseen stories, how far that lies above the floor, and for each skill
-    the share of places at which the first choice is right, in per cent.
+    the share of places at which the first choice is right, in per cent: of three seeds the lowest
+    and the highest, or one number where they agree.
 
     parts_table(2).split()[:4] -> ["chapter", "2", "part", "bigram"]
     """
@@ -74,12 +76,28 @@ def parts_table(up_to: int) -> str:
     if not shown:
         raise ValueError(f"up_to must be 2 or more, the first chapter with a model; got {up_to!r}.")
     skills = sorted(runs["gpt"]["curve"][-1]["skills"])
-    columns = [["chapter", "part", "parameters", "loss", "above floor", *skills]]
+    columns = [["chapter", "part", "parameters", "loss", "above floor, %", *skills]]
     for key, chapter, added in shown:
-        run, last = runs[key], runs[key]["curve"][-1]
-        above = last["loss"] / run["floor"] - 1
-        column = [str(chapter), added, f"{run['parameters']:,}", f"{last['loss']:.2f}"]
-        column += [f"{above:.0%}", *(f"{100 * last['skills'][skill]:.0f}" for skill in skills)]
+        floor, ends = runs[key]["floor"], seeds_of(runs[key])
+        column = [str(chapter), added, f"{runs[key]['parameters']:,}"]
+        column += [spread((end["loss"] for end in ends), ".2f")]
+        column += [spread((100 * (end["loss"] / floor - 1) for end in ends), ".0f")]
+        column += [spread((100 * end["skills"][name] for end in ends), ".0f") for name in skills]
         columns.append(column)
     rows = zip(*columns, strict=True)
-    return "\n".join("".join([f"{n:11}", *(f"{cell:>11}" for cell in row)]) for n, *row in rows)
+    return "\n".join("".join([f"{n:14}", *(f"{cell:>11}" for cell in row)]) for n, *row in rows)
+
+
+def seeds_of(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Loss and skills at the end of each seed of a recorded model, seed 0 first."""
+    return [run["curve"][-1], *run["more"].values()]
+
+
+def spread(values: Iterable[float], form: str) -> str:
+    """The lowest and the highest number, or the one that both are when rounded.
+
+    spread([0.93, 0.961, 0.95], ".2f") -> "0.93–0.96"
+    """
+    ordered = sorted(values)
+    low, high = format(ordered[0], form), format(ordered[-1], form)
+    return low if low == high else f"{low}–{high}"

@@ -145,12 +145,12 @@ def test_a_folded_solution_opens_with_the_keyboard(html, site, browser):
 
 
 def test_the_growing_table_is_neither_wrapped_nor_cut(html, site, browser):
-    pages = [p for p in pages_of(html) if "above floor " in (html / p).read_text(encoding="utf-8")]
+    pages = [p for p in pages_of(html) if "above floor, %" in (html / p).read_text(encoding="utf-8")]
     assert "chapters/06_gpt.html" in pages
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     for path in pages:
         page.goto(f"{site}/{path}", wait_until="networkidle")
-        table = page.locator(".cell_output pre", has_text="above floor ").first
+        table = page.locator(".cell_output pre", has_text="above floor, %").first
         lines = table.inner_text().strip("\n").count("\n") + 1
         size = "e => [e.scrollWidth - e.clientWidth, e.clientHeight / parseFloat(style(e))]"
         size = size.replace("style(e)", "getComputedStyle(e).lineHeight")
