@@ -145,7 +145,8 @@ def test_a_folded_solution_opens_with_the_keyboard(html, site, browser):
 
 
 def test_the_growing_table_is_neither_wrapped_nor_cut(html, site, browser):
-    pages = [p for p in pages_of(html) if "above floor, %" in (html / p).read_text(encoding="utf-8")]
+    texts = {page: (html / page).read_text(encoding="utf-8") for page in pages_of(html)}
+    pages = [page for page, text in texts.items() if "above floor, %" in text]
     assert "chapters/06_gpt.html" in pages
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     for path in pages:
