@@ -97,6 +97,13 @@ def test_the_callbacks_go_on_where_they_stopped(checkpoint):
     assert steps == list(range(4, STEPS + 1))  # the checkpoint is of step 3
 
 
+def test_the_progress_bar_goes_on_where_the_run_stopped(tmp_path, capfd):
+    interrupted(tmp_path / "run")
+    train(tiny_gpt(), DATA, None, replace(settings(), eval_every=100), resume=tmp_path / "run")
+    shown = capfd.readouterr().err
+    assert f"{STEPS}/{STEPS} [" in shown and f"0/{STEPS}" not in shown
+
+
 def test_how_often_to_look_may_change_on_resuming(checkpoint):
     whole, model = tiny_gpt(), tiny_gpt()
     quiet_train(whole, settings())

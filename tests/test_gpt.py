@@ -259,7 +259,18 @@ def test_presets_by_name():
         "large": (1280, 36, 20),
         "xl": (1600, 48, 25),
     }
-    assert total_parameters(GPTConfig.preset("stories")) < 1_000_000
+    small = {n: GPTConfig.preset(n) for n in ("nanogpt-cpu", "stories")}
+    shapes = {
+        name: (c.vocab_size, c.context_length, c.n_layer, c.n_head, c.n_embd, c.bias, c.gelu)
+        for name, c in small.items()
+    }
+    assert shapes == {
+        "nanogpt-cpu": (65, 64, 4, 4, 128, False, "none"),  # as its README calls train.py
+        "stories": (1536, 128, 4, 4, 64, False, "none"),
+    }
+    assert total_parameters(small["stories"]) == 303_680
+    lecture = GPTConfig.preset("lecture-124m")
+    assert (lecture.dropout, total_parameters(lecture)) == (0.1, 163_009_536)
     assert GPTConfig.preset("gpt2-small") == GPTConfig()
     assert GPTConfig.preset("stories", n_layer=2).n_layer == 2
     with pytest.raises(FrozenInstanceError):
@@ -295,10 +306,18 @@ def by_hand(layer, x):
 
 
 @pytest.mark.parametrize(
-    ("preset", "batch_size"), [("stories", 4), ("nanogpt-cpu", 12), ("stories", 1)]
+    ("preset", "changes", "batch_size"),
+    [
+        ("stories", {}, 4),
+        ("nanogpt-cpu", {}, 12),
+        ("stories", {}, 1),
+        # Little but the last norm, and little but the logits.
+        ("nanogpt-cpu", {"n_layer": 1, "n_embd": 256, "vocab_size": 3}, 2),
+        ("nanogpt-cpu", {"n_layer": 1, "n_embd": 8, "n_head": 1, "vocab_size": 500}, 2),
+    ],
 )
-def test_activation_memory_is_close_to_what_autograd_keeps(preset, batch_size):
-    config = GPTConfig.preset(preset)
+def test_activation_memory_is_close_to_what_autograd_keeps(preset, changes, batch_size):
+    config = GPTConfig.preset(preset, **changes)
     model = GPT(config)
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept = {}

@@ -80,7 +80,7 @@ def test_learning_rate_equals_torchs_schedulers():
         both.step()
 
 
-@pytest.mark.parametrize("warmup", [0, 1, 20])
+@pytest.mark.parametrize("warmup", [0, 1, 19, 20])
 def test_learning_rate_ends_low_and_is_never_above_the_peak(warmup):
     config = TrainConfig(steps=20, warmup_steps=warmup, lr=1.0)
     rates = [learning_rate(step, config) for step in range(1, 21)]
@@ -91,6 +91,8 @@ def test_learning_rate_ends_low_and_is_never_above_the_peak(warmup):
 
 def test_warmup_by_default_is_a_tenth_of_the_steps_and_at_most_a_hundred():
     assert TrainConfig(steps=50).warmup == 5
+    assert TrainConfig(steps=99).warmup == 9
+    assert TrainConfig(steps=1001).warmup == 100
     assert TrainConfig(steps=5000).warmup == 100
 
 
@@ -187,6 +189,7 @@ def test_accumulated_gradients_equal_those_of_the_big_batch():
     model = tiny_gpt()
     x, y = get_batch(DATA, 12, 8, generator=torch.Generator().manual_seed(3))
     loss = backward(model, [(x, y)])
+    assert loss == pytest.approx(model(x, y)[1].item())
     big = [p.grad.clone() for p in model.parameters()]
     model.zero_grad()
     parts = backward(model, list(zip(x.split(3), y.split(3), strict=True)))
