@@ -9,7 +9,7 @@ import os
 import pickle
 import shutil
 import zipfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ from torch import nn
 
 from gptlib.bigram import BigramModel
 from gptlib.checkpoint import load_checkpoint, load_model, save_checkpoint
-from gptlib.given.run_state import random_states, set_random_states
+from gptlib.given.run_state import description, random_states, set_random_states
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.tokenizer import CharTokenizer
 from gptlib.training import Run, TrainConfig, train
@@ -274,6 +274,29 @@ def test_a_model_is_built_from_the_folder_alone(tmp_path):
     save_old(tmp_path / "old.pt", model)
     with pytest.raises(ValueError, match="does not describe"):
         load_model(tmp_path / "old.pt")
+
+
+def test_a_model_of_ones_own_is_described_in_plain_values():
+    np = pytest.importorskip("numpy")
+
+    @dataclass
+    class Config:
+        width: int
+        rate: float
+        name: str
+        table: list
+
+    class Own(nn.Module):
+        pass
+
+    model = Own()
+    assert description(model)["config"] == {"vocab_size": None, "context_length": None}
+    model.config = Config(np.int64(3), torch.tensor(0.5), "x", [1])
+    told = json.loads(json.dumps(description(nn.DataParallel(model))))
+    assert told == {"model": "Own", "config": {"width": 3, "rate": 0.5, "name": "x"}}
+    model.config = Config  # the class itself says nothing
+    model.vocab_size = 5
+    assert description(model)["config"] == {"vocab_size": 5, "context_length": None}
 
 
 def test_a_forged_configuration_does_not_take_the_memory(tmp_path):

@@ -53,8 +53,10 @@ TESTS = {
 }
 # They judge many stories, kill many processes, or read the whole of a long text, and take minutes;
 # what they alone would notice counts as survived.
-SLOW = ("one_text_one", "labelled_places", "judge_inverts", "names_the_broken", "by_heart",
-        "million", "hundred_kills", "every_single_step", "two_at_once", "small_multiple")  # fmt: skip
+SLOW = (
+    "one_text_one", "labelled_places", "judge_inverts", "names_the_broken", "by_heart", "million",
+    "hundred_kills", "every_single_step", "two_at_once", "small_multiple",
+)  # fmt: skip
 
 # What a change makes of a node -------------------------------------------------------------------
 
