@@ -202,6 +202,36 @@ def test_an_old_file_with_one_changed_byte(tmp_path):
     refused(path)
 
 
+def test_an_old_file_of_another_version_is_told_so(tmp_path):
+    path = tmp_path / "run.pt"
+    save_old(path, tiny_gpt())
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, "format": "gptlib checkpoint 0"}, path)
+    with pytest.raises(ValueError, match="not marked as 'gptlib checkpoint 1'"):
+        load_checkpoint(path, tiny_gpt())
+    torch.save({**state, "more": 1}, path)
+    with pytest.raises(ValueError, match="other entries than format model run"):
+        load_checkpoint(path, tiny_gpt())
+
+
+def test_an_old_file_with_foreign_entries_in_its_run_is_told_so(tmp_path):
+    path = tmp_path / "run.pt"
+    run = Run(tiny_gpt(), DATA, settings(context_length=8))
+    save_old(path, run.model, run)
+    state = torch.load(path, weights_only=True)
+    told = json.loads(state["run"]["json"])
+    place = {**told["place"], "more": 1}
+    for wrong, entries in (
+        ({"more": 1}, "json optimizer data_rng cpu_rng cuda_rng"),
+        ({"json": json.dumps({**told, "more": 1})}, "config history place"),
+        ({"json": json.dumps({**told, "place": place})}, "step tokens seconds"),
+        ({"optimizer": {**state["run"]["optimizer"], "more": 1}}, "state param_groups"),
+    ):
+        torch.save({**state, "run": {**state["run"], **wrong}}, path)
+        with pytest.raises(ValueError, match=f"it has other entries than {entries}"):
+            load_checkpoint(path, tiny_gpt())
+
+
 def other_contents():
     state_dict = io.BytesIO()
     torch.save({"weight": torch.zeros(3)}, state_dict)
@@ -236,6 +266,8 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, monkeypatch):
     monkeypatch.setenv("HARM", str(tmp_path / "harm"))
     torch.save({"format": "gptlib checkpoint 1", "model": Harm()}, tmp_path / "run.pt")
     refused(tmp_path / "run.pt")
+    with pytest.raises(ValueError, match=r"it asks for \w+\.mkdir, which no checkpoint needs"):
+        load_checkpoint(tmp_path / "run.pt", tiny_gpt())
     assert not (tmp_path / "harm").exists()
 
 

@@ -433,6 +433,19 @@ def test_load_stories_is_stories_and_end_marks():
     assert load("stories", n=3, seed=5) == "".join(s.text + END for s in stories(3, seed=5))
 
 
+def test_load_of_a_public_text_is_what_was_fetched(tmp_path, monkeypatch):
+    asked = []
+
+    def fetch(name):
+        asked.append(name)
+        (tmp_path / "play.txt").write_bytes("\ufeffTo be,\r\nor not".encode())
+        return tmp_path / "play.txt"
+
+    monkeypatch.setattr("gptlib.given.download.fetch", fetch)
+    assert load("tinyshakespeare") == "To be,\nor not"
+    assert asked == ["tinyshakespeare"]
+
+
 def test_load_a_file_of_ones_own(tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("Grüße aus dem Garten\n", encoding="utf-8")

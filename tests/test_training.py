@@ -11,6 +11,7 @@ from torch import nn
 from gptlib.batches import get_batch, train_val_split
 from gptlib.bigram import BigramModel, conditional_entropy, count_bigrams
 from gptlib.given.checks.recipe import check_data
+from gptlib.given.records import record
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.training import (
     History,
@@ -111,6 +112,16 @@ def test_recipes_by_name_and_single_fields_changed():
     recipe = TrainConfig.preset("nanogpt-cpu", seed=7)
     assert (recipe.steps, recipe.batch_size, recipe.lr, recipe.seed) == (2000, 12, 1e-3, 7)
     assert (recipe.betas, recipe.warmup, recipe.min_lr_ratio) == ((0.9, 0.99), 100, 0.1)
+    # nanoGPT's defaults for GPT-2
+    usual = TrainConfig()
+    assert (usual.betas, usual.weight_decay, usual.grad_clip) == ((0.9, 0.95), 0.1, 1.0)
+    assert usual.min_lr_ratio == 0.1
+    # the book's recipe is the one that its recorded run was made with
+    book, run = TrainConfig.preset("stories"), record("skills")["gpt"]["curve"]
+    assert [point["step"] for point in run] == [*range(0, book.steps, book.eval_every), book.steps]
+    context = GPTConfig.preset("stories").context_length
+    assert run[-1]["tokens"] == book.steps * book.batch_size * context
+    assert (book.lr, book.weight_decay) == (record("long_run")["recipe"]["lr"], 0.01)
     with pytest.raises(ValueError, match=r"name must be one of .*nanogpt-cpu.*got 'gpt-5'"):
         TrainConfig.preset("gpt-5")
 
@@ -270,9 +281,9 @@ def test_callbacks_are_called_at_the_start_and_after_every_update():
     assert [metrics["loss"] is None for _, metrics in calls] == [True] + [False] * 4
     assert history.column("step") == [0, 3, 4]
     assert history.column("tokens") == [0, 3 * 32, 4 * 32]
-    for record in history:
+    for point in history:
         expected = "step train_loss val_loss loss lr grad_norm tokens seconds"
-        assert set(record) == set(expected.split())
+        assert set(point) == set(expected.split())
 
 
 def test_gradients_are_there_for_callbacks_to_look_at():
