@@ -20,6 +20,7 @@ from gptlib.gpt import (
     parameter_bytes,
     total_parameters,
     training_memory,
+    waves,
 )
 
 SMALL = {"vocab_size": 61, "context_length": 20, "n_layer": 3, "n_head": 4, "n_embd": 32}
@@ -186,6 +187,38 @@ def test_torch_init_draws_the_published_order():
     ours = [p for name, p in model.named_parameters() if "norm" not in name]
     for a, b in zip(ours, expected, strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("n_embd", [2, 7, 32])
+def test_waves_are_those_of_the_paper_and_slower_from_pair_to_pair(n_embd):
+    pairs = math.ceil(n_embd / 2)
+    table = waves(20, n_embd)
+    assert table.shape == (20, n_embd)
+    for t in range(20):
+        for i in range(n_embd):
+            angle = t / 1000 ** (i // 2 / pairs)
+            wanted = math.cos(angle) if i % 2 else math.sin(angle)
+            assert table[t, i].item() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_from_one_place_to_the_next_lies_the_same_turn_everywhere():
+    sines, cosines = waves(128, 64)[:, ::2].double(), waves(128, 64)[:, 1::2].double()
+    turns = torch.atan2(
+        sines[1:] * cosines[:-1] - cosines[1:] * sines[:-1],
+        cosines[1:] * cosines[:-1] + sines[1:] * sines[:-1],
+    )  # (T - 1, C / 2)
+    assert torch.allclose(turns, turns[:1].expand_as(turns), atol=1e-5)
+    assert (turns[0].diff() < 0).all()  # from pair to pair a slower one
+    assert turns[0, [0, -1]].tolist() == pytest.approx([1, 1000 ** (-31 / 32)], rel=1e-3)
+
+
+def test_positions_begin_as_waves_where_that_is_asked_for_and_are_learned_from_there():
+    assert GPTConfig.preset("stories").waves and not GPTConfig().waves
+    model, plain = small(waves=True), small()
+    start = model.position_embedding.weight
+    assert torch.equal(start, 0.08 * waves(20, 32))
+    assert start.requires_grad
+    assert plain.position_embedding.weight.std().item() == pytest.approx(0.02, rel=0.15)
 
 
 def test_tied_weights_are_one_parameter():

@@ -286,6 +286,35 @@ def test_callbacks_are_called_at_the_start_and_after_every_update():
         assert set(point) == set(expected.split())
 
 
+def test_before_the_first_update_nothing_was_learned_seen_or_spent():
+    first = quiet_train(tiny_gpt(), short(steps=1))[0]
+    told = ("step", "loss", "lr", "grad_norm", "tokens", "seconds")
+    assert [first[name] for name in told] == [0, None, 0.0, None, 0, 0.0]
+
+
+def test_seconds_are_those_of_the_updates_and_not_of_looking(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("gptlib.training.time.perf_counter", lambda: now[0])
+
+    def pass_time(seconds):
+        now[0] += seconds
+
+    model = Fake()
+    model.register_forward_hook(lambda *a: pass_time(2) if model.training else pass_time(50))
+    look = lambda step, model, metrics: pass_time(1000)  # noqa: E731
+    history = quiet_train(model, short(grad_accumulation=3), callbacks=[look])
+    assert history.column("seconds") == [0, 3 * 6, 6 * 6]
+
+
+def test_an_evaluation_looks_at_other_windows_than_the_first_updates():
+    model = Fake()
+    quiet_train(model, short(steps=1, eval_batches=1), torch.arange(400) % 97)
+    looked, learned = (
+        [idx for mode, _, idx in model.seen if mode is wanted] for wanted in (False, True)
+    )
+    assert not torch.equal(looked[0], learned[0])
+
+
 def test_gradients_are_there_for_callbacks_to_look_at():
     norms = []
 
@@ -470,6 +499,8 @@ def test_history_as_json(tmp_path):
     assert json.loads(path.read_text()) == list(history)
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
     assert isinstance(history, History)
+    odd = History([{"skill": torch.tensor(0.5), "shares": torch.tensor([1, 2])}])
+    assert json.loads(odd.to_json()) == [{"skill": 0.5, "shares": [1, 2]}]
 
 
 # The real thing

@@ -36,6 +36,7 @@ EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 
 # Module -> the test files that are to notice, where these are not tests/test_<module>.py.
 TESTS = {
+    "training": ["training", "checkpoint"],
     "recipe": ["training"],
     "given/files": ["files", "tokenizer"],
     "given/folders": ["files", "checkpoint"],
@@ -240,6 +241,7 @@ def warm_up(tests: list[str]) -> None:
     for plugin in entry_points(group="pytest11"):
         plugin.load()
     importlib.import_module("hypothesis")  # its plugin loads it late
+    importlib.import_module("torch._dynamo")  # and an optimiser the compiler
     for path in [ROOT / "tests" / "conftest.py", *tests, *PACKAGE.rglob("*.py")]:
         for node in ast.walk(ast.parse(Path(path).read_text(encoding="utf-8"))):
             names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
