@@ -9,7 +9,7 @@ import os
 import pickle
 import shutil
 import zipfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ from torch import nn
 
 from gptlib.bigram import BigramModel
 from gptlib.checkpoint import load_checkpoint, load_model, save_checkpoint
-from gptlib.given.run_state import random_states, set_random_states
+from gptlib.given.run_state import description, random_states, set_random_states
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.tokenizer import CharTokenizer
 from gptlib.training import Run, TrainConfig, train
@@ -95,6 +95,13 @@ def test_the_callbacks_go_on_where_they_stopped(checkpoint):
         tiny_gpt(), settings(), resume=checkpoint, callbacks=[lambda s, m, d: steps.append(s)]
     )
     assert steps == list(range(4, STEPS + 1))  # the checkpoint is of step 3
+
+
+def test_the_progress_bar_goes_on_where_the_run_stopped(tmp_path, capfd):
+    interrupted(tmp_path / "run")
+    train(tiny_gpt(), DATA, None, replace(settings(), eval_every=100), resume=tmp_path / "run")
+    shown = capfd.readouterr().err
+    assert f"{STEPS}/{STEPS} [" in shown and f"0/{STEPS}" not in shown
 
 
 def test_how_often_to_look_may_change_on_resuming(checkpoint):
@@ -195,6 +202,36 @@ def test_an_old_file_with_one_changed_byte(tmp_path):
     refused(path)
 
 
+def test_an_old_file_of_another_version_is_told_so(tmp_path):
+    path = tmp_path / "run.pt"
+    save_old(path, tiny_gpt())
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, "format": "gptlib checkpoint 0"}, path)
+    with pytest.raises(ValueError, match="not marked as 'gptlib checkpoint 1'"):
+        load_checkpoint(path, tiny_gpt())
+    torch.save({**state, "more": 1}, path)
+    with pytest.raises(ValueError, match="other entries than format model run"):
+        load_checkpoint(path, tiny_gpt())
+
+
+def test_an_old_file_with_foreign_entries_in_its_run_is_told_so(tmp_path):
+    path = tmp_path / "run.pt"
+    run = Run(tiny_gpt(), DATA, settings(context_length=8))
+    save_old(path, run.model, run)
+    state = torch.load(path, weights_only=True)
+    told = json.loads(state["run"]["json"])
+    place = {**told["place"], "more": 1}
+    for wrong, entries in (
+        ({"more": 1}, "json optimizer data_rng cpu_rng cuda_rng"),
+        ({"json": json.dumps({**told, "more": 1})}, "config history place"),
+        ({"json": json.dumps({**told, "place": place})}, "step tokens seconds"),
+        ({"optimizer": {**state["run"]["optimizer"], "more": 1}}, "state param_groups"),
+    ):
+        torch.save({**state, "run": {**state["run"], **wrong}}, path)
+        with pytest.raises(ValueError, match=f"it has other entries than {entries}"):
+            load_checkpoint(path, tiny_gpt())
+
+
 def other_contents():
     state_dict = io.BytesIO()
     torch.save({"weight": torch.zeros(3)}, state_dict)
@@ -229,6 +266,8 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, monkeypatch):
     monkeypatch.setenv("HARM", str(tmp_path / "harm"))
     torch.save({"format": "gptlib checkpoint 1", "model": Harm()}, tmp_path / "run.pt")
     refused(tmp_path / "run.pt")
+    with pytest.raises(ValueError, match=r"it asks for \w+\.mkdir, which no checkpoint needs"):
+        load_checkpoint(tmp_path / "run.pt", tiny_gpt())
     assert not (tmp_path / "harm").exists()
 
 
@@ -267,6 +306,29 @@ def test_a_model_is_built_from_the_folder_alone(tmp_path):
     save_old(tmp_path / "old.pt", model)
     with pytest.raises(ValueError, match="does not describe"):
         load_model(tmp_path / "old.pt")
+
+
+def test_a_model_of_ones_own_is_described_in_plain_values():
+    np = pytest.importorskip("numpy")
+
+    @dataclass
+    class Config:
+        width: int
+        rate: float
+        name: str
+        table: list
+
+    class Own(nn.Module):
+        pass
+
+    model = Own()
+    assert description(model)["config"] == {"vocab_size": None, "context_length": None}
+    model.config = Config(np.int64(3), torch.tensor(0.5), "x", [1])
+    told = json.loads(json.dumps(description(nn.DataParallel(model))))
+    assert told == {"model": "Own", "config": {"width": 3, "rate": 0.5, "name": "x"}}
+    model.config = Config  # the class itself says nothing
+    model.vocab_size = 5
+    assert description(model)["config"] == {"vocab_size": 5, "context_length": None}
 
 
 def test_a_forged_configuration_does_not_take_the_memory(tmp_path):

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from itertools import product
 from pathlib import Path
 from random import Random
 
@@ -174,7 +175,8 @@ def test_same_bytes_in_another_process():
         "r = random.Random(0)\n"
         f"t = ''.join(g.write(r)[0] + {END!r} for _ in range(1000))\n"
         "print(hashlib.sha256(t.encode()).hexdigest())\n"
-        "import sys\nprint({'torch', 'requests', 'tqdm', 'filelock'} & set(sys.modules))"
+        "heavy = {'torch', 'requests', 'tqdm', 'filelock', 'tiktoken'}\n"
+        "import sys\nprint(heavy & set(sys.modules))"
     )
     root = Path(__file__).parent.parent
     env = {**os.environ, "PYTHONPATH": str(root), "PYTHONHASHSEED": "random"}
@@ -266,30 +268,44 @@ def test_window_floor_bounds(tokenizer):
         corpus.window_floor(FEW, tokenizer, 0)
 
 
-def test_window_bound_against_an_exact_count():
-    """A grammar small enough to enumerate every window: the best loss lies between the bounds."""
-    g = Grammar(
-        {"s": ["{x=pet}{=pet}{x~}."]}, {"pet": [{"text": t} for t in "abc"]}, {}, {"x": "name"}, "s"
-    )
-    texts = [f"{x}{y}{x}." for x in "abc" for y in "abc"]
-    stream = Counter()
-    T = 3
-    for first in texts:  # two stories in a row, every start in the first one
-        for second in texts:
-            for at in range(4):
-                stream[(first + second)[at : at + T]] += 1
-    n = stream.total()
-    best = -sum(k / n * math.log(k / n) for k in stream.values()) / T
-    places, values = Counter(), 0.0
-    derivations = [g.read(t)[0][0] for t in texts]
-    for d in derivations:
-        for place, cost in g.states(d):
-            places[place] += 1
-            values += cost / (4 * len(texts))
-    m = places.total()
-    state = values - sum(k / m * math.log(k / m) for k in places.values())
-    low = g.entropy() / 4
-    assert low <= best <= low + state / T + 1e-9  # here the bound is reached
+@pytest.mark.parametrize(
+    ("rule", "reached"),
+    [
+        ("ab", True),
+        ("{x=pet}.", True),
+        ("{x=pet}{=pet}{x~}.", True),
+        ("{x=pet}{y=pet-x}{x~}{y~}", False),  # the second pet says something of the first
+        ("{x=later}{y=pet<x}{y~}", False),
+    ],
+)
+def test_window_bounds_against_an_exact_count(monkeypatch, rule, reached):
+    """Grammars small enough to enumerate every window: the best loss lies between the bounds.
+
+    Where a window shows all that was hidden from it, the upper bound is reached.
+    """
+    pets = [{"text": t} for t in "abc"]
+    tables = {"pet": pets, "later": pets[1:]}
+    grammar = Grammar({"s": [rule]}, tables, {}, {}, "s")
+    monkeypatch.setattr("gptlib.corpus.story.GRAMMAR", grammar)
+    mark = "\n"
+    rng = Random(0)
+    texts = sorted({grammar.write(rng)[0] for _ in range(200)})
+    told = [Story(text, grammar.read(text)[0][0]) for text in texts]
+    p = [math.exp(-story.nats) for story in told]
+    assert sum(p) == pytest.approx(1)  # every text there is
+    whole = [s for s, q in zip(told, p, strict=True) for _ in range(round(36 * q))]
+    for length in (1, 2, 5):
+        windows = Counter()
+        for stories_ in product(range(len(told)), repeat=2 if length < 5 else 3):
+            run = "".join(texts[i] + mark for i in stories_)
+            for at in range(len(texts[stories_[0]]) + 1):
+                windows[run[at : at + length]] += math.prod(p[i] for i in stories_)
+        n = windows.total()
+        best = -sum(k / n * math.log(k / n) for k in windows.values()) / length
+        low, high = corpus.window_floor(whole, CharTokenizer("".join(texts)), length)
+        assert low - 1e-9 <= best <= high + 1e-9
+        if reached and length == 5:
+            assert high == pytest.approx(best)
 
 
 # --- the judge
@@ -345,6 +361,42 @@ def test_judge_says_where_and_what_in_words():
     assert judge(story.text + " And so on.").broken == {"ending": 1}
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Mi", '"Mia" or "Milo"'),
+        ("Be", '"Behind a herb garden" or "Beside a lake" or "Ben"'),
+        ("M", '"Mia" or "Maya" or "Max" or another'),
+    ],
+)
+def test_judge_names_three_of_what_was_expected_and_says_if_there_are_more(text, wanted):
+    assert judge(text).verdicts[0].message == (
+        f"the story stops after {len(text)} characters, where {wanted} should follow"
+    )
+    message = judge(text + "#" * 19 + "?!").verdicts[0].message
+    assert message == (
+        f'character {len(text)}: expected {wanted}, found "{"#" * 19}?" '
+        "(the words are those of the stories)"
+    )
+    assert judge(text + "#\n#").verdicts[0].message.count("#") == 1  # one line of what was found
+
+
+def test_judge_of_one_story_and_of_none():
+    one, none = judge(SAMPLE[0].text), judge(" \n ")
+    assert (one.well_formed, one.new, one.distinct, one.broken) == (1.0, 1.0, 1.0, {})
+    assert (one.verdicts[0].ok, judge("Mia").verdicts[0].ok) == (True, False)
+    assert judge("Mia").verdicts[0].nats is None
+    assert judge(SAMPLE[0].text, known=[SAMPLE[0].text]).new == 0.0
+    assert none.verdicts == ()
+    assert (none.well_formed, none.new, none.distinct, none.broken) == (0.0, 0.0, 0.0, {})
+
+
+def test_judge_lists_the_broken_rules_with_the_most_frequent_first():
+    wrong_pronoun, wrong_words = "Mia was a shy boy", "Mia #"
+    texts = [wrong_words, *[wrong_pronoun] * 3, SAMPLE[0].text]
+    assert list(judge(END.join(texts)).broken.items()) == [("pronoun", 3), ("wording", 1)]
+
+
 def test_judge_counts_repeats_and_ignores_white_space_around():
     a, b = SAMPLE[0].text, SAMPLE[1].text
     result = judge(f"\n{a}\n{END}\n{b}{END}{a}{END}  ")
@@ -379,6 +431,19 @@ def test_judge_never_raises_on_strange_things(thing):
 
 def test_load_stories_is_stories_and_end_marks():
     assert load("stories", n=3, seed=5) == "".join(s.text + END for s in stories(3, seed=5))
+
+
+def test_load_of_a_public_text_is_what_was_fetched(tmp_path, monkeypatch):
+    asked = []
+
+    def fetch(name):
+        asked.append(name)
+        (tmp_path / "play.txt").write_bytes("\ufeffTo be,\r\nor not".encode())
+        return tmp_path / "play.txt"
+
+    monkeypatch.setattr("gptlib.given.download.fetch", fetch)
+    assert load("tinyshakespeare") == "To be,\nor not"
+    assert asked == ["tinyshakespeare"]
 
 
 def test_load_a_file_of_ones_own(tmp_path):

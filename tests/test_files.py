@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,54 @@ def test_everything_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypatc
     )
 
 
+def test_what_a_dead_writer_left_goes_with_the_next_one_and_what_a_living_one_writes_stays(
+    tmp_path,
+):
+    left = tmp_path / f".notes.{'0' * 12}.tmp"
+    with replacing(tmp_path / "notes") as temporary:  # this writer lives
+        left.write_text("half")
+        os.utime(left, (time.time() - 2 * files.LEFTOVER_AGE,) * 2)  # where there are no locks
+        write_text(tmp_path / "notes", "other")
+        assert names(tmp_path) == sorted([temporary.name, "notes"])
+        temporary.write_text("mine")
+    assert ((tmp_path / "notes").read_text(), names(tmp_path)) == ("mine", ["notes"])
+
+
+def test_removing_what_another_process_removes_too(tmp_path, monkeypatch):
+    def gone(*args, **more):
+        raise FileNotFoundError("another process was quicker")
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").write_text("x")
+    with monkeypatch.context() as patch:
+        for name in ("unlink", "rmdir"):
+            patch.setattr(os, name, gone)
+        files.remove(tmp_path / "a")
+    files.remove(tmp_path / "a")
+    files.remove(tmp_path / "a")  # and what was never there
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(not POSIX, reason="Windows keeps the names of a folder by itself")
+def test_flushing_reaches_the_disk_for_a_file_and_for_a_folder(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "fsync", lambda handle: asked.append(os.fstat(handle).st_ino))
+    if hasattr(files.fcntl, "F_FULLFSYNC"):  # macOS
+        full = files.fcntl.F_FULLFSYNC
+        note = lambda handle, what: asked.append(os.fstat(handle).st_ino if what == full else 0)  # noqa: E731
+        monkeypatch.setattr(files.fcntl, "fcntl", note)
+    (tmp_path / "a").write_text("x")
+    files.flush(tmp_path / "a")
+    files.flush(tmp_path)
+    assert asked == [(tmp_path / "a").stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_numbers_of_other_libraries_become_plain_ones():
+    values = (torch.tensor([1, 2]), torch.tensor(0.5), Fraction(1, 4))
+    assert [files.plain(value) for value in values] == [[1, 2], 0.5, 0.25]
+    assert type(files.plain(torch.tensor(3))) is int
+
+
 # Folders -----------------------------------------------------------------------------------------
 
 
@@ -162,6 +211,63 @@ def test_a_folder_that_fails_keeps_the_old_one(tmp_path):
         (new / "a").write_text("half")
         raise OSError("no space left")
     assert (value_in(tmp_path / "run"), names(tmp_path)) == (1, ["run"])
+
+
+def test_what_the_old_one_had_and_the_new_one_has_not_is_gone(tmp_path):
+    about = {"format": "x"}
+    with replacing_folder(tmp_path / "run", **about) as new:
+        for name in ("a", "b"):
+            (new / name).write_text("old")
+    (tmp_path / "run" / "c").write_text("somebody else's")
+    with replacing_folder(tmp_path / "run", **about) as new:
+        for name in ("a", "c"):
+            (new / name).write_text("new")
+    assert names(tmp_path / "run") == ["a", "c", "manifest.json"]
+    assert {(tmp_path / "run" / name).read_text() for name in "ac"} == {"new"}
+
+
+def test_a_folder_that_is_empty_may_be_saved_to_and_one_of_somebody_else_may_not(tmp_path):
+    (tmp_path / "empty").mkdir()
+    save_checkpoint(tmp_path / "empty", model(1))
+    assert value_in(tmp_path / "empty") == 1
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="path must name a new folder, or one that was saved"):
+        save_checkpoint(tmp_path / "other", model(1))
+    assert names(tmp_path / "other") == ["mine.txt"]
+
+
+def test_what_is_saved_is_found_under_its_name_and_in_the_middle_of_a_swap(tmp_path):
+    path = tmp_path / "run"
+    assert not is_saved(path)
+    save_checkpoint(path, model(1))
+    assert is_saved(path)
+    os.rename(path, tmp_path / f".run.{'0' * 12}.old")
+    assert is_saved(path) and value_in(path) == 1
+    assert not is_saved(tmp_path / "other")
+
+
+def test_a_file_that_is_not_as_the_manifest_says_is_named(tmp_path):
+    path = tmp_path / "run"
+    save_checkpoint(path, model(1))
+    for file in ("config.json", "model.safetensors"):
+        content = (path / file).read_bytes()
+        other = content[:-2] + bytes([content[-2] ^ 1]) + content[-1:]
+        for wrong, reason in ((other, "has changed"), (content + b" ", "has changed")):
+            (path / file).write_bytes(wrong)
+            with pytest.raises(ValueError, match=f"its part {file} {reason}"):
+                read_whole(path, lambda folder, manifest: None)
+        (path / file).unlink()
+        with pytest.raises(ValueError, match=f"its part {file} is missing"):
+            read_whole(path, lambda folder, manifest: None)
+        (path / file).write_bytes(content)
+    read_whole(path, lambda folder, manifest: None)
+    manifest = (path / "manifest.json").read_text()
+    (path / "manifest.json").write_text(manifest + " " * folders.MOST_BYTES)  # well formed
+    with pytest.raises(ValueError, match=r"its manifest\.json is too long"):
+        read_whole(path, lambda folder, manifest: None)
+    (path / "manifest.json").write_text(manifest + " " * (folders.MOST_BYTES - len(manifest)))
+    read_whole(path, lambda folder, manifest: None)
 
 
 def test_a_name_that_begins_like_another_is_another(tmp_path):

@@ -20,6 +20,7 @@ from gptlib.gpt import (
     parameter_bytes,
     total_parameters,
     training_memory,
+    waves,
 )
 
 SMALL = {"vocab_size": 61, "context_length": 20, "n_layer": 3, "n_head": 4, "n_embd": 32}
@@ -188,6 +189,38 @@ def test_torch_init_draws_the_published_order():
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("n_embd", [2, 7, 32])
+def test_waves_are_those_of_the_paper_and_slower_from_pair_to_pair(n_embd):
+    pairs = math.ceil(n_embd / 2)
+    table = waves(20, n_embd)
+    assert table.shape == (20, n_embd)
+    for t in range(20):
+        for i in range(n_embd):
+            angle = t / 1000 ** (i // 2 / pairs)
+            wanted = math.cos(angle) if i % 2 else math.sin(angle)
+            assert table[t, i].item() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_from_one_place_to_the_next_lies_the_same_turn_everywhere():
+    sines, cosines = waves(128, 64)[:, ::2].double(), waves(128, 64)[:, 1::2].double()
+    turns = torch.atan2(
+        sines[1:] * cosines[:-1] - cosines[1:] * sines[:-1],
+        cosines[1:] * cosines[:-1] + sines[1:] * sines[:-1],
+    )  # (T - 1, C / 2)
+    assert torch.allclose(turns, turns[:1].expand_as(turns), atol=1e-5)
+    assert (turns[0].diff() < 0).all()  # from pair to pair a slower one
+    assert turns[0, [0, -1]].tolist() == pytest.approx([1, 1000 ** (-31 / 32)], rel=1e-3)
+
+
+def test_positions_begin_as_waves_where_that_is_asked_for_and_are_learned_from_there():
+    assert GPTConfig.preset("stories").waves and not GPTConfig().waves
+    model, plain = small(waves=True), small()
+    start = model.position_embedding.weight
+    assert torch.equal(start, 0.08 * waves(20, 32))
+    assert start.requires_grad
+    assert plain.position_embedding.weight.std().item() == pytest.approx(0.02, rel=0.15)
+
+
 def test_tied_weights_are_one_parameter():
     tied, untied = small(), small(tied=False)
     assert tied.head.weight is tied.token_embedding.weight
@@ -259,7 +292,18 @@ def test_presets_by_name():
         "large": (1280, 36, 20),
         "xl": (1600, 48, 25),
     }
-    assert total_parameters(GPTConfig.preset("stories")) < 1_000_000
+    small = {n: GPTConfig.preset(n) for n in ("nanogpt-cpu", "stories")}
+    shapes = {
+        name: (c.vocab_size, c.context_length, c.n_layer, c.n_head, c.n_embd, c.bias, c.gelu)
+        for name, c in small.items()
+    }
+    assert shapes == {
+        "nanogpt-cpu": (65, 64, 4, 4, 128, False, "none"),  # as its README calls train.py
+        "stories": (1536, 128, 4, 4, 64, False, "none"),
+    }
+    assert total_parameters(small["stories"]) == 303_680
+    lecture = GPTConfig.preset("lecture-124m")
+    assert (lecture.dropout, total_parameters(lecture)) == (0.1, 163_009_536)
     assert GPTConfig.preset("gpt2-small") == GPTConfig()
     assert GPTConfig.preset("stories", n_layer=2).n_layer == 2
     with pytest.raises(FrozenInstanceError):
@@ -295,10 +339,18 @@ def by_hand(layer, x):
 
 
 @pytest.mark.parametrize(
-    ("preset", "batch_size"), [("stories", 4), ("nanogpt-cpu", 12), ("stories", 1)]
+    ("preset", "changes", "batch_size"),
+    [
+        ("stories", {}, 4),
+        ("nanogpt-cpu", {}, 12),
+        ("stories", {}, 1),
+        # Little but the last norm, and little but the logits.
+        ("nanogpt-cpu", {"n_layer": 1, "n_embd": 256, "vocab_size": 3}, 2),
+        ("nanogpt-cpu", {"n_layer": 1, "n_embd": 8, "n_head": 1, "vocab_size": 500}, 2),
+    ],
 )
-def test_activation_memory_is_close_to_what_autograd_keeps(preset, batch_size):
-    config = GPTConfig.preset(preset)
+def test_activation_memory_is_close_to_what_autograd_keeps(preset, changes, batch_size):
+    config = GPTConfig.preset(preset, **changes)
     model = GPT(config)
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept = {}

@@ -20,9 +20,12 @@ from gptlib.given import plots
 def shown(monkeypatch):
     """Collects what `show` hands to the notebook: (data, metadata) pairs."""
     calls = []
-    monkeypatch.setattr(
-        plots, "display", lambda data, metadata, raw: calls.append((data, metadata))
-    )
+
+    def display(data, metadata, raw):
+        assert raw  # else a notebook would show the dict itself
+        calls.append((data, metadata))
+
+    monkeypatch.setattr(plots, "display", display)
     with matplotlib.rc_context():
         plots.style()
         yield calls
@@ -89,6 +92,8 @@ def test_a_drawing_with_very_many_parts_travels_as_pixels(shown, monkeypatch):
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
     (width,) = struct.unpack(">I", png[16:20])
     assert metadata["image/png"] == {"alt": "A falling line.", "width": width // 2}
+    assert 0.8 < width / 2 / 640 < 1.1  # as wide as the drawing, with twice the pixels
+    assert b"Software" not in png  # another version of matplotlib gives the same bytes
 
 
 def test_the_floor_is_a_labelled_line_at_its_value(shown):
@@ -96,6 +101,8 @@ def test_the_floor_is_a_labelled_line_at_its_value(shown):
     line = plots.floor_line(ax, 0.382)
     assert list(line.get_ydata()) == [0.382, 0.382]
     assert line.get_label() == "floor 0.382"
+    assert plots.floor_line(ax, 1 / 3, "best").get_label() == "best 0.333"
+    assert line.get_color() == plots.GREY and line.is_dashed()
     plt.close(fig)
 
 
@@ -114,7 +121,12 @@ def luminance(color):
     return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def test_the_lines_can_be_told_apart_without_colour_and_seen_on_white():
+def test_the_lines_can_be_told_apart_without_colour_and_seen_on_white(shown):
     assert len(set(plots.DASHES)) == len(plots.COLORS) == len(set(plots.COLORS))
+    fig, ax = plt.subplots()
+    lines = [ax.plot([0, 1])[0] for _ in plots.COLORS]
+    assert [line.get_color() for line in lines] == list(plots.COLORS)
+    assert [line.is_dashed() for line in lines] == [False] + [True] * (len(lines) - 1)
+    plt.close(fig)
     for color in (*plots.COLORS, plots.GREY):
         assert 1.05 / (luminance(color) + 0.05) > 2, color

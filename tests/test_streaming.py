@@ -78,6 +78,34 @@ def test_a_stream_is_read_as_its_ids_are_taken():
     assert len(read) == 1
 
 
+@pytest.mark.parametrize(
+    ("texts", "parts"),
+    [
+        (["ab ", "cd", " e f"], [["ab"], [" cd", " e", " f"]]),
+        (["I", "'", "l", "l", " go", "."], [["I"], ["'ll"], [" go", "."]]),  # "'l" waits
+        (["ab <s", "> c"], [["ab", " "], ["<s>", " c"]]),  # and so does "<s"
+    ],
+)
+def test_a_word_is_given_out_when_no_later_text_can_change_it(monkeypatch, texts, parts):
+    monkeypatch.setattr(gptlib.given.streaming, "CHUNK", 1)
+    words = gptlib.given.streaming.stream_words(
+        texts, ["<s>"] if "<s" in texts[0] else [], split_text
+    )
+    assert list(words) == parts
+
+
+def test_short_texts_are_cut_together():
+    cuts = []
+
+    def split(text, special):
+        cuts.append(text)
+        return split_text(text, special)
+
+    words = gptlib.given.streaming.stream_words("the cat " * 1000, [], split)
+    assert len([word for part in words for word in part]) == 2001
+    assert len(cuts) == 1
+
+
 def test_a_long_word_in_small_pieces_is_not_cut_anew_for_each():
     seen = []
 

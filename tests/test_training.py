@@ -11,6 +11,7 @@ from torch import nn
 from gptlib.batches import get_batch, train_val_split
 from gptlib.bigram import BigramModel, conditional_entropy, count_bigrams
 from gptlib.given.checks.recipe import check_data
+from gptlib.given.records import record
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.training import (
     History,
@@ -80,7 +81,7 @@ def test_learning_rate_equals_torchs_schedulers():
         both.step()
 
 
-@pytest.mark.parametrize("warmup", [0, 1, 20])
+@pytest.mark.parametrize("warmup", [0, 1, 19, 20])
 def test_learning_rate_ends_low_and_is_never_above_the_peak(warmup):
     config = TrainConfig(steps=20, warmup_steps=warmup, lr=1.0)
     rates = [learning_rate(step, config) for step in range(1, 21)]
@@ -91,6 +92,8 @@ def test_learning_rate_ends_low_and_is_never_above_the_peak(warmup):
 
 def test_warmup_by_default_is_a_tenth_of_the_steps_and_at_most_a_hundred():
     assert TrainConfig(steps=50).warmup == 5
+    assert TrainConfig(steps=99).warmup == 9
+    assert TrainConfig(steps=1001).warmup == 100
     assert TrainConfig(steps=5000).warmup == 100
 
 
@@ -109,6 +112,16 @@ def test_recipes_by_name_and_single_fields_changed():
     recipe = TrainConfig.preset("nanogpt-cpu", seed=7)
     assert (recipe.steps, recipe.batch_size, recipe.lr, recipe.seed) == (2000, 12, 1e-3, 7)
     assert (recipe.betas, recipe.warmup, recipe.min_lr_ratio) == ((0.9, 0.99), 100, 0.1)
+    # nanoGPT's defaults for GPT-2
+    usual = TrainConfig()
+    assert (usual.betas, usual.weight_decay, usual.grad_clip) == ((0.9, 0.95), 0.1, 1.0)
+    assert usual.min_lr_ratio == 0.1
+    # the book's recipe is the one that its recorded run was made with
+    book, run = TrainConfig.preset("stories"), record("skills")["gpt"]["curve"]
+    assert [point["step"] for point in run] == [*range(0, book.steps, book.eval_every), book.steps]
+    context = GPTConfig.preset("stories").context_length
+    assert run[-1]["tokens"] == book.steps * book.batch_size * context
+    assert (book.lr, book.weight_decay) == (record("long_run")["recipe"]["lr"], 0.01)
     with pytest.raises(ValueError, match=r"name must be one of .*nanogpt-cpu.*got 'gpt-5'"):
         TrainConfig.preset("gpt-5")
 
@@ -187,6 +200,7 @@ def test_accumulated_gradients_equal_those_of_the_big_batch():
     model = tiny_gpt()
     x, y = get_batch(DATA, 12, 8, generator=torch.Generator().manual_seed(3))
     loss = backward(model, [(x, y)])
+    assert loss == pytest.approx(model(x, y)[1].item())
     big = [p.grad.clone() for p in model.parameters()]
     model.zero_grad()
     parts = backward(model, list(zip(x.split(3), y.split(3), strict=True)))
@@ -267,9 +281,38 @@ def test_callbacks_are_called_at_the_start_and_after_every_update():
     assert [metrics["loss"] is None for _, metrics in calls] == [True] + [False] * 4
     assert history.column("step") == [0, 3, 4]
     assert history.column("tokens") == [0, 3 * 32, 4 * 32]
-    for record in history:
+    for point in history:
         expected = "step train_loss val_loss loss lr grad_norm tokens seconds"
-        assert set(record) == set(expected.split())
+        assert set(point) == set(expected.split())
+
+
+def test_before_the_first_update_nothing_was_learned_seen_or_spent():
+    first = quiet_train(tiny_gpt(), short(steps=1))[0]
+    told = ("step", "loss", "lr", "grad_norm", "tokens", "seconds")
+    assert [first[name] for name in told] == [0, None, 0.0, None, 0, 0.0]
+
+
+def test_seconds_are_those_of_the_updates_and_not_of_looking(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("gptlib.training.time.perf_counter", lambda: now[0])
+
+    def pass_time(seconds):
+        now[0] += seconds
+
+    model = Fake()
+    model.register_forward_hook(lambda *a: pass_time(2) if model.training else pass_time(50))
+    look = lambda step, model, metrics: pass_time(1000)  # noqa: E731
+    history = quiet_train(model, short(grad_accumulation=3), callbacks=[look])
+    assert history.column("seconds") == [0, 3 * 6, 6 * 6]
+
+
+def test_an_evaluation_looks_at_other_windows_than_the_first_updates():
+    model = Fake()
+    quiet_train(model, short(steps=1, eval_batches=1), torch.arange(400) % 97)
+    looked, learned = (
+        [idx for mode, _, idx in model.seen if mode is wanted] for wanted in (False, True)
+    )
+    assert not torch.equal(looked[0], learned[0])
 
 
 def test_gradients_are_there_for_callbacks_to_look_at():
@@ -456,6 +499,8 @@ def test_history_as_json(tmp_path):
     assert json.loads(path.read_text()) == list(history)
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
     assert isinstance(history, History)
+    odd = History([{"skill": torch.tensor(0.5), "shares": torch.tensor([1, 2])}])
+    assert json.loads(odd.to_json()) == [{"skill": 0.5, "shares": [1, 2]}]
 
 
 # The real thing

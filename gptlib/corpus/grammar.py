@@ -134,6 +134,7 @@ class Grammar:
     ) -> None:
         self.rules, self.tables, self.computed, self.skills = rules, tables, computed, skills
         self._compiled: dict[str, Fork] = {}
+        self._given: dict[str, set[str]] = {}  # by slot: those that its options depend on
         self.start = self._rule(start)
 
     def _rule(self, name: str) -> Fork:
@@ -177,7 +178,9 @@ class Grammar:
         slot, form, table, without, below, mark = match.groups(default="")
         form = form or "text"
         if table:
-            return Pick(slot or f"={table}", form, table, tuple(without.split("-")[1:]), below)
+            pick = Pick(slot or f"={table}", form, table, tuple(without.split("-")[1:]), below)
+            self._given.setdefault(pick.slot, set()).update(pick.without, {below} - {""})
+            return pick
         skill = self.skills.get(f"{slot}.{form}") or self.skills.get(slot, "wording")
         return Copy(slot, form, skill, bool(mark))
 
@@ -236,7 +239,8 @@ class Grammar:
         """What the rest of the story needs of its past, at each character of the text.
 
         A pair a character, from before the first to before the last: the place (the piece, how far
-        into it, and what follows) and the nats of the remembered values that will be used again.
+        into it, and what follows) and the nats of the remembered values that will be used again,
+        with those that they depend on: "not the first" is one of all, where the first is forgotten.
         """
         indices = iter([choice.index for choice in derivation.choices])
         nats = {c.name: math.log(c.options) for c in derivation.choices}
@@ -244,7 +248,7 @@ class Grammar:
 
         def watch(piece: str, todo: list, memory: Memory) -> None:
             place = tuple(map(id, todo))
-            known = sum(nats[slot] for slot in self._needs(todo) if slot in memory)
+            known = sum(nats[slot] for slot in self._behind(self._needs(todo)) if slot in memory)
             inside = [((piece[k:], place), known) for k in range(1, len(piece) + 1)]
             states.extend(inside)
 
@@ -264,6 +268,11 @@ class Grammar:
                     self.computed[node.slot][0] if node.slot in self.computed else [node.slot]
                 )
         return needs
+
+    def _behind(self, slots: set[str]) -> set[str]:
+        """The slots, and those that their options depend on, and so on."""
+        more = slots.union(*(self._given.get(slot, set()) for slot in slots))
+        return slots if more == slots else self._behind(more)
 
     def read(self, text: str) -> tuple[list[Derivation], Failure, list[float]]:
         """Every derivation of `text`, where reading stopped, and the price of each prefix.

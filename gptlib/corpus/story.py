@@ -178,6 +178,7 @@ def window_floor(
             places[place] += 1
             values += cost
             at += len(tokenizer.decode([i]))
+        places[END] += 1  # a window may begin with the mark, too; nothing is to be known there
     n = places.total()
     of_place = sum(k / n * math.log(n / k) for k in places.values())
     low = floor(texts, tokenizer).nats_per_token

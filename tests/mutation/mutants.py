@@ -36,16 +36,28 @@ EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 
 # Module -> the test files that are to notice, where these are not tests/test_<module>.py.
 TESTS = {
+    "training": ["training", "checkpoint"],
+    "recipe": ["training"],
+    "given/files": ["files", "tokenizer"],
+    "given/folders": ["files", "checkpoint"],
+    "given/models": ["models", "training", "generation"],
+    "given/run_state": ["checkpoint"],
+    "given/saved": ["saved", "checkpoint"],
+    "given/web": ["download"],
     "given/checks/recipe": ["training", "checkpoint"],
     "given/checks/tensors": ["bigram", "attention", "layers", "gpt", "generation", "models"],
     "given/checks/text": ["tokenizer"],
-    "corpus/loader": ["inputs", "download"],
+    "corpus/loader": ["corpus", "download"],
     "corpus/judging": ["corpus"],
     "corpus/grammar": ["corpus"],
     "corpus/story": ["corpus"],
 }
-# They read or judge many stories and take minutes; what they alone would notice counts as survived.
-SLOW = ("one_text_one", "labelled_places", "judge_inverts", "names_the_broken", "by_heart")
+# They judge many stories, kill many processes, or read the whole of a long text, and take minutes;
+# what they alone would notice counts as survived.
+SLOW = (
+    "one_text_one", "labelled_places", "judge_inverts", "names_the_broken", "by_heart", "million",
+    "hundred_kills", "every_single_step", "two_at_once", "small_multiple",
+)  # fmt: skip
 
 # What a change makes of a node -------------------------------------------------------------------
 
@@ -229,6 +241,7 @@ def warm_up(tests: list[str]) -> None:
     for plugin in entry_points(group="pytest11"):
         plugin.load()
     importlib.import_module("hypothesis")  # its plugin loads it late
+    importlib.import_module("torch._dynamo")  # and an optimiser the compiler
     for path in [ROOT / "tests" / "conftest.py", *tests, *PACKAGE.rglob("*.py")]:
         for node in ast.walk(ast.parse(Path(path).read_text(encoding="utf-8"))):
             names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
