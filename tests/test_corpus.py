@@ -189,6 +189,7 @@ def test_same_bytes_in_another_process():
 def test_longer_lists_begin_with_shorter_ones_and_seeds_differ():
     assert stories(5, seed=3) == stories(50, seed=3)[:5]
     assert stories(5, seed=3) != stories(5, seed=4)
+    assert stories(5) == stories(5, seed=0)
 
 
 @pytest.mark.parametrize(("n", "seed", "name"), [(-1, 0, "n"), (1.5, 0, "n"), (1, -1, "seed")])
@@ -431,6 +432,13 @@ def test_judge_never_raises_on_strange_things(thing):
 
 def test_load_stories_is_stories_and_end_marks():
     assert load("stories", n=3, seed=5) == "".join(s.text + END for s in stories(3, seed=5))
+
+
+def test_load_takes_thirty_thousand_stories_of_seed_0(monkeypatch):
+    asked = []
+    monkeypatch.setattr("gptlib.corpus.loader.stories", lambda *a: asked.append(a) or FEW[:1])
+    assert load("stories") == FEW[0].text + END
+    assert asked == [(30_000, 0)]  # as chapter 7 counts them
 
 
 def test_load_of_a_public_text_is_what_was_fetched(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gptlib.given.files
+import gptlib.merges
 import gptlib.tokenizer
 from gptlib.given.unicode16 import LETTER, NUMBER
 from gptlib.merges import train_merges
@@ -203,6 +204,29 @@ def test_a_full_cache_is_emptied_and_changes_nothing(bpe, monkeypatch):
     tokenizer = BPETokenizer(bpe.merges)
     assert tokenizer.encode(SAMPLE) == bpe.encode(SAMPLE)
     assert len(tokenizer._cache) <= 3
+
+
+def test_a_word_is_merged_once_however_often_it_comes(monkeypatch):
+    merged = []
+
+    def apply(ids, merges):
+        merged.append(bytes(ids))
+        return gptlib.merges.apply_merges(ids, merges)
+
+    monkeypatch.setattr(gptlib.tokenizer, "apply_merges", apply)
+    tokenizer = BPETokenizer([(97, 98)])
+    for _ in range(3):
+        assert tokenizer.encode("ab ab ab b") == [256, 32, 256, 32, 256, 32, 98]
+    assert merged == [b"ab", b" ab", b" b"]
+
+
+def test_the_tokens_may_have_so_many_bytes_together_and_no_more(monkeypatch):
+    merges = [(97, 98), (256, 256)]  # "ab", "abab": 256 bytes, and 6
+    monkeypatch.setattr(gptlib.tokenizer, "MAX_VOCAB_BYTES", 262)
+    assert BPETokenizer(merges).vocab[-1] == b"abab"
+    monkeypatch.setattr(gptlib.tokenizer, "MAX_VOCAB_BYTES", 261)
+    with pytest.raises(ValueError, match="merges make tokens of over 261 bytes"):
+        BPETokenizer(merges)
 
 
 # --- GPT-2 and tiktoken -------------------------------------------------------------------------
