@@ -276,7 +276,7 @@ def test_window_floor_bounds(tokenizer):
         ("{x=pet}.", True),
         ("{x=pet}{=pet}{x~}.", True),
         ("{x=pet}{y=pet-x}{x~}{y~}", False),  # the second pet says something of the first
-        ("{x=later}{y=pet<x}{y~}", False),
+        ("{x=later}{y=pet<x}--{y~}", False),
     ],
 )
 def test_window_bounds_against_an_exact_count(monkeypatch, rule, reached):
