@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -305,3 +307,32 @@ def test_a_position_is_added_to_its_token():
 def test_sizes_of_nothing_are_refused_by_name(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_only_differences_of_scores_count_and_their_size_sharpens():
+    scores = torch.tensor([math.log(3), 0.0])
+    for moved, wanted in ((scores + 100, [0.75, 0.25]), (2 * scores, [0.9, 0.1])):
+        torch.testing.assert_close(moved.softmax(dim=0), torch.tensor(wanted))
+
+
+def test_one_table_makes_scores_that_are_symmetric_and_never_negative_with_oneself():
+    x = torch.randn(2, 8, 6, generator=torch.Generator().manual_seed(0))
+    head = Head(6, 3, 8)
+    for key, same in ((head.query, True), (head.key, False)):
+        scores = head.query(x) @ key(x).transpose(-2, -1)
+        assert torch.allclose(scores, scores.transpose(-2, -1)) == same
+        assert bool((scores.diagonal(dim1=1, dim2=2) >= 0).all()) == same
+
+
+def test_a_mask_after_the_softmax_leaks_and_leaves_rows_short():
+    x, mask = torch.randn(1, 8, 6), causal_mask(8)
+    head = Head(6, 3, 8)
+
+    def late(x):
+        return attention_weights(head.query(x), head.key(x)).masked_fill(~mask, 0.0)
+
+    sums = late(x).sum(dim=-1)[0]
+    assert bool((sums[:-1] < 1).all()) and sums[-1].item() == pytest.approx(1)
+    edited = torch.cat([x[:, :5], torch.randn(1, 3, 6)], dim=1)
+    assert not torch.allclose(late(x)[:, :5], late(edited)[:, :5])
+    torch.testing.assert_close(head.weights(x)[:, :5], head.weights(edited)[:, :5])
