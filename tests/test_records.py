@@ -118,6 +118,32 @@ def test_waves_end_as_low_as_random_positions_and_their_lead_is_the_luck_of_a_se
     assert min(ends) - 1e-3 <= min(above.values()) and max(above.values()) <= max(ends)
 
 
+def test_some_skills_come_in_a_leap_and_others_slowly():
+    def climb(run, skill):  # from a fifth of the places right to four fifths, in steps
+        points = list(zip(run["step"], run["skills"][skill], strict=True))
+        return arrival(run, skill) - next(step for step, share in points if share >= 0.2)
+
+    five = record("seeds")["seeds"].values()
+    assert max(climb(run, "thing") for run in five) <= 200
+    for skill in ("cause", "riddle", "ending"):
+        assert all(400 <= climb(run, skill) <= 800 for run in five)
+
+
+def test_chapter_6_the_ending_comes_with_the_last_column_in_every_seed():
+    runs = record("skills")
+    ends = {
+        key: [run["curve"][-1]["skills"], *(one["skills"] for one in run["more"].values())]
+        for key, run in runs.items()
+        if key != "about"
+    }
+    assert all(len(seeds) == 3 for seeds in ends.values())
+    share = {key: [end["ending"] for end in seeds] for key, seeds in ends.items()}
+    assert max(share["block"]) < 0.65 and min(share["gpt"]) > 0.93
+    for skill in ("pronoun", "colour", "thing", "cause"):
+        assert min(end[skill] for end in ends["block"]) > 0.94
+    assert min(end["pronoun"] for end in ends["attention"]) > 0.97  # no depth is needed for it
+
+
 def test_a_token_table_of_size_1_costs_fifty_steps_and_leaves_a_run_behind():
     lab = record("symptoms")
     for name, steps in (("healthy", 10), ("big_start", 50)):
