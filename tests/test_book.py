@@ -124,6 +124,12 @@ def test_an_address_brings_the_buttons_back():
         assert bool(address) == options.get("use_repository_button", False)
 
 
+def test_a_story_that_is_printed_word_by_word_is_a_story_on_the_page(html):
+    text = (html / "chapters" / "08_generation.html").read_text(encoding="utf-8")
+    printed = text[text.rindex("decode_iterable") :].split("<pre>")[1].split("</pre>")[0]
+    assert len(printed.split()) > 50 and len(printed.strip().splitlines()) == 1
+
+
 def test_a_folded_solution_is_folded(html):
     text = "".join(
         (html / "chapters" / f"{chapter.stem}.html").read_text(encoding="utf-8")

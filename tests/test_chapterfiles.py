@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from chapterfiles import NOT_PYTHON, ROOT, ChapterError, chapters, code_of, place, python_of, read
 from execution import execute
+from myst_nb.core.utils import coalesce_streams
 
 TOC = """format: jb-book
 root: book/intro
@@ -114,3 +115,21 @@ def test_a_chapter_runs_in_this_python_whatever_kernels_there_are(tmp_path, monk
     execute(notebook, path)
     said = notebook.cells[0].outputs[0].text.split("\n")
     assert said[:2] == [sys.prefix, str(ROOT / "gptlib" / "__init__.py")]
+
+
+def test_what_is_printed_in_pieces_is_kept_as_one_and_joined_without_line_ends(tmp_path):
+    """So a story that is printed word by word is a story on the page, too."""
+    path = write(
+        tmp_path,
+        "import sys, time\n"
+        "for word in ('Once', ' there', ' was', ' an', ' owl.'):\n"
+        "    print(word, end='', flush=True)\n"
+        "    time.sleep(0.05)\n"
+        "print(' Hoo', file=sys.stderr)",
+    )
+    notebook = read(path)
+    execute(notebook, path)
+    kept = [(output.name, output.text) for output in notebook.cells[0].outputs]
+    assert sorted(kept) == [("stderr", " Hoo\n"), ("stdout", "Once there was an owl.")]
+    page = coalesce_streams(notebook.cells[0].outputs)  # what the page's renderer makes of it
+    assert page[0].text == "Once there was an owl.\n"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from chapterfiles import ROOT, code_cells, read
+from torch import nn
 
 from gptlib.block import ShortcutMLP, mean_gradients
 from gptlib.gpt import GPT, GPTConfig, non_embedding_parameters, parameter_bytes, total_parameters
@@ -144,26 +146,118 @@ def test_parameters_of_gpt2():
     assert built == total_parameters(config) == 124_439_808
 
 
-@pytest.mark.parametrize(
-    ("size", "n_layer", "n_embd", "expected"),
-    [
-        ("70M", 6, 512, 18_915_328),
-        ("160M", 12, 768, 85_056_000),
-        ("410M", 24, 1024, 302_311_424),
-        ("1.0B", 16, 2048, 805_736_448),
-        ("1.4B", 24, 2048, 1_208_602_624),
-        ("2.8B", 32, 2560, 2_517_652_480),
-        ("6.9B", 32, 4096, 6_444_163_072),
-        ("12B", 36, 5120, 11_327_027_200),
-    ],
-)
-def test_non_embedding_parameters_of_pythia(size, n_layer, n_embd, expected):
-    config = GPTConfig(n_layer=n_layer, n_embd=n_embd, n_head=8)
+PYTHIA = {  # layers, width, heads, learning rate in ten-thousandths, non-embedding parameters
+    "70M": (6, 512, 8, 10.0, 18_915_328),
+    "160M": (12, 768, 12, 6.0, 85_056_000),
+    "410M": (24, 1024, 16, 3.0, 302_311_424),
+    "1.0B": (16, 2048, 8, 3.0, 805_736_448),
+    "1.4B": (24, 2048, 16, 2.0, 1_208_602_624),
+    "2.8B": (32, 2560, 32, 1.6, 2_517_652_480),
+    "6.9B": (32, 4096, 32, 1.2, 6_444_163_072),
+    "12B": (36, 5120, 40, 1.2, 11_327_027_200),
+}
+
+
+@pytest.mark.parametrize("size", PYTHIA)
+def test_non_embedding_parameters_of_pythia(size):
+    n_layer, n_embd, n_head, _, expected = PYTHIA[size]
+    config = GPTConfig(n_layer=n_layer, n_embd=n_embd, n_head=n_head)
     with torch.device("meta"):
         built = GPT(config).num_parameters(embeddings=False)
     print(f"Pythia {size}: {non_embedding_parameters(config):,}")
     assert non_embedding_parameters(config) == built == expected
     assert 12 * n_layer * n_embd**2 + 13 * n_layer * n_embd + 2 * n_embd == expected
+
+
+def test_chapter_6_shows_pythia_as_published():
+    cells = code_cells(read(ROOT / "chapters" / "06_gpt.ipynb"))
+    shown = next("".join(o.text for o in c.outputs) for c in cells if "pythia" in c.source)
+    for line, (size, numbers) in zip(shown.strip().splitlines(), PYTHIA.items(), strict=True):
+        n_layer, n_embd, n_head, rate, expected = numbers
+        wanted = f"{size} {n_layer} x {n_embd}, {n_head} heads {expected:,} rate {rate}e-4"
+        print(line)
+        assert line.split() == wanted.split()
+    rates = [numbers[3] for numbers in PYTHIA.values()]
+    assert rates == sorted(rates, reverse=True)  # never a larger rate for a larger model
+
+
+# Logits ------------------------------------------------------------------------------------------
+
+TEXTS = torch.tensor([[6109, 3626, 6100, 345], [6109, 1110, 6622, 257]])
+# The first three logits of each place. The lecture printed them as its models were built, in
+# training mode: dropout was at work.
+SKELETON = [
+    [[-1.2034, 0.3201, -0.7130], [-0.1192, 0.4539, -0.4432]],
+    [[-1.0908, 0.1798, -0.9484], [-0.7860, 0.5581, -0.0610]],
+]
+SKELETON[0] += [[0.5307, 1.6720, -0.4695], [0.0139, 1.6754, -0.3388]]
+SKELETON[1] += [[0.3567, 1.2698, -0.6398], [-0.2407, -0.7349, -0.5102]]
+LAST = [[-0.4667, 1.2430, 0.5835, -1.0400], [-0.4530, 1.6621, 0.3717, 0.1814]]
+FULL = [
+    [[0.3613, 0.4223, -0.0711], [-0.1792, -0.5660, -0.9485]],
+    [[-0.2564, 0.0900, 0.0335], [0.1230, 0.3653, -0.2074]],
+]
+FULL[0] += [[0.7120, 0.0332, 0.1085], [-1.0076, 0.3418, -0.1190]]
+FULL[1] += [[1.0558, 1.0318, -0.2800], [-0.1565, 0.3926, 0.3288]]
+
+# Which numbers dropout strikes out depends on the library that draws them.
+as_printed = pytest.mark.skipif(
+    not torch.backends.mkl.is_available(), reason="dropout draws otherwise without Intel's MKL"
+)
+
+
+def skeleton(order: str = "tokens first") -> tuple[nn.Embedding, nn.Embedding, nn.Linear]:
+    """Tables and head of the lecture's model, drawn from seed 123."""
+    torch.manual_seed(123)
+    if order == "tokens first":
+        tokens, places = nn.Embedding(50257, 768), nn.Embedding(1024, 768)
+    else:
+        places, tokens = nn.Embedding(1024, 768), nn.Embedding(50257, 768)
+    return tokens, places, nn.Linear(768, 50257, bias=False)
+
+
+@torch.no_grad()
+def skeleton_logits(parts, training: bool) -> torch.Tensor:
+    tokens, places, head = parts
+    h = tokens(TEXTS) + places(torch.arange(4))  # (B, T, C) + (T, C)
+    return head(nn.functional.dropout(h, 0.1, training))
+
+
+def near(logits: torch.Tensor, expected: list) -> bool:
+    """Whether logits are those of the lecture; its last digit is off by one here and there."""
+    return torch.allclose(logits, torch.tensor(expected), atol=1.5e-4, rtol=0)
+
+
+@as_printed
+def test_the_skeleton_s_logits():
+    logits = skeleton_logits(skeleton(), training=True)
+    for row in logits.flatten(0, 1):
+        print(f"skeleton: {digits(row[:3])} ... {digits(row[-1:])}")
+    assert near(logits[..., :3], SKELETON) and near(logits[..., -1], LAST)
+
+
+def test_the_skeleton_s_first_rows_differ_by_dropout_alone():
+    logits = skeleton_logits(parts := skeleton(), training=False)
+    assert torch.equal(logits[0, 0], logits[1, 0])
+    check("skeleton, evaluation mode", logits[0, 0, :3], ["-1.1947 0.1392 -0.8616"])
+    noisy = skeleton_logits(parts, training=True)
+    assert not torch.allclose(noisy[0, 0], noisy[1, 0], atol=0.01)
+
+
+def test_a_part_that_is_drawn_earlier_moves_all_the_numbers():
+    logits = skeleton_logits(skeleton("places first"), training=False)
+    assert not torch.allclose(logits[0, 0, :3], torch.tensor([-1.1947, 0.1392, -0.8616]), atol=0.1)
+
+
+@as_printed
+def test_the_full_model_s_logits():
+    torch.manual_seed(123)
+    model = GPT(GPTConfig.preset("lecture-124m"))
+    with torch.no_grad():
+        logits, _ = model(TEXTS)
+    for row in logits.flatten(0, 1):
+        print(f"full model: {digits(row[:3])}")
+    assert near(logits[..., :3], FULL)
 
 
 def test_the_untrained_model_speaks():

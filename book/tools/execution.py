@@ -52,6 +52,9 @@ async def executing(notebook, path: Path, folder: Path | None = None) -> None:
         notebook,
         timeout=TIMEOUT,
         record_timing=False,  # times would be a part of what the notebook is found by
+        # What a cell prints piece by piece becomes one piece, as JupyterLab shows it. Otherwise
+        # the page's own merging puts each piece on a line of its own.
+        coalesce_streams=True,
         kernel_name="python3",
         kernel_manager_class=ThisPython,
         on_cell_execute=lambda cell, cell_index: reached.update(cell=cell),
