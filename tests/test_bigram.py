@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gptlib import corpus
 from gptlib.batches import train_val_split
 from gptlib.bigram import (
     BigramModel,
@@ -21,6 +22,7 @@ from gptlib.bigram import (
     fit,
 )
 from gptlib.loss import next_token_loss
+from gptlib.tokenizer import BPETokenizer
 
 VOCAB_SIZE = 6
 
@@ -240,3 +242,48 @@ def test_what_fit_takes_where_nothing_is_said():
     plain, seeded = Counting(4), Counting(4)
     assert fit(plain, data, data, **sizes) == fit(seeded, data, data, seed=0, **sizes)
     assert plain.looked == 2 * 2 * 20  # before and after, on both parts, 20 batches each
+
+
+# What chapter 2 says in words and in its solutions ------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    """The chapter's text in the book's tokens: (training ids, validation ids, floor)."""
+    text = corpus.load("stories", n=3000)
+    tokenizer = BPETokenizer.train(text, 1536, special_tokens=[corpus.END])
+    ids = tokenizer.to_tiktoken().encode(text, allowed_special="all")
+    floor = corpus.floor(corpus.stories(3000), tokenizer).nats_per_token
+    return *train_val_split(ids), floor
+
+
+def test_two_tokens_of_memory_take_more_than_half_of_the_gap(tokens):
+    train, val, floor = tokens
+
+    def nats_and_unseen(n):
+        """The conditional entropy with n - 1 tokens of memory; the share of runs not seen."""
+        ids, new = train.tolist(), val.tolist()
+        runs = Counter(zip(*(ids[k:] for k in range(n)), strict=False))
+        before: Counter = Counter()
+        for run, count in runs.items():
+            before[run[:-1]] += count
+        nats = -sum(count * math.log(count / before[run[:-1]]) for run, count in runs.items())
+        asked = list(zip(*(new[k:] for k in range(n)), strict=False))
+        return nats / runs.total(), sum(run not in runs for run in asked) / len(asked)
+
+    nats, unseen = zip(*map(nats_and_unseen, (2, 3, 4, 5)), strict=True)
+    assert nats[0] == pytest.approx(conditional_entropy(count_bigrams(train, 1536)), abs=1e-4)
+    assert nats[0] - nats[1] > 0.5 * (nats[0] - floor)
+    assert list(nats) == sorted(nats, reverse=True) and list(unseen) == sorted(unseen)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_random_table_begins_above_ln_v(tokens, seed):
+    torch.manual_seed(seed)
+    model = BigramModel(1536)
+    x, y = tokens[0][None, :2000], tokens[0][None, 1:2001]
+    above = []
+    for std in (1, 5):
+        torch.nn.init.normal_(model.table.weight, std=std)
+        above.append(model(x, y)[1].item() - math.log(1536))
+    assert 0.4 < above[0] < 0.6 and 3 < above[1] < 15
