@@ -89,6 +89,50 @@ def test_one_skill_comes_with_attention_and_one_with_positions():
     assert skills["block"]["ending"] < 0.6 < 0.95 < skills["gpt"]["ending"]
 
 
+def test_chapter_1_a_lone_space_breaks_the_words_whose_tokens_carry_it_and_no_others():
+    space = record("tokens")["space"]
+    usual, loose = space["usual"], space["loose"]
+    assert usual["places"] > 800 and usual["plain"] > 0.98 and usual["space"] < 0.02
+    assert loose["places"] > 40 and min(loose["plain"], loose["space"]) > 0.95
+    assert set(loose["words"]) == {"ice", "kettle", "used"}
+    assert set(space["followers"]) == {"ice", "ket", "u"} and space["chosen_followers"] > 0.8
+    assert space["spaces_alone"] / space["tokens"] < 1 / 3000
+
+
+def test_chapter_1_spelling_is_learned_by_heart_from_ids_and_read_from_letters():
+    ends = {name: last_of(runs) for name, runs in record("tokens")["spelling"].items()}
+    for run in ends["one_id"]:
+        assert run["known"] > 0.95 and run["words"] < 0.03
+        assert abs(run["letters"] - run["other"]) < 0.05
+    for run in ends["letters"]:
+        assert run["known"] > 0.95 and run["words"] > 0.2 and run["letters"] > 0.65
+
+
+def test_chapter_1_sums_carry_over_from_digits_sooner_than_from_whole_numbers():
+    ends = {name: last_of(runs) for name, runs in record("tokens")["sums"].items()}
+    assert min(run["new"] for run in ends["digits"]) > 0.8
+    assert max(run["new"] for run in ends["one_id"]) < 0.5
+
+
+def test_chapter_1_larger_vocabularies_of_words_end_nearer_to_the_best_than_phrases():
+    runs = record("tokens")
+    ends = {
+        (kind, int(size)): [run["loss"] for run in last_of(seeds)]
+        for kind, sizes in runs["vocabulary"].items()
+        for size, seeds in sizes.items()
+    }
+    sizes = sorted(size for kind, size in ends if kind == "words")
+    for smaller, larger in pairwise(sizes):
+        assert min(ends["words", smaller]) > 1.5 * max(ends["words", larger])
+    assert min(ends["phrases", 8192]) > 1.2 * max(ends["words", 1972])
+    assert min(map(min, ends.values())) > runs["floor"]
+
+
+def last_of(runs):
+    """The last point of each seed's curve."""
+    return [run["curve"][-1] for run in runs.values()]
+
+
 def test_chapter_4_the_feed_forward_network_brings_order_and_costs_what_is_copied():
     runs = record("skills")
     before, after = runs["positions"]["curve"][-1], runs["feed_forward"]["curve"][-1]
