@@ -79,7 +79,7 @@ def numbers_in(thing):
 
 def test_there_is_a_script_for_each_record():
     assert sorted(path.stem for path in (ROOT / "data" / "runs").glob("*.json")) == SCRIPTS
-    assert len(SCRIPTS) == 11
+    assert len(SCRIPTS) == 12
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
