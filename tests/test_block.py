@@ -130,6 +130,25 @@ def test_without_shortcuts_the_gradient_fades_with_depth_and_with_them_it_does_n
     assert ratio(shortcut=True) > 0.1
 
 
+def test_a_weight_hears_what_came_in_times_what_comes_back():
+    """Why layer 1 of the published example hears less than layer 0: its input is smaller."""
+    torch.manual_seed(123)
+    model, h = ShortcutMLP([3, 3, 3, 3, 3, 1], shortcut=False), torch.tensor([[1.0, 0.0, -1.0]])
+    came_in, comes_back = [], []
+    for linear, bend in model.layers:
+        came_in.append(h.abs().mean().item())
+        z = linear(h)
+        z.retain_grad()
+        comes_back.append(z)
+        h = bend(z)
+    torch.nn.functional.mse_loss(h, torch.tensor([[0.0]])).backward()
+    back = [z.grad.abs().mean().item() for z in comes_back]
+    heard = list(mean_gradients(model).values())
+    assert heard == pytest.approx([a * b for a, b in zip(came_in, back, strict=True)], rel=1e-4)
+    assert back == sorted(back) and heard[1] < heard[0]
+    assert [round(size, 2) for size in came_in[:2]] == [0.67, 0.14]
+
+
 def test_mean_gradients_lists_the_weight_matrices_in_order():
     model = ShortcutMLP([2, 2, 1], shortcut=False)
     with pytest.raises(ValueError, match=r"layers\.0\.0\.weight: call loss\.backward\(\) first"):
