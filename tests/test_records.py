@@ -476,14 +476,22 @@ def test_the_diagnoses_that_compare_with_health():
     assert loss == pytest.approx([2, 2, 2], abs=0.05)
 
 
-def test_without_positions_one_layer_is_lost_and_the_lab_is_not():
+def test_without_positions_one_layer_is_lost_and_four_are_not():
     runs = record("skills")
-    above = {
+    one = {
         part: [e["loss"] / runs[part]["floor"] - 1 for e in
                (runs[part]["curve"][-1], *runs[part]["more"].values())]
         for part in ("attention", "positions")
     }  # fmt: skip
-    assert min(above["attention"]) > 0.25 > 0.11 > max(above["positions"])
+    assert min(one["attention"]) > 2.4 * max(one["positions"])
+    bare = record("pieces")["model"]["positions"].values()
+    whole = record("scaling")["widths"]["64"].values()
+    assert all(run["step"] == [0, 310, 620, 930, 1240, 1550] for run in (*bare, *whole))
+    assert all(run["skills"]["order"] < 0.15 for run in whole)
+    assert all(run["skills"]["order"][-1] < 0.15 for run in bare)
+    bare, whole = ([run["above_floor"] for run in runs] for runs in (bare, whole))
+    assert len(bare) >= 2 and min(bare) < max(whole)  # the two overlap
+    assert 0.28 < min(bare) < max(bare) < 0.35 and 0.2 < min(whole) < max(whole) < 0.3
     lab = record("symptoms")
     assert max(lab_ends(lab, "no_positions", "val")) < min(lab_ends(lab, "healthy", "val"))
 
