@@ -111,7 +111,7 @@ def test_waves_end_as_low_as_random_positions_and_their_lead_is_the_luck_of_a_se
     }
     assert came["waves"] + 200 <= came["random"]
     # Five more runs with waves, and both beginnings lie within what the seed alone does.
-    five = record("seeds")["seeds"].values()
+    five = list(record("seeds")["seeds"].values())[:5]
     luck = sorted(arrival(run, "ending") for run in five)
     assert luck[0] <= came["waves"] < came["random"] <= luck[-1]
     ends = [run["above_floor"] for run in five]
@@ -123,7 +123,7 @@ def test_some_skills_come_in_a_leap_and_others_slowly():
         points = list(zip(run["step"], run["skills"][skill], strict=True))
         return arrival(run, skill) - next(step for step, share in points if share >= 0.2)
 
-    five = record("seeds")["seeds"].values()
+    five = list(record("seeds")["seeds"].values())[:5]
     assert max(climb(run, "thing") for run in five) <= 200
     for skill in ("cause", "riddle", "ending"):
         assert all(400 <= climb(run, skill) <= 800 for run in five)
