@@ -6,6 +6,7 @@ import importlib
 import json
 import math
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -241,3 +242,30 @@ def test_each_fault_of_the_lab_is_one(script):
     assert seen["no_zero_grad"]["grad_norm"][0] == healthy["grad_norm"][0]
     assert seen["no_zero_grad"]["grad_norm"][1] > 1.1 * healthy["grad_norm"][1]
     assert seen["one_batch"]["train"][0] == pytest.approx(healthy["train"][0])
+
+
+def test_no_story_of_the_exam_is_among_the_sorted_ones(script):
+    """Whatever the seed, the patient whose data come in order meets other stories than the exam."""
+    script("recording").Rehearsal.steps = 2
+    symptoms = script("symptoms")
+    lab = symptoms.Lab()
+    kept = {*lab.validation.text.split(corpus.END), *lab.exam.text.split(corpus.END)}
+    assert len(kept) == 40
+    for seed in symptoms.SEEDS:
+        read = lab.tokenizer.decode(symptoms.Sorted(lab, seed).sorted_ids.tolist())
+        stories = set(read.split(corpus.END)) - {""}
+        assert stories and not stories & kept
+
+
+def test_without_transpose_head_1_gets_the_first_quarter_of_the_tokens(script):
+    """16 tokens of 64 numbers, each the token's place: what a head gets, and what is put back."""
+    symptoms = script("symptoms")
+    three = SimpleNamespace(n_head=4, qkv=lambda x: torch.cat([x] * 3, dim=-1))
+    x = torch.arange(16).view(1, 16, 1).expand(1, 16, 64)  # (B, T, C)
+    heads = symptoms.no_transpose(three, x)[0]  # (B, n_head, T, head_size)
+    assert heads.shape == (1, 4, 16, 16)
+    quarters = [set(heads[0, head].unique().tolist()) for head in range(4)]
+    assert quarters == [{*range(i, i + 4)} for i in (0, 4, 8, 12)]
+    joined = heads.transpose(1, 2).reshape(1, 16, 64)
+    for place in joined[0]:
+        assert {int(token) // 4 for token in place} == {0, 1, 2, 3}

@@ -97,6 +97,15 @@ def test_warmup_by_default_is_a_tenth_of_the_steps_and_at_most_a_hundred():
     assert TrainConfig(steps=5000).warmup == 100
 
 
+def test_the_books_decay_leaves_93_per_cent_of_a_weight_that_nothing_holds():
+    config = TrainConfig.preset("stories")
+    steps = range(1, config.steps + 1)
+    rates = [learning_rate(step, config) for step in steps]
+    assert sum(rates) / len(rates) == pytest.approx(0.0022, abs=5e-5)
+    for decay, left in ((config.weight_decay, 0.93), (0.1, 0.51)):
+        assert math.prod(1 - rate * decay for rate in rates) == pytest.approx(left, abs=6e-3)
+
+
 def test_what_was_not_set_stays_unset_when_other_fields_change():
     book = TrainConfig.preset("stories")
     assert (book.warmup_steps, book.warmup) == (None, 100)
