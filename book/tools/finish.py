@@ -15,7 +15,13 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-ICON = re.compile(r'<(i|span) class="((?:[\w-]+ )*)fa[sb]?(?:-solid|-brands)? +fa-([\w-]+)([^"]*)"([^>]*)>\s*</\1>')
+ICON = re.compile(
+    r'<(i|span) class="((?:[\w-]+ )*)fa[sb]?(?:-solid|-brands)? +fa-([\w-]+)([^"]*)"([^>]*)>'
+    r"\s*</\1>"
+)
+DRAWING = re.compile(r'[{,]"?([a-z][a-z0-9-]*)"?:\[(\d+),(\d+),\[[^\]]*\],"\w+","([^"]+)"\]')
+BIG = ("fontawesome.js", *(f"{name}.js.map" for name in ("fontawesome", "bootstrap")))
+BIG += ("pydata-sphinx-theme.js.map",)
 
 # Light or dark is settled before anything is drawn; with no script the page is light.
 THEME = """<script>
@@ -64,11 +70,8 @@ document.getElementById("start").href =
 def icons(script: Path) -> dict[str, tuple[str, str, str]]:
     """The drawings of Font Awesome's solid icons by name: width, height, path."""
     text = script.read_text(encoding="utf-8")
-    found = re.findall(r'[{,]"?([a-z][a-z0-9-]*)"?:\[(\d+),(\d+),\[[^\]]*\],"\w+","([^"]+)"\]', text)
-    drawings = {}
-    for name, width, height, path in found:
-        drawings[name] = (width, height, path)  # the last set in the file is the solid one
-    return drawings
+    # The last of a name in the file is the solid one.
+    return {name: (width, height, path) for name, width, height, path in DRAWING.findall(text)}
 
 
 def draw_icons(page: str, drawings: dict[str, tuple[str, str, str]]) -> str:
@@ -88,14 +91,14 @@ def draw_icons(page: str, drawings: dict[str, tuple[str, str, str]]) -> str:
 
 def lighten(page: str, needs_search: bool) -> str:
     """Leave out what the page does not use, and let no script hold up the first picture."""
-    page = re.sub(r'\s*<!-- So that users can add custom icons -->', "", page)
+    page = re.sub(r"\s*<!-- So that users can add custom icons -->", "", page)
     page = re.sub(r'\s*<script defer src="[^"]*fontawesome\.js[^"]*"></script>', "", page)
     page = re.sub(r'\s*<link rel="preload" as="script"[^>]*>', "", page)
     page = re.sub(r'\s*<link rel="stylesheet"[^>]*sphinx-thebe\.css[^>]*>', "", page)
-    page = re.sub(r'\s*<script>window\.MathJax = .*?</script>', "", page)
-    page = re.sub(r'\s*<script[^>]*/mathjax/[^>]*></script>', "", page)
+    page = re.sub(r"\s*<script>window\.MathJax = .*?</script>", "", page)
+    page = re.sub(r"\s*<script[^>]*/mathjax/[^>]*></script>", "", page)
     for name in ("togglebutton", "design-tabs"):
-        page = re.sub(rf'\s*<script[^>]*{name}\.js[^>]*></script>', "", page)
+        page = re.sub(rf"\s*<script[^>]*{name}\.js[^>]*></script>", "", page)
     page = re.sub(r"\s*<script>(?:let toggle|var toggle)[^<]*</script>", "", page)
     if not needs_search:
         for name in ("searchtools", "language_data", "searchindex"):
@@ -120,18 +123,17 @@ def open_to_all(page: str) -> str:
         1,
     )
     page = page.replace('role="doc-biblioentry"', 'role="listitem"')
-    page = page.replace('<span class="search-button__kbd-shortcut">', '<span class="search-button__kbd-shortcut" aria-hidden="true">')
-    for title in ("primary", "secondary"):
-        page = page.replace(
-            f'title="Toggle {title} sidebar"', f'title="Toggle {title} sidebar" aria-label="Toggle {title} sidebar"'
-        )
+    keys = '<span class="search-button__kbd-shortcut"'
+    page = page.replace(keys, f'{keys} aria-hidden="true"')
+    for name in ("Toggle primary sidebar", "Toggle secondary sidebar"):
+        page = page.replace(f'title="{name}"', f'title="{name}" aria-label="{name}"')
     # A button with words in it is called by them.
-    page = re.sub(
-        r'(<button class="btn search-button-field[^>]*?) title="Search" aria-label="Search"', r"\1", page
-    )
-    page = re.sub(r'(<meta name="viewport"[^>]*>\s*)+', '<meta name="viewport" content="width=device-width, initial-scale=1">\n', page, count=1)
-    page = re.sub(r'\s*<meta name="viewport" content="width=device-width, initial-scale=1"/>', "", page)
-    return page
+    named = r'(<button class="btn search-button-field[^>]*?) title="Search" aria-label="Search"'
+    page = re.sub(named, r"\1", page)
+    # Once is enough.
+    once = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    page = re.sub(r'\s*<meta name="viewport"[^>]*>', "", page)
+    return page.replace('<meta charset="utf-8" />', f'<meta charset="utf-8">\n    {once}', 1)
 
 
 def describe(page: str, title: str) -> str:
@@ -176,9 +178,13 @@ def finished(page: str, name: str, title: str, drawings, meanings) -> str:
     """The text of a page as it is written."""
     page = lighten(page, needs_search=name == "search")
     page = draw_icons(open_to_all(page), drawings)
+    root = re.search(r'data-content_root="([^"]*)"', page)
+    root = root[1] if root else ""
+    if "_static/book.js" not in page:
+        script = f'<script defer src="{root}_static/book.js"></script>'
+        page = page.replace("</head>", f"  {script}\n  </head>", 1)
     if "<mjx-container" in page:
-        root = re.search(r'data-content_root="([^"]*)"', page)
-        sheet = f'<link rel="stylesheet" href="{root[1] if root else ""}_static/math.css">'
+        sheet = f'<link rel="stylesheet" href="{root}_static/math.css">'
         page = page.replace("</head>", f"  {sheet}\n  </head>", 1)
     return explain_terms(describe(page, title), meanings)
 
@@ -213,7 +219,7 @@ def lay_out(app: Sphinx, exception: Exception | None) -> None:
     out = Path(app.outdir)
     title = html.escape(app.config.html_title or app.config.project)
     (out / "404.html").write_text(NOT_FOUND.format(title=title), encoding="utf-8")
-    for big in ("fontawesome.js", "fontawesome.js.map", "bootstrap.js.map", "pydata-sphinx-theme.js.map"):
+    for big in BIG:
         (out / "_static" / "scripts" / big).unlink(missing_ok=True)
     texts = {}
     for page in sorted(out.rglob("*.html")):

@@ -24,7 +24,7 @@ DRAWS = {"fig", "ax", "axes", "plots", "plt", "image", "alt"}
 WORDS = '"…"'
 
 
-class fold(nodes.General, nodes.Element):  # noqa: N801 (docutils names nodes in lower case)
+class fold(nodes.General, nodes.Element):
     """`<details>` with a summary."""
 
 
@@ -61,12 +61,12 @@ def without_words(code: str) -> str:
     starts = [sum(map(len, lines[:i])) for i in range(len(lines))]
     found = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg == "alt":
-            value = node.value
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "alt":
-            value = node.value
-        else:
+        named = isinstance(node, ast.keyword) and node.arg == "alt"
+        if not named and isinstance(node, ast.Assign):
+            named = ast.unparse(node.targets[0]) == "alt"
+        if not named:
             continue
+        value = node.value
         texts = [n for n in ast.walk(value) if isinstance(n, ast.Constant | ast.JoinedStr)]
         if any(isinstance(n, ast.JoinedStr) or isinstance(n.value, str) for n in texts):
             found.append(
@@ -223,9 +223,8 @@ class FoldAnswers(SphinxTransform):
         cell = None
         while place < len(parent):
             node = parent[place]
-            if is_prediction(node) or not isinstance(node, nodes.paragraph | nodes.container):
-                if is_prediction(node) or isinstance(node, nodes.section):
-                    return
+            if is_prediction(node) or isinstance(node, nodes.section):
+                return
             if is_cell(node):
                 cell = node
                 if part_of(cell, "cell_code_output"):
@@ -366,7 +365,7 @@ class NameExercises(SphinxTransform):
                     anchor = f"exercise-{number[1]}"
                     paragraph["ids"].append(anchor)
                     self.document.ids[anchor] = paragraph
-                    link = f'<a class="headerlink" href="#{anchor}" title="Link to this exercise">#</a>'
+                    link = f'<a class="headerlink" href="#{anchor}" title="Link to this">#</a>'
                     paragraph += nodes.raw("", link, format="html")
 
 

@@ -48,7 +48,9 @@ def typeset(formulas: list[tuple[str, bool]], folder: Path) -> tuple[list[str], 
     if run.returncode:
         raise ExtensionError(f"MathJax could not set the formulas: {run.stderr.strip()[-500:]}")
     done = json.loads(run.stdout)
-    broken = [tex for (tex, _), html in zip(formulas, done["html"], strict=True) if "merror" in html]
+    broken = [
+        tex for (tex, _), html in zip(formulas, done["html"], strict=True) if "merror" in html
+    ]
     if broken:
         raise ExtensionError(f"a formula that cannot be read: {broken[0]}")
     return done["html"], done["css"]
