@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import coursebook
 import pytest
+import torch
 import yaml
 from chapterfiles import ROOT, chapters, name_of
 from chapterfiles import pages as listed_pages
 from course import as_it_stands, course, git
+
+from gptlib import corpus
+from gptlib.attention import CausalSelfAttention
+from gptlib.gpt import GPT, GPTConfig
+from gptlib.tokenizer import BPETokenizer
 
 CHAPTERS = chapters(course())
 
@@ -207,3 +214,61 @@ def test_chapters_link_to_the_glossary_once_a_term(html, pages):
         page = pages[(html / "chapters" / f"{chapter.stem}.html").resolve()]
         links = [link for link in page.links if "glossary.html#term-" in link]
         assert links and len(links) == len(set(links)), chapter.stem
+
+
+# What the glossary says, computed -----------------------------------------------------------------
+
+
+def test_glossary_after_q_comes_u():
+    text = "\n".join(story.text for story in corpus.stories(500, seed=0))
+    behind = {b for a, b in pairwise(text) if a == "q"}
+    assert behind == {"u"}
+
+
+def test_glossary_the_first_merge():
+    tokenizer = BPETokenizer.train("aaabdaaabac", 257)
+    assert tokenizer.vocab[256] == b"aa"
+
+
+@pytest.mark.parametrize("gradient", [5.0, 0.00005])
+def test_glossary_the_first_step_of_adamw(gradient):
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.AdamW([weight], lr=0.1, weight_decay=0.01)
+    weight.grad = torch.tensor([gradient])
+    optimizer.step()
+    assert weight.item() == pytest.approx(-0.1, rel=1e-3)
+
+
+def test_glossary_batch_norm_and_layer_norm():
+    torch.manual_seed(0)
+    x = torch.randn(4, 8)
+    other = torch.cat([x[:1], torch.randn(3, 8) * 5])
+    by_batch, by_layer = torch.nn.BatchNorm1d(8), torch.nn.LayerNorm(8)
+    assert not torch.allclose(by_batch(x)[0], by_batch(other)[0], atol=0.01)
+    assert torch.allclose(by_layer(x)[0], by_layer(other)[0])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_glossary_an_untrained_tied_model_says_what_it_reads(seed):
+    ids = torch.arange(40)[None]
+    said = {}
+    for tied in (True, False):
+        torch.manual_seed(seed)
+        model = GPT(GPTConfig(vocab_size=500, context_length=64, n_layer=2, n_head=2, n_embd=64))
+        head = model.head if tied else torch.nn.Linear(64, 500, bias=False)
+        stream = model.token_embedding(ids) + model.position_embedding(torch.arange(40))
+        said[tied] = (head(model.final_norm(stream)).argmax(dim=-1) == ids).float().mean().item()
+    assert said[True] > 0.9 and said[False] < 0.1
+
+
+def test_glossary_one_layer_without_positions_reads_a_bag_of_words():
+    torch.manual_seed(0)
+    words = torch.randn(3, 16)  # dog, bites, man
+    layer = CausalSelfAttention(16, 2, 8)
+    one = torch.stack([words[0], words[1], words[2], words[1]])[None]
+    other = torch.stack([words[2], words[1], words[0], words[1]])[None]
+    assert torch.allclose(layer(one)[0, -1], layer(other)[0, -1], atol=1e-6)
+
+
+def test_glossary_factors_multiply():
+    assert f"{0.3**64:.0e}" == "3e-34"
