@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -9,12 +10,14 @@ from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import coursebook
+import folds
 import pytest
 import torch
 import yaml
 from chapterfiles import ROOT, chapters, name_of
 from chapterfiles import pages as listed_pages
 from course import as_it_stands, course, git
+from docutils import nodes
 
 from gptlib import corpus
 from gptlib.attention import CausalSelfAttention
@@ -214,6 +217,78 @@ def test_chapters_link_to_the_glossary_once_a_term(html, pages):
         page = pages[(html / "chapters" / f"{chapter.stem}.html").resolve()]
         links = [link for link in page.links if "glossary.html#term-" in link]
         assert links and len(links) == len(set(links)), chapter.stem
+
+
+# What a page folds --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", [coursebook, folds])
+def test_the_extension_s_worked_values(module):
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ('plots.show(\n    fig,\n    alt=(\n        "It "\n        "falls."\n    ),\n)',
+         'plots.show(\n    fig,\n    alt="…",\n)'),
+        ('alt = (\n    "Über"\n    f"{a}."\n)\nplots.show(fig, alt=alt)',
+         'alt = "…"\nplots.show(fig, alt=alt)'),
+        ('draw(ids, alt="A" + ", ".join(names))', 'draw(ids, alt="…")'),
+        ("x = f(alt=other)", "x = f(alt=other)"),
+        ("no python (", "no python ("),
+    ],
+)  # fmt: skip
+def test_the_words_of_a_figure_leave_its_code(code, shown):
+    assert folds.without_words(code) == shown
+
+
+@pytest.mark.parametrize(
+    ("code", "check"),
+    [
+        ("assert a < b", True),
+        ("few = 1\nassert few < b", True),
+        ("for a in b:\n    assert a", True),
+        ("for a in b:\n    c[a] = train(a)\n    assert c[a]", False),
+        ("print(a)\nassert a", False),
+        ("a = 1", False),
+    ],
+)
+def test_a_cell_that_only_asserts_is_a_check(code, check):
+    assert folds.is_check(code) == check
+
+
+def test_assertions_at_the_end_are_set_apart():
+    assert folds.before_checks("a = 1\nprint(a)\n\n# so\nassert a\nassert a > 0") == (
+        "a = 1\nprint(a)",
+        "# so\nassert a\nassert a > 0",
+    )
+    assert folds.before_checks("assert a\nprint(a)") == ("assert a\nprint(a)", "")
+
+
+def paragraph(*words):
+    """A paragraph of plain and, in lists, of bold words."""
+    parts = [nodes.strong("", *w) if isinstance(w, list) else nodes.Text(w) for w in words]
+    return nodes.paragraph("", "", *parts)
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "stays"),
+    [
+        (["Five. Every place is a question."], "Five. Every place is a question.", ""),
+        (["Nearly: in another order. And nothing leaks:"], "Nearly: in another order.",
+         "And nothing leaks:"),
+        (["As a picture:"], None, "As a picture:"),
+        (["So the question has two sides. One."], None, "So the question has two sides. One."),
+        (["The list is the ", ["vocabulary"], ". More."], None, "The list is the vocabulary. More."),
+        ([["None"], ". There are no more."], "None. There are no more.", ""),
+    ],
+)  # fmt: skip
+def test_the_answer_is_taken_out_of_the_words_below(words, said, stays):
+    below = paragraph(*words)
+    answer = folds.answer_of(below)
+    assert (answer.astext() if answer else None) == said
+    assert below.astext() == stays
 
 
 # What the glossary says, computed -----------------------------------------------------------------
