@@ -280,7 +280,7 @@ def paragraph(*words):
          "And nothing leaks:"),
         (["As a picture:"], None, "As a picture:"),
         (["So the question has two sides. One."], None, "So the question has two sides. One."),
-        (["The list is the ", ["vocabulary"], ". More."], None, "The list is the vocabulary. More."),
+        (["The list is a ", ["vocabulary"], ". More."], None, "The list is a vocabulary. More."),
         ([["None"], ". There are no more."], "None. There are no more.", ""),
     ],
 )  # fmt: skip

@@ -100,13 +100,20 @@ def lighten(page: str, needs_search: bool) -> str:
     for name in ("togglebutton", "design-tabs"):
         page = re.sub(rf"\s*<script[^>]*{name}\.js[^>]*></script>", "", page)
     page = re.sub(r"\s*<script>(?:let toggle|var toggle)[^<]*</script>", "", page)
+    unused = ["togglebutton.css"]
+    if 'class="sd-' not in page and " sd-" not in page:
+        unused.append("sphinx-design.min.css")
+    for name in unused:
+        page = re.sub(rf'\s*<link rel="stylesheet"[^>]*{re.escape(name)}[^>]*>', "", page)
     if not needs_search:
         for name in ("searchtools", "language_data", "searchindex"):
             page = re.sub(rf'\s*<script src="[^"]*{name}\.js[^"]*"></script>', "", page)
         # In the head, a script with an address waits for the page; what is written out does not.
         head, rest = page.split("</head>", 1)
         head = re.sub(r'<script ((?:data-[\w-]+="[^"]*" )?src=)', r"<script defer \1", head)
-        head = re.sub(r'<script defer (src="[^"]*documentation_options)', r"<script \1", head)
+        options = r"<script>(DOCUMENTATION_OPTIONS\.[^<]*)</script>"
+        later = '<script>addEventListener("DOMContentLoaded", () => {{ {} }});</script>'
+        head = re.sub(options, lambda found: later.format(found[1].strip()), head)
         page = f"{head}</head>{rest}"
     return page
 

@@ -26,7 +26,9 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 class Packing(Quiet):
-    """One that compresses texts, as public hosts of pages do."""
+    """One that compresses texts and keeps connections, as public hosts of pages do."""
+
+    protocol_version = "HTTP/1.1"
 
     def do_GET(self):
         path = Path(self.translate_path(self.path))
