@@ -140,6 +140,14 @@ def test_a_story_that_is_printed_word_by_word_is_a_story_on_the_page(html):
     assert len(printed.split()) > 50 and len(printed.strip().splitlines()) == 1
 
 
+def test_every_reference_has_a_link():
+    text = (ROOT / "book" / "references.bib").read_text(encoding="utf-8")
+    entries = text.split("\n@")
+    assert len(entries) > 60
+    links = ("  url ", "eprint", "\\url{")
+    assert [e.split(",")[0] for e in entries if not any(link in e for link in links)] == []
+
+
 def test_a_folded_solution_is_folded(html):
     text = "".join(
         (html / "chapters" / f"{chapter.stem}.html").read_text(encoding="utf-8")

@@ -262,7 +262,7 @@ def test_no_page_weighs_more_than_it_should(html, browser):
         session.on("Network.loadingFinished", lambda e, to=sizes: to.append(e["encodedDataLength"]))
         page.goto(f"{address}/{path}", wait_until="networkidle")
         loaded = page.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
-        wrong = [name for name in loaded if "fontawesome" in name or name.endswith("full.js")]
+        wrong = [name for name in loaded if "fontawesome" in name or "tex-" in name]
         assert not wrong and sum(sizes) > 0
         if sum(sizes) > MOST_BYTES:
             heavy[path] = sum(sizes)
