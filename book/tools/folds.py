@@ -225,6 +225,8 @@ class FoldAnswers(SphinxTransform):
             node = parent[place]
             if is_prediction(node) or isinstance(node, nodes.section):
                 return
+            if isinstance(node, nodes.raw) and "<details" in node.astext():
+                return  # the author has folded the answer already
             if is_cell(node):
                 cell = node
                 if part_of(cell, "cell_code_output"):

@@ -60,10 +60,10 @@ def test_every_prediction_has_an_answer_to_open(html):
             soup = BeautifulSoup((html / path).read_text(encoding="utf-8"), "html.parser")
             for prediction in soup.select("p.predict"):
                 seen += 1
-                following = prediction.find_next(["details", "h2", "p"], class_=[
-                    "answer", "predict",
-                ])  # fmt: skip
-                if following is None or "answer" not in following["class"]:
+                following = prediction.find_next(["details", "p"], class_=["answer", "predict"])
+                folded = following is not None and "answer" in following["class"]
+                beside = prediction.find_next_sibling()  # one that the author has folded
+                if not folded and (beside is None or beside.name != "details"):
                     lonely.append(prediction.get_text()[:60])
     assert seen >= 60 and lonely == []
 
