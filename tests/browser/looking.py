@@ -15,6 +15,7 @@ FLAGS += ["--disable-sync", "--no-first-run"]
 FLAGS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"]
 NARROW, WIDE = 390, 1400
 PATIENCE = 120_000  # milliseconds: a busy machine is slow, and that is no fault of a page
+UNFOLD = "document.querySelectorAll('main details').forEach(d => { d.open = true })"
 PACKED = (".html", ".css", ".js", ".svg", ".json")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import pytest
-from looking import LOOPBACK, NARROW, PATIENCE, WIDE, pages_of, serve
+from looking import LOOPBACK, NARROW, PATIENCE, UNFOLD, WIDE, pages_of, serve
 
 
 def problems_on(browser, address: str, width: int = WIDE, theme: str = "light") -> list[str]:
@@ -32,6 +32,7 @@ def problems_on(browser, address: str, width: int = WIDE, theme: str = "light") 
         lambda m: m.type in ("error", "warning") and problems.append(f"console {m.type}: {m.text}"),
     )
     page.goto(address, wait_until="networkidle")
+    page.evaluate(UNFOLD)
     # Pictures further down load when they are scrolled to: look at all of them.
     page.evaluate("document.querySelectorAll('img').forEach(i => { i.loading = 'eager' })")
     page.wait_for_function("[...document.images].every(i => i.complete)")
@@ -101,6 +102,7 @@ def test_the_growing_table_is_neither_wrapped_nor_cut(html, site, browser):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     for path in pages:
         page.goto(f"{site}/{path}", wait_until="networkidle")
+        page.evaluate(UNFOLD)
         table = page.locator(".cell_output pre", has_text="above floor, %").first
         lines = table.inner_text().strip("\n").count("\n") + 1
         size = "e => [e.scrollWidth - e.clientWidth, e.clientHeight / parseFloat(style(e))]"
@@ -116,6 +118,7 @@ def test_a_wide_figure_scrolls_on_a_telephone_and_is_not_shrunk(html, site, brow
     assert "chapters/07_training.html" in pages
     page = browser.new_page(viewport={"width": NARROW, "height": 900})
     page.goto(f"{site}/chapters/07_training.html", wait_until="networkidle")
+    page.evaluate(UNFOLD)
     figures = page.locator("img.wide-figure").all()
     assert figures, "no figure of the page is wide: this test looks at nothing"
     for figure in figures:

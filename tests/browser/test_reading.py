@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
-from looking import NARROW, PATIENCE, WIDE, Packing, pages_of, serve
+from looking import NARROW, PATIENCE, UNFOLD, WIDE, Packing, pages_of, serve
 from PIL import Image
 
 AXE = Path(__file__).parents[2] / "book" / "node_modules" / "axe-core" / "axe.min.js"
@@ -88,7 +88,7 @@ def test_no_code_above_a_figure_says_what_it_shows(html):
 def brightness(page, selector: str) -> list[float]:
     """How bright a picture is on a grid of places, left to right and down."""
     picture = page.locator(selector).first
-    page.evaluate("document.querySelectorAll('main details').forEach(d => { d.open = true })")
+    page.evaluate(UNFOLD)
     picture.scroll_into_view_if_needed()
     pixels = Image.open(io.BytesIO(picture.screenshot())).convert("L").resize((48, 48))
     return list(pixels.getdata())
@@ -148,7 +148,7 @@ def test_a_telephone_cuts_neither_formulas_nor_stories(opened):
     formula = page.locator("div.math mjx-math").first.bounding_box()
     assert formula["x"] >= 0 and formula["x"] + formula["width"] <= 360
     page = opened(CHAPTER, width=360)
-    page.evaluate("document.querySelectorAll('main details').forEach(d => { d.open = true })")
+    page.evaluate(UNFOLD)
     stories = page.locator(".prose-output pre")
     assert stories.count()
     assert (
@@ -159,7 +159,7 @@ def test_a_telephone_cuts_neither_formulas_nor_stories(opened):
 
 def test_what_scrolls_can_be_reached_by_keyboard(opened):
     page = opened(CHAPTER, width=NARROW)
-    page.evaluate("document.querySelectorAll('main details').forEach(d => { d.open = true })")
+    page.evaluate(UNFOLD)
     page.wait_for_timeout(300)
     wide, unreached = page.evaluate(
         """() => {
@@ -230,7 +230,7 @@ def test_axe_finds_nothing_on_any_page(html, opened, theme):
     script = AXE.read_text(encoding="utf-8")
     for path in pages_of(html):
         page = opened(path, theme=theme)
-        page.evaluate("document.querySelectorAll('main details').forEach(d => { d.open = true })")
+        page.evaluate(UNFOLD)
         page.evaluate(script)
         for violation in page.evaluate(f"axe.run(document, {rules})")["violations"]:
             node = violation["nodes"][0]
