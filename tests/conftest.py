@@ -55,7 +55,7 @@ def pytest_make_collect_report(collector):
 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no worker is left with one of them at the end."""
-    first = ("test_pages", "test_any_folder", "test_pythons")
+    first = ("test_pages", "test_reading", "test_any_folder", "test_pythons")
     items.sort(key=lambda item: item.path.stem not in first)
 
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import doctest
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import coursebook
+import folds
 import pytest
+import torch
 import yaml
 from chapterfiles import ROOT, chapters, name_of
 from chapterfiles import pages as listed_pages
 from course import as_it_stands, course, git
+from docutils import nodes
+
+from gptlib import corpus
+from gptlib.attention import CausalSelfAttention
+from gptlib.gpt import GPT, GPTConfig
+from gptlib.tokenizer import BPETokenizer
 
 CHAPTERS = chapters(course())
 
@@ -130,6 +140,14 @@ def test_a_story_that_is_printed_word_by_word_is_a_story_on_the_page(html):
     assert len(printed.split()) > 50 and len(printed.strip().splitlines()) == 1
 
 
+def test_every_reference_has_a_link():
+    text = (ROOT / "book" / "references.bib").read_text(encoding="utf-8")
+    entries = text.split("\n@")
+    assert len(entries) > 60
+    links = ("  url ", "eprint", "\\url{")
+    assert [e.split(",")[0] for e in entries if not any(link in e for link in links)] == []
+
+
 def test_a_folded_solution_is_folded(html):
     text = "".join(
         (html / "chapters" / f"{chapter.stem}.html").read_text(encoding="utf-8")
@@ -207,3 +225,133 @@ def test_chapters_link_to_the_glossary_once_a_term(html, pages):
         page = pages[(html / "chapters" / f"{chapter.stem}.html").resolve()]
         links = [link for link in page.links if "glossary.html#term-" in link]
         assert links and len(links) == len(set(links)), chapter.stem
+
+
+# What a page folds --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", [coursebook, folds])
+def test_the_extension_s_worked_values(module):
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ('plots.show(\n    fig,\n    alt=(\n        "It "\n        "falls."\n    ),\n)',
+         'plots.show(\n    fig,\n    alt="…",\n)'),
+        ('alt = (\n    "Über"\n    f"{a}."\n)\nplots.show(fig, alt=alt)',
+         'alt = "…"\nplots.show(fig, alt=alt)'),
+        ('draw(ids, alt="A" + ", ".join(names))', 'draw(ids, alt="…")'),
+        ("x = f(alt=other)", "x = f(alt=other)"),
+        ("no python (", "no python ("),
+    ],
+)  # fmt: skip
+def test_the_words_of_a_figure_leave_its_code(code, shown):
+    assert folds.without_words(code) == shown
+
+
+@pytest.mark.parametrize(
+    ("code", "check"),
+    [
+        ("assert a < b", True),
+        ("few = 1\nassert few < b", True),
+        ("for a in b:\n    assert a", True),
+        ("for a in b:\n    c[a] = train(a)\n    assert c[a]", False),
+        ("print(a)\nassert a", False),
+        ("a = 1", False),
+    ],
+)
+def test_a_cell_that_only_asserts_is_a_check(code, check):
+    assert folds.is_check(code) == check
+
+
+def test_assertions_at_the_end_are_set_apart():
+    assert folds.before_checks("a = 1\nprint(a)\n\n# so\nassert a\nassert a > 0") == (
+        "a = 1\nprint(a)",
+        "# so\nassert a\nassert a > 0",
+    )
+    assert folds.before_checks("assert a\nprint(a)") == ("assert a\nprint(a)", "")
+
+
+def paragraph(*words):
+    """A paragraph of plain and, in lists, of bold words."""
+    parts = [nodes.strong("", *w) if isinstance(w, list) else nodes.Text(w) for w in words]
+    return nodes.paragraph("", "", *parts)
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "stays"),
+    [
+        (["Five. Every place is a question."], "Five. Every place is a question.", ""),
+        (["Nearly: in another order. And nothing leaks:"], "Nearly: in another order.",
+         "And nothing leaks:"),
+        (["As a picture:"], None, "As a picture:"),
+        (["So the question has two sides. One."], None, "So the question has two sides. One."),
+        (["The list is a ", ["vocabulary"], ". More."], None, "The list is a vocabulary. More."),
+        ([["None"], ". There are no more."], "None. There are no more.", ""),
+    ],
+)  # fmt: skip
+def test_the_answer_is_taken_out_of_the_words_below(words, said, stays):
+    below = paragraph(*words)
+    answer = folds.answer_of(below)
+    assert (answer.astext() if answer else None) == said
+    assert below.astext() == stays
+
+
+# What the glossary says, computed -----------------------------------------------------------------
+
+
+def test_glossary_after_q_comes_u():
+    text = "\n".join(story.text for story in corpus.stories(500, seed=0))
+    behind = {b for a, b in pairwise(text) if a == "q"}
+    assert behind == {"u"}
+
+
+def test_glossary_the_first_merge():
+    tokenizer = BPETokenizer.train("aaabdaaabac", 257)
+    assert tokenizer.vocab[256] == b"aa"
+
+
+@pytest.mark.parametrize("gradient", [5.0, 0.00005])
+def test_glossary_the_first_step_of_adamw(gradient):
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.AdamW([weight], lr=0.1, weight_decay=0.01)
+    weight.grad = torch.tensor([gradient])
+    optimizer.step()
+    assert weight.item() == pytest.approx(-0.1, rel=1e-3)
+
+
+def test_glossary_batch_norm_and_layer_norm():
+    torch.manual_seed(0)
+    x = torch.randn(4, 8)
+    other = torch.cat([x[:1], torch.randn(3, 8) * 5])
+    by_batch, by_layer = torch.nn.BatchNorm1d(8), torch.nn.LayerNorm(8)
+    assert not torch.allclose(by_batch(x)[0], by_batch(other)[0], atol=0.01)
+    assert torch.allclose(by_layer(x)[0], by_layer(other)[0])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_glossary_an_untrained_tied_model_says_what_it_reads(seed):
+    ids = torch.arange(40)[None]
+    said = {}
+    for tied in (True, False):
+        torch.manual_seed(seed)
+        model = GPT(GPTConfig(vocab_size=500, context_length=64, n_layer=2, n_head=2, n_embd=64))
+        head = model.head if tied else torch.nn.Linear(64, 500, bias=False)
+        stream = model.token_embedding(ids) + model.position_embedding(torch.arange(40))
+        said[tied] = (head(model.final_norm(stream)).argmax(dim=-1) == ids).float().mean().item()
+    assert said[True] > 0.9 and said[False] < 0.1
+
+
+def test_glossary_one_layer_without_positions_reads_a_bag_of_words():
+    torch.manual_seed(0)
+    words = torch.randn(3, 16)  # dog, bites, man
+    layer = CausalSelfAttention(16, 2, 8)
+    one = torch.stack([words[0], words[1], words[2], words[1]])[None]
+    other = torch.stack([words[2], words[1], words[0], words[1]])[None]
+    assert torch.allclose(layer(one)[0, -1], layer(other)[0, -1], atol=1e-6)
+
+
+def test_glossary_factors_multiply():
+    assert f"{0.3**64:.0e}" == "3e-34"

@@ -1,19 +1,23 @@
 """The book's Sphinx extension: what plain Markdown chapters need to become good pages.
 
 Chapters stay ordinary notebooks. Here, at build time, figures get their alt text, the first use
-of a glossary term in a chapter becomes a link, references can be linked by their key, buttons
-that would lead nowhere are left out, and MathJax is laid beside the pages. The directive
-`{house-picture}` draws who may import whom.
+of a glossary term in a chapter becomes a link, references can be linked by their key, and buttons
+that would lead nowhere are left out. The directive `{house-picture}` draws who may import whom.
+Three modules beside this one do the rest: folds.py what a page hides until it is asked for,
+mathset.py its formulas, finish.py what is put right in the text of every page.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
+import finish
+import folds
 import house
+import mathset
 import picture
+import yaml
 from docutils import nodes
 from myst_nb.core.render import NbElementRenderer
 from sphinx import addnodes
@@ -42,7 +46,8 @@ WIDE_FIGURE = 520  # points; two panels side by side, unreadable when a telephon
 def add_alt_text(render_image):
     """Wrap myst-nb's renderer: an output's own `alt` metadata becomes the picture's alt text.
 
-    A wide drawing is marked too, so that narrow screens can let it scroll instead of shrinking it.
+    A wide drawing is marked too, so that narrow screens can let it scroll instead of shrinking it,
+    and a heat map, whose light and dark must not be turned round.
     """
 
     def render_image_with_alt(self, data):
@@ -55,6 +60,8 @@ def add_alt_text(render_image):
                 width = re.search(r'<svg[^>]* width="([\d.]+)pt"', data.string)
                 if width and float(width[1]) > WIDE_FIGURE:
                     node["classes"].append("wide-figure")
+                if "<image " in data.string:  # pixels in a drawing: a heat map, where dark is much
+                    node["classes"].append("heat-map")
         return rendered
 
     render_image_with_alt.wrapped = render_image
@@ -62,6 +69,9 @@ def add_alt_text(render_image):
 
 
 # The glossary ----------------------------------------------------------------------------------
+
+
+ENTRY = re.compile(r"((?:^\S.*\n)+)((?:^[ \t]+.*\n|^[ \t]*\n)+)", flags=re.M)
 
 
 def glossary_entries(text: str) -> list[tuple[list[str], int | None]]:
@@ -76,11 +86,27 @@ def glossary_entries(text: str) -> list[tuple[list[str], int | None]]:
     """
     found = []
     for block in re.findall(r"^`{3,}\{glossary\}\n(.*?)^`{3,}", text, flags=re.M | re.S):
-        entries = re.findall(r"((?:^\S.*\n)+)((?:^[ \t]+.*\n|^[ \t]*\n)+)", block, flags=re.M)
-        for names, definition in entries:
+        for names, definition in ENTRY.findall(block):
             chapter = re.search(r"Chapter\s+(\d+)\.\s*$", definition)
             lines = [name.strip() for name in names.splitlines() if not name.startswith(":")]
             found.append((lines, int(chapter[1]) if chapter else None))
+    return found
+
+
+def meanings(text: str) -> dict[str, str]:
+    """What each term means in a sentence, by its anchor on the glossary page.
+
+    >>> meanings("```{glossary}\\nbest head\\n  A *unit*. More of it. Chapter 3.\\n```")
+    {'term-best-head': 'A unit.'}
+    """
+    found = {}
+    for block in re.findall(r"^`{3,}\{glossary\}\n(.*?)^`{3,}", text, flags=re.M | re.S):
+        for names, definition in ENTRY.findall(block):
+            words = re.sub(r"\[([^\]]*)\]\([^)]*\)|[*`$\\]", r"\1", " ".join(definition.split()))
+            sentence = re.split(r"(?<=[.?!])\s", words, maxsplit=1)[0]
+            for name in names.split("\n"):
+                if name.strip() and not name.startswith(":"):
+                    found["term-" + re.sub(r"[^a-z0-9]+", "-", name.strip().lower())] = sentence
     return found
 
 
@@ -176,8 +202,24 @@ class LinkGlossaryTerms(SphinxTransform):
 LONG_LINE = 100  # characters; tables and tensors are narrower, a printed story is not
 
 
+def is_prose(text: str) -> bool:
+    """Whether printed text may wrap: a very long line, or words that stand in no columns.
+
+    >>> is_prose("Once there was a quiet girl who lived on a hill.\\nShe had a red kite.")
+    True
+    >>> is_prose("loss at the start   7.34\\nloss at the end   0.45 after so many steps")
+    False
+    """
+    lines = text.splitlines() or [""]
+    if max(map(len, lines)) > LONG_LINE:
+        return True
+    letters = sum(c.isalpha() or c in " .,'“”’" for c in text)
+    columns = any("  " in line.strip() for line in lines)
+    return max(map(len, lines)) > 45 and not columns and letters > 0.93 * len(text)
+
+
 class WrapPrintedProse(SphinxTransform):
-    """Let printed text with very long lines wrap; tables and tensors keep theirs and scroll."""
+    """Let printed prose wrap on a narrow screen; tables and tensors keep their lines and scroll."""
 
     default_priority = 450
 
@@ -186,10 +228,7 @@ class WrapPrintedProse(SphinxTransform):
             parent = block.parent
             while parent is not None and "cell_output" not in parent.get("classes", []):
                 parent = parent.parent
-            if (
-                parent is not None
-                and max(map(len, block.astext().splitlines() or [""])) > LONG_LINE
-            ):
+            if parent is not None and is_prose(block.astext()):
                 block["classes"].append("prose-output")
 
 
@@ -238,15 +277,26 @@ def no_dead_buttons(_app: Sphinx, config) -> None:
         options.pop("repository_url", None)
 
 
-def lay_out_mathjax(app: Sphinx, exception: Exception | None) -> None:
-    """Copy MathJax, its script and its fonts, beside the pages."""
-    source = Path(app.srcdir) / "book" / "node_modules" / "mathjax" / "es5"
-    target = Path(app.outdir) / "_static" / "mathjax"
-    if exception or app.builder.format != "html" or target.exists():
-        return
-    fonts = Path("output") / "chtml" / "fonts" / "woff-v2"
-    shutil.copytree(source / fonts, target / fonts)
-    shutil.copy2(source / "tex-chtml-full.js", target)
+def footer(root: Path) -> str:
+    """The line at the foot of every page: which version this is, and how to cite it.
+
+    Both come from CITATION.cff and CHANGELOG.md.
+    """
+    citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+    version, date = str(citation["version"]), str(citation.get("date-released", ""))
+    title = citation["title"]
+    authors = ", ".join(author["name"] for author in citation["authors"])
+    when = f", {date}" if date else ""
+    year = date[:4] or "2026"
+    cite = f"{authors} ({year}). <em>{title}</em>, version {version}."
+    return (
+        f"<p>Version {version}{when}</p>"
+        f'<details class="fold cite"><summary>Cite this book</summary><p>{cite}</p></details>'
+    )
+
+
+def add_footer(app: Sphinx, config) -> None:
+    config.html_theme_options["extra_footer"] = footer(Path(app.srcdir))
 
 
 def setup(app: Sphinx) -> dict[str, object]:
@@ -258,5 +308,8 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("config-inited", no_dead_buttons)
     app.connect("doctree-read", allow_links_to_references)
     app.connect("html-page-context", no_thebe, priority=900)
-    app.connect("build-finished", lay_out_mathjax)
+    app.connect("config-inited", add_footer)
+    folds.setup(app)
+    mathset.setup(app)
+    finish.setup(app, meanings)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

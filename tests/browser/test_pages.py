@@ -2,52 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-
-LOOPBACK = ("127.0.0.1", "localhost")
-FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-FLAGS += ["--disable-sync", "--no-first-run"]
-# A second lock beside the routing below: every name but this computer's resolves to nothing.
-FLAGS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"]
-NARROW, WIDE = 390, 1400
-PATIENCE = 120_000  # milliseconds: a busy machine is slow, and that is no fault of a page
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """A file server that does not write a line for every request."""
-
-    def log_message(self, *_):
-        pass
-
-
-def serve(folder: Path) -> tuple[ThreadingHTTPServer, str]:
-    """A server of the folder on this computer, and its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server, f"http://127.0.0.1:{server.server_port}"
-
-
-def pages_of(folder: Path) -> list[str]:
-    """The pages of a built book, relative to its folder."""
-    found = (page.relative_to(folder) for page in folder.rglob("*.html"))
-    return sorted(p.as_posix() for p in found if p.parts[0] != "_static")
-
-
-@pytest.fixture(scope="session")
-def browser(chromium) -> Iterator:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
+from looking import LOOPBACK, NARROW, PATIENCE, UNFOLD, WIDE, pages_of, serve
 
 
 def problems_on(browser, address: str, width: int = WIDE, theme: str = "light") -> list[str]:
@@ -74,7 +32,7 @@ def problems_on(browser, address: str, width: int = WIDE, theme: str = "light") 
         lambda m: m.type in ("error", "warning") and problems.append(f"console {m.type}: {m.text}"),
     )
     page.goto(address, wait_until="networkidle")
-    page.evaluate("window.MathJax?.startup?.promise ?? null")
+    page.evaluate(UNFOLD)
     # Pictures further down load when they are scrolled to: look at all of them.
     page.evaluate("document.querySelectorAll('img').forEach(i => { i.loading = 'eager' })")
     page.wait_for_function("[...document.images].every(i => i.complete)")
@@ -100,13 +58,6 @@ def problems_on(browser, address: str, width: int = WIDE, theme: str = "light") 
         problems.append(f"{overflow} px wider than the window of {width} px: {wide}")
     context.close()
     return problems
-
-
-@pytest.fixture(scope="session")
-def site(html) -> Iterator[str]:
-    server, address = serve(html)
-    yield address
-    server.shutdown()
 
 
 @pytest.mark.parametrize(("width", "theme"), [(WIDE, "light"), (NARROW, "dark")])
@@ -151,6 +102,7 @@ def test_the_growing_table_is_neither_wrapped_nor_cut(html, site, browser):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     for path in pages:
         page.goto(f"{site}/{path}", wait_until="networkidle")
+        page.evaluate(UNFOLD)
         table = page.locator(".cell_output pre", has_text="above floor, %").first
         lines = table.inner_text().strip("\n").count("\n") + 1
         size = "e => [e.scrollWidth - e.clientWidth, e.clientHeight / parseFloat(style(e))]"
@@ -166,6 +118,7 @@ def test_a_wide_figure_scrolls_on_a_telephone_and_is_not_shrunk(html, site, brow
     assert "chapters/07_training.html" in pages
     page = browser.new_page(viewport={"width": NARROW, "height": 900})
     page.goto(f"{site}/chapters/07_training.html", wait_until="networkidle")
+    page.evaluate(UNFOLD)
     figures = page.locator("img.wide-figure").all()
     assert figures, "no figure of the page is wide: this test looks at nothing"
     for figure in figures:

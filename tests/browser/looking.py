@@ -1,0 +1,58 @@
+"""What the browser tests share: a server of the built book, its pages, and the browser's flags."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+LOOPBACK = ("127.0.0.1", "localhost")
+FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+FLAGS += ["--disable-sync", "--no-first-run"]
+# A second lock beside the routing of the tests: every name but this computer's resolves to nothing.
+FLAGS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"]
+NARROW, WIDE = 390, 1400
+PATIENCE = 120_000  # milliseconds: a busy machine is slow, and that is no fault of a page
+UNFOLD = "document.querySelectorAll('main details').forEach(d => { d.open = true })"
+PACKED = (".html", ".css", ".js", ".svg", ".json")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A file server that does not write a line for every request."""
+
+    def log_message(self, *_):
+        pass
+
+
+class Packing(Quiet):
+    """One that compresses texts and keeps connections, as public hosts of pages do."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        path = Path(self.translate_path(self.path))
+        if path.suffix not in PACKED or not path.is_file():
+            super().do_GET()
+            return
+        content = gzip.compress(path.read_bytes(), 6)
+        self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(str(path)))
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def serve(folder: Path, handler=Quiet) -> tuple[ThreadingHTTPServer, str]:
+    """A server of the folder on this computer, and its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, f"http://127.0.0.1:{server.server_port}"
+
+
+def pages_of(folder: Path) -> list[str]:
+    """The pages of a built book, relative to its folder."""
+    found = (page.relative_to(folder) for page in folder.rglob("*.html"))
+    return sorted(p.as_posix() for p in found if p.parts[0] != "_static")

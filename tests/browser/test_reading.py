@@ -1,0 +1,271 @@
+"""What a page does for its reader: hides answers, prints, and works in the dark and by keyboard."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from looking import NARROW, PATIENCE, UNFOLD, WIDE, Packing, pages_of, serve
+from PIL import Image
+
+AXE = Path(__file__).parents[2] / "book" / "node_modules" / "axe-core" / "axe.min.js"
+MOST_BYTES = 1_500_000  # that any page may transfer, packed
+CHAPTER = "chapters/02_bigram.html"  # it has predictions, figures, formulas, stories, a heat map
+
+
+@pytest.fixture
+def opened(browser, site):
+    """Open a page of the book: `opened(path, width, theme, script)`."""
+    contexts = []
+
+    def look(path, width=WIDE, theme="light", script=True, address=site):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme=theme,
+            java_script_enabled=script,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"{address}/{path}", wait_until="networkidle")
+        return page
+
+    yield look
+    for context in contexts:
+        context.close()
+
+
+# Predictions -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+def test_an_answer_is_hidden_until_it_is_asked_for(opened, script):
+    page = opened(CHAPTER, script=script)
+    answers = page.locator("details.answer")
+    assert answers.count() >= page.locator("p.predict").count() >= 8
+    first = answers.first
+    inside = first.locator(".cell_output pre").first
+    assert not inside.is_visible()
+    first.locator("summary").first.click()
+    assert inside.is_visible()
+
+
+def test_every_prediction_has_an_answer_to_open(html):
+    from bs4 import BeautifulSoup
+
+    lonely, seen = [], 0
+    for path in pages_of(html):
+        if path.startswith("chapters/"):
+            soup = BeautifulSoup((html / path).read_text(encoding="utf-8"), "html.parser")
+            for prediction in soup.select("p.predict"):
+                seen += 1
+                following = prediction.find_next(["details", "p"], class_=["answer", "predict"])
+                folded = following is not None and "answer" in following["class"]
+                beside = prediction.find_next_sibling()  # one that the author has folded
+                if not folded and (beside is None or beside.name != "details"):
+                    lonely.append(prediction.get_text()[:60])
+    assert seen >= 60 and lonely == []
+
+
+def test_no_code_above_a_figure_says_what_it_shows(html):
+    from bs4 import BeautifulSoup
+
+    shown = 0
+    for path in pages_of(html):
+        if path.startswith("chapters/"):
+            soup = BeautifulSoup((html / path).read_text(encoding="utf-8"), "html.parser")
+            codes = [code.get_text() for code in soup.select(".cell_input pre")]
+            for image in soup.select(".cell_output img"):
+                shown += 1
+                assert all(image["alt"][:25] not in code for code in codes), path
+    assert shown > 30
+
+
+# Light and dark ----------------------------------------------------------------------------------
+
+
+def brightness(page, selector: str) -> list[float]:
+    """How bright a picture is on a grid of places, left to right and down."""
+    picture = page.locator(selector).first
+    page.evaluate(UNFOLD)
+    picture.scroll_into_view_if_needed()
+    pixels = Image.open(io.BytesIO(picture.screenshot())).convert("L").resize((48, 48))
+    return list(pixels.getdata())
+
+
+def correlation(a: list[float], b: list[float]) -> float:
+    a, b = ([x - sum(xs) / len(xs) for x in xs] for xs in (a, b))
+    norm = (sum(x * x for x in a) * sum(y * y for y in b)) ** 0.5
+    return sum(x * y for x, y in zip(a, b, strict=True)) / norm
+
+
+@pytest.mark.parametrize(
+    ("selector", "alike"),
+    [("img.heat-map", True), (".cell_output img:not(.heat-map)", False)],
+    ids=["heat map", "curves"],
+)
+def test_dark_is_much_in_a_heat_map_whatever_the_theme(opened, selector, alike):
+    light, dark = (brightness(opened(CHAPTER, theme=t), selector) for t in ("light", "dark"))
+    # A heat map keeps its light and dark; any other figure has them turned round.
+    assert abs(correlation(light, dark)) > 0.3
+    assert (correlation(light, dark) > 0) == alike
+
+
+def test_printing_from_the_dark_theme_is_dark_on_white_whole_and_unfolded(opened):
+    page = opened(CHAPTER, theme="dark")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.set_viewport_size({"width": 700, "height": 900})  # about a sheet of A4
+    page.emulate_media(media="print")
+    page.wait_for_function("document.documentElement.dataset.theme === 'light'")
+    closed, cut, ground, ink = page.evaluate(
+        """() => [
+            document.querySelectorAll('main details:not([open])').length,
+            [...document.querySelectorAll('main pre')]
+                .filter(e => e.scrollWidth > e.clientWidth + 1).length,
+            getComputedStyle(document.body).backgroundColor,
+            getComputedStyle(document.querySelector('main article p:not([class])')).color,
+        ]"""
+    )
+    assert (closed, cut, ground) == (0, 0, "rgb(255, 255, 255)")
+    assert max(map(int, ink[4:-1].split(","))) < 80
+    page.emulate_media(media="screen")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    assert not page.locator("details.answer").first.evaluate("d => d.open")
+
+
+# Narrow screens and the keyboard -----------------------------------------------------------------
+
+
+def test_a_telephone_cuts_neither_formulas_nor_stories(opened):
+    page = opened("chapters/03_attention.html", width=360)
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll('div.math')].filter(e =>
+            e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== 'auto')
+            .map(e => e.textContent)"""
+    )
+    assert page.locator("div.math").count() and cut == []
+    formula = page.locator("div.math mjx-math").first.bounding_box()
+    assert formula["x"] >= 0 and formula["x"] + formula["width"] <= 360
+    page = opened(CHAPTER, width=360)
+    page.evaluate(UNFOLD)
+    stories = page.locator(".prose-output pre")
+    assert stories.count()
+    assert (
+        stories.evaluate_all("all => all.filter(e => e.scrollWidth > e.clientWidth + 1).length")
+        == 0
+    )
+
+
+def test_what_scrolls_can_be_reached_by_keyboard(opened):
+    page = opened(CHAPTER, width=NARROW)
+    page.evaluate(UNFOLD)
+    page.wait_for_timeout(300)
+    wide, unreached = page.evaluate(
+        """() => {
+            const wide = [...document.querySelectorAll('main article *')].filter(e =>
+                e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0 &&
+                ['auto', 'scroll'].includes(getComputedStyle(e).overflowX));
+            const unreached = wide.filter(e => e.tabIndex < 0);
+            return [wide.length, unreached.map(e => e.outerHTML.slice(0, 90))];
+        }"""
+    )
+    assert wide > 3 and unreached == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("button", [".primary-toggle", ".dropdown-download-buttons > button"])
+def test_the_focus_is_seen_on_a_button(opened, theme, button):
+    page = opened(CHAPTER, theme=theme)
+    page.keyboard.press("Tab")  # from here on the keyboard is in use
+    page.locator(button).first.focus()
+    style, width, colour = page.locator(button).first.evaluate(
+        """e => {
+            const s = getComputedStyle(e);
+            return [s.outlineStyle, s.outlineWidth, s.outlineColor];
+        }"""
+    )
+    assert style == "solid" and float(width[:-2]) >= 2 and "0)" not in colour[-4:]
+
+
+# From a folder, and with no script ---------------------------------------------------------------
+
+
+def test_from_a_folder_a_notebook_is_saved_and_a_search_has_excerpts(html, browser, tmp_path):
+    context = browser.new_context(accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto((html / CHAPTER).as_uri())
+    page.locator(".dropdown-download-buttons > button").click()
+    with page.expect_download() as waiting:
+        page.locator("a.btn-download-source-button").click()
+    waiting.value.save_as(tmp_path / "saved.ipynb")
+    stored = html / "_sources" / "chapters" / "02_bigram.ipynb"
+    assert (tmp_path / "saved.ipynb").read_bytes() == stored.read_bytes()
+    assert waiting.value.suggested_filename == "02_bigram.ipynb"
+    page.goto(f"{(html / 'search.html').as_uri()}?q=bigram")
+    excerpt = page.locator("#search-results p.context").first
+    excerpt.wait_for()
+    assert "bigram" in excerpt.inner_text().lower()
+    context.close()
+
+
+def test_with_no_script_there_are_formulas_colours_and_icons(opened):
+    page = opened("chapters/03_attention.html", theme="dark", script=False)
+    assert page.locator("mjx-container mjx-math").count() > 5
+    body = page.locator("article").first.inner_text()
+    assert "\\(" not in body and "\\[" not in body and "\\frac" not in body
+    assert page.locator("svg.icon").count() > 3
+    link = page.locator("article a.reference.internal").first
+    assert link.evaluate("e => getComputedStyle(e).color") != "rgb(0, 0, 0)"
+
+
+# For all, and light ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_page(html, opened, theme):
+    rules = "{rules: {'label-content-name-mismatch': {enabled: true}}, resultTypes: ['violations']}"
+    found = []
+    script = AXE.read_text(encoding="utf-8")
+    for path in pages_of(html):
+        page = opened(path, theme=theme)
+        page.evaluate(UNFOLD)
+        page.evaluate(script)
+        for violation in page.evaluate(f"axe.run(document, {rules})")["violations"]:
+            node = violation["nodes"][0]
+            found.append(f"{path}: {violation['id']} ({len(violation['nodes'])}): {node['html']}")
+        page.context.close()
+    assert found == []
+
+
+def test_axe_would_find_something(tmp_path, browser):
+    (tmp_path / "page.html").write_text('<!DOCTYPE html><img src="x.png">', encoding="utf-8")
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document)")["violations"]
+    page.close()
+    assert {"image-alt", "html-has-lang"} <= {violation["id"] for violation in found}
+
+
+def test_no_page_weighs_more_than_it_should(html, browser):
+    server, address = serve(html, Packing)
+    heavy = {}
+    for path in pages_of(html):
+        context = browser.new_context()
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        session = context.new_cdp_session(page)
+        session.send("Network.enable")
+        sizes = []
+        session.on("Network.loadingFinished", lambda e, to=sizes: to.append(e["encodedDataLength"]))
+        page.goto(f"{address}/{path}", wait_until="networkidle")
+        loaded = page.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
+        wrong = [name for name in loaded if "fontawesome" in name or "tex-" in name]
+        assert not wrong and sum(sizes) > 0
+        if sum(sizes) > MOST_BYTES:
+            heavy[path] = sum(sizes)
+        context.close()
+    server.shutdown()
+    assert heavy == {}
