@@ -15,7 +15,11 @@ FLAGS += ["--disable-sync", "--no-first-run"]
 FLAGS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"]
 NARROW, WIDE = 390, 1400
 PATIENCE = 120_000  # milliseconds: a busy machine is slow, and that is no fault of a page
-UNFOLD = "document.querySelectorAll('main details').forEach(d => { d.open = true })"
+# Opens every fold of a page, and waits until the page has taken notice.
+UNFOLD = """new Promise(done => {
+    document.querySelectorAll('main details').forEach(d => { d.open = true });
+    setTimeout(done, 300);
+})"""
 PACKED = (".html", ".css", ".js", ".svg", ".json")
 
 
