@@ -26,10 +26,10 @@
 
   // What is wider than its box can be scrolled with the arrow keys once it has the focus.
   const SCROLLS = ".bd-article pre, .bd-article .pst-scrollable-table-container, .bd-article div.math," +
-    " .bd-article div.cell_output";
+    " .bd-article mjx-container, .bd-article div.cell_output";
   const reach = () => {
     for (const box of document.querySelectorAll(SCROLLS)) {
-      const wide = box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== "visible";
+      const wide = box.scrollWidth > box.clientWidth && getComputedStyle(box).overflowX !== "visible";
       if (wide) box.tabIndex = 0;
       else if (box.getAttribute("tabindex") === "0") box.removeAttribute("tabindex");
     }
