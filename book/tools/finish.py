@@ -132,7 +132,7 @@ def open_to_all(page: str) -> str:
     page = page.replace('role="doc-biblioentry"', 'role="listitem"')
     keys = '<span class="search-button__kbd-shortcut"'
     page = page.replace(keys, f'{keys} aria-hidden="true"')
-    # The words of a fold say what it does; a label beside them would hide them from a screen reader.
+    # The words of a fold say what it does; a label would hide them from a screen reader.
     page = page.replace('<summary aria-label="Toggle hidden content">', "<summary>")
     for name in ("Toggle primary sidebar", "Toggle secondary sidebar"):
         page = page.replace(f'title="{name}"', f'title="{name}" aria-label="{name}"')
