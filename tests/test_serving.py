@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -74,14 +73,16 @@ def test_the_queue_holds_two_hundred_before_any_is_taken(folder):
 
 
 def test_a_reader_who_leaves_a_loading_page_is_no_error(server, capfd):
+    before = set(threading.enumerate())  # the server's, and what other tests have left behind
     leaver = socket.create_connection(server.server_address)
     leaver.sendall(b"GET /large.bin HTTP/1.0\r\n\r\n")
     assert leaver.recv(100).startswith(b"HTTP/1.0 200")
     # Closed with a reset, as a browser does that is closed itself.
     leaver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     leaver.close()
-    while threading.active_count() > 2:  # this one, and the server's: the request's has ended
-        time.sleep(0.01)
+    for thread in set(threading.enumerate()) - before:  # the request's
+        thread.join(timeout=60)
+        assert not thread.is_alive()
     assert get(server.server_port, "/index.html")
     assert capfd.readouterr().err == ""
 
