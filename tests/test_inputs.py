@@ -150,7 +150,7 @@ def test_the_chapters_name_the_records_that_they_show():
     for path in chapters():
         runs = {f.stem for f in files_of(path) if f.parent == ROOT / "data" / "runs"}
         shown[path.name[:2]] = runs
-    assert shown["01"] == set() and shown["05"] > {"norm_places"} and "scaling" in shown["07"]
+    assert shown["02"] == set() and shown["05"] > {"norm_places"} and "scaling" in shown["07"]
     assert "decoding" in shown["08"] and "decoding" not in shown["07"]
 
 
