@@ -71,7 +71,11 @@ def add_alt_text(render_image):
 # The glossary ----------------------------------------------------------------------------------
 
 
-ENTRY = re.compile(r"((?:^\S.*\n)+)((?:^[ \t]+.*\n|^[ \t]*\n)+)", flags=re.M)
+def entries_of(text: str) -> list[tuple[str, str]]:
+    """The names and the definition of each entry of a glossary page, as they are written."""
+    blocks = re.findall(r"^`{3,}\{glossary\}\n(.*?)^`{3,}", text, flags=re.M | re.S)
+    entry = re.compile(r"((?:^\S.*\n)+)((?:^[ \t]+.*\n|^[ \t]*\n)+)", flags=re.M)
+    return [found for block in blocks for found in entry.findall(block)]
 
 
 def glossary_entries(text: str) -> list[tuple[list[str], int | None]]:
@@ -85,11 +89,10 @@ def glossary_entries(text: str) -> list[tuple[list[str], int | None]]:
     [(['shortcut', 'skip connection'], 5)]
     """
     found = []
-    for block in re.findall(r"^`{3,}\{glossary\}\n(.*?)^`{3,}", text, flags=re.M | re.S):
-        for names, definition in ENTRY.findall(block):
-            chapter = re.search(r"Chapter\s+(\d+)\.\s*$", definition)
-            lines = [name.strip() for name in names.splitlines() if not name.startswith(":")]
-            found.append((lines, int(chapter[1]) if chapter else None))
+    for names, definition in entries_of(text):
+        chapter = re.search(r"Chapter\s+(\d+)\.\s*$", definition)
+        lines = [name.strip() for name in names.splitlines() if not name.startswith(":")]
+        found.append((lines, int(chapter[1]) if chapter else None))
     return found
 
 
@@ -100,13 +103,12 @@ def meanings(text: str) -> dict[str, str]:
     {'term-best-head': 'A unit.'}
     """
     found = {}
-    for block in re.findall(r"^`{3,}\{glossary\}\n(.*?)^`{3,}", text, flags=re.M | re.S):
-        for names, definition in ENTRY.findall(block):
-            words = re.sub(r"\[([^\]]*)\]\([^)]*\)|[*`$\\]", r"\1", " ".join(definition.split()))
-            sentence = re.split(r"(?<=[.?!])\s", words, maxsplit=1)[0]
-            for name in names.split("\n"):
-                if name.strip() and not name.startswith(":"):
-                    found["term-" + re.sub(r"[^a-z0-9]+", "-", name.strip().lower())] = sentence
+    for names, definition in entries_of(text):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)|[*`$\\]", r"\1", " ".join(definition.split()))
+        sentence = re.split(r"(?<=[.?!])\s", words, maxsplit=1)[0]
+        for name in names.split("\n"):
+            if name.strip() and not name.startswith(":"):
+                found["term-" + re.sub(r"[^a-z0-9]+", "-", name.strip().lower())] = sentence
     return found
 
 
