@@ -174,6 +174,24 @@ def test_a_chapter_that_is_no_notebook_is_named(copied, content):
     assert "chapters/01_x.ipynb is " in answer.stderr
 
 
+def test_all_code_is_parsed_before_any_chapter_runs(tmp_path, monkeypatch):
+    """Python before 3.11.8 and 3.12.2 cannot parse in two threads at once."""
+    paths, running = [tmp_path / "01_a.ipynb", tmp_path / "02_b.ipynb"], threading.Event()
+    for path in paths:
+        nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")]), path)
+
+    async def run(*_):
+        running.set()
+
+    def parse(_):
+        assert not running.wait(0.2)
+        return "all that it depends on"
+
+    for name, put in {"chapters": lambda _: paths, "executing": run, "fingerprint": parse}.items():
+        monkeypatch.setattr(bookbuild, name, put)
+    assert len(bookbuild.execute_changed(tmp_path, tmp_path)) == 2 and running.is_set()
+
+
 # One at a time, all or nothing -------------------------------------------------------------------
 
 
