@@ -3,8 +3,8 @@
 Chapters stay ordinary notebooks. Here, at build time, figures get their alt text, the first use
 of a glossary term in a chapter becomes a link, references can be linked by their key, and buttons
 that would lead nowhere are left out. The directive `{house-picture}` draws who may import whom.
-Three modules beside this one do the rest: folds.py what a page hides until it is asked for,
-mathset.py its formulas, finish.py what is put right in the text of every page.
+Four modules beside this one do the rest: folds.py what a page hides until it is asked for,
+mathset.py its formulas, alive.py its widgets, finish.py what is put right in every page.
 """
 
 from __future__ import annotations
@@ -52,8 +52,11 @@ def add_alt_text(render_image):
 
     def render_image_with_alt(self, data):
         rendered = render_image(self, data)
-        alt = data.output_metadata.get(data.mime_type, {}).get("alt")
+        about = data.output_metadata.get(data.mime_type, {})
+        alt, widget = about.get("alt"), about.get("widget")
         for node in rendered:
+            if widget and isinstance(node, nodes.image):
+                node["classes"].append(f"widget-{widget}")
             if alt and isinstance(node, nodes.image):
                 node["alt"] = alt
             if isinstance(node, nodes.image) and data.mime_type == "image/svg+xml":

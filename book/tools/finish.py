@@ -13,6 +13,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+from alive import with_widgets
 from sphinx.application import Sphinx
 
 ICON = re.compile(
@@ -216,7 +217,9 @@ def wrap_templates(app: Sphinx, explained) -> None:
         if "</html>" not in page:
             return page
         name = context.get("pagename", "")
-        return finished(page, name, app.config.html_title or app.config.project, drawings, meanings)
+        page = finished(page, name, app.config.html_title or app.config.project, drawings, meanings)
+        root = re.search(r'data-content_root="([^"]*)"', page)
+        return with_widgets(page, root[1] if root else "", Path(app.outdir) / "_static")
 
     templates.render = render_finished
 

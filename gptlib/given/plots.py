@@ -105,7 +105,7 @@ def show(fig: Figure, alt: str) -> None:
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError(f"alt must be a sentence that says what the figure shows, not {alt!r}")
     alt = " ".join(alt.split())
-    svg = _svg(fig, alt)
+    svg = svg_of(fig, alt)
     mime, content, extra = "image/svg+xml", svg, dict[str, int]()
     if len(svg) > MAX_SVG:
         mime, (content, extra) = "image/png", _png(fig)
@@ -117,7 +117,7 @@ def show(fig: Figure, alt: str) -> None:
     )
 
 
-def _svg(fig: Figure, alt: str) -> str:
+def svg_of(fig: Figure, alt: str) -> str:
     """The figure as one `<svg>` element that carries its own description."""
     buffer = io.StringIO()
     # Without a date and a creator the bytes depend on the figure alone.

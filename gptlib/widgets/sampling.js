@@ -1,0 +1,72 @@
+// From logits to a drawn token, as gptlib/generation.py does it: the same names, the same rules.
+
+// Turn logits (V) into the probabilities (V) that the next token is drawn from.
+// topK = 0 and topP = 1 switch a filter off; temperature = 0 takes the most likely token.
+export function nextTokenProbs(logits, { temperature = 1, topK = 0, topP = 1 } = {}) {
+  const best = Math.max(...logits);
+  if (temperature === 0) {
+    const first = logits.indexOf(best); // of equals the first
+    return Float64Array.from(logits, (_, i) => Number(i === first));
+  }
+  const scores = Float64Array.from(logits, (z) => (z - best) / temperature); // at most 0
+  if (topK > 0 && topK < scores.length) {
+    const kth = scores.slice().sort()[scores.length - topK];
+    scores.forEach((score, i) => { if (score < kth) scores[i] = -Infinity; });
+  }
+  const probs = softmax(scores);
+  return topP < 1 ? keepTopP(probs, topP) : probs;
+}
+
+export function softmax(scores) {
+  const best = Math.max(...scores);
+  const exps = Float64Array.from(scores, (z) => Math.exp(z - best));
+  const total = exps.reduce((sum, e) => sum + e, 0);
+  return exps.map((e) => e / total);
+}
+
+// Keep the fewest most likely tokens that together have a probability of topP or more.
+export function keepTopP(probs, topP) {
+  const order = Array.from(probs.keys()).sort((a, b) => probs[b] - probs[a] || a - b);
+  const kept = new Float64Array(probs.length);
+  let before = 0; // the probability of all more likely tokens
+  for (const [rank, i] of order.entries()) {
+    if (rank === 0 || before < topP) kept[i] = probs[i];
+    before += probs[i];
+  }
+  const total = kept.reduce((sum, p) => sum + p, 0);
+  return kept.map((p) => p / total);
+}
+
+// In nats.
+export function entropy(probs) {
+  return probs.reduce((sum, p) => (p > 0 ? sum - p * Math.log(p) : sum), 0);
+}
+
+// Random numbers in [0, 1) that a seed settles (mulberry32, by Tommy Ettinger, public domain).
+export function randomNumbers(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+// Draw one index by its probability.
+export function sample(probs, random) {
+  let left = random();
+  for (let i = 0; i < probs.length; i++) {
+    left -= probs[i];
+    if (left < 0) return i;
+  }
+  return probs.reduce((last, p, i) => (p > 0 ? i : last), 0); // rounding left a crumb
+}
+
+// How often each index comes up in n draws.
+export function sampleCounts(probs, n, seed) {
+  const counts = new Uint32Array(probs.length);
+  const random = randomNumbers(seed);
+  for (let k = 0; k < n; k++) counts[sample(probs, random)] += 1;
+  return counts;
+}

@@ -1,0 +1,78 @@
+"""What every widget has: its script, its style, and a picture for where no script runs.
+
+Given, not built. A widget is a Python face (`distribution_explorer.py`) and a script of the same
+stem (`distribution_explorer.js`). Its traits are the whole truth: from them alone the script draws
+everything, so a widget lives in JupyterLab, in Colab and in a page with no Python running. A trait
+that the reader changes in the page changes in Python, and the other way round.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+
+from gptlib.given import plots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+try:
+    import anywidget
+except ModuleNotFoundError as error:  # an extra: the rest of the package works without it
+    raise ModuleNotFoundError(
+        f"{error.name} is missing, which the widgets need: pip install 'gptlib[widgets]', "
+        "or pip install anywidget ipywidgets"
+    ) from error
+
+HERE = Path(__file__).parent
+IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', flags=re.M)
+
+
+def bundle(name: str, seen: set[str] | None = None) -> str:
+    """One script made of a module of this folder and of all that it imports, in order.
+
+    A widget's script travels as one text, and a text cannot import its neighbours. So the imports
+    are replaced by what they name, each module once; only the last one keeps its exports. Errors:
+    FileNotFoundError for a module that is not there.
+    """
+    first = seen is None
+    seen = set() if seen is None else seen
+    seen.add(name)
+    code = (HERE / name).read_text(encoding="utf-8")
+    parts = [bundle(other, seen) for other in IMPORT.findall(code) if other not in seen]
+    code = IMPORT.sub("", code)
+    if not first:
+        code = re.sub(r"^export (?=function|const|class|async)", "", code, flags=re.M)
+    return "\n".join([*parts, code])
+
+
+class Widget(anywidget.AnyWidget):
+    """A picture to play with. A face sets `_esm`, and says in `draw` and `words` what it shows."""
+
+    _css = (HERE / "widget.css").read_text(encoding="utf-8")
+
+    def draw(self) -> Figure:
+        """The figure that stands in where no script runs: in print, on GitHub, with none at all."""
+        raise NotImplementedError
+
+    def words(self) -> str:
+        """What the figure shows, numbers included, for whoever cannot see it."""
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """What a notebook stores: the widget, and beside it the figure that stands in for it."""
+        shown = super()._repr_mimebundle_(**kwargs)
+        if shown is None:
+            return None
+        data, metadata = shown if isinstance(shown, tuple) else (shown, {})
+        alt = " ".join(self.words().split())
+        with matplotlib.rc_context(plots.STYLE):
+            picture = plots.svg_of(self.draw(), alt)
+        about = {"alt": alt, "widget": self.model_id}
+        return (
+            {**data, "image/svg+xml": picture, "text/plain": f"Figure: {alt}"},
+            {**metadata, "image/svg+xml": about},
+        )

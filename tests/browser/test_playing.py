@@ -1,0 +1,170 @@
+"""Widgets in a page with no Python: they show Python's numbers, and follow the reader's hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from looking import NARROW, PATIENCE, WIDE
+from widgetpage import write_page
+
+from gptlib.widgets import DistributionExplorer
+
+AXE = Path(__file__).parents[2] / "book" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def distribution() -> DistributionExplorer:
+    logits = torch.randn(3, 40, generator=torch.Generator().manual_seed(0)) * 3
+    labels = [f"t{i}" for i in range(40)]
+    return DistributionExplorer(logits, labels, ["x", " ", "\n"], row=1)
+
+
+# What a finger presses, with its label, is at least 24 pixels high.
+SMALL = """[...document.querySelectorAll('.gpt-widget :is(button, select, input, [tabindex="0"])')]
+    .map(e => e.closest('label') || e).filter(e => e.offsetParent)
+    .filter(e => e.getBoundingClientRect().height < 24).map(e => e.outerHTML)"""
+MADE = {"distribution": distribution}
+
+
+@pytest.fixture
+def shown(browser, tmp_path):
+    """Open a page with widgets: `shown(widget, width=, theme=)`. It may ask nobody for anything."""
+    contexts = []
+
+    def look(*widgets, width=WIDE, theme="light", script=True):
+        path = write_page(tmp_path, *widgets, theme=theme)
+        context = browser.new_context(
+            viewport={"width": width, "height": 1000},
+            color_scheme=theme,
+            java_script_enabled=script,
+            has_touch=True,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.faults = []
+        page.on("pageerror", lambda error: page.faults.append(str(error)))
+        page.on("requestfailed", lambda request: page.faults.append(request.url))
+        page.on("console", lambda m: page.faults.append(m.text) if m.type == "error" else None)
+        page.goto(path.as_uri())
+        if script:
+            page.wait_for_selector(".gpt-widget, .widget-failed")
+        return page
+
+    yield look
+    for context in contexts:
+        context.close()
+
+
+def numbers(page, selector: str) -> list[float]:
+    """The shares that the elements show as percentages; "< 0.1 %" is 0."""
+    texts = page.locator(selector).all_inner_texts()
+    return [0.0 if "<" in text else float(text.rstrip(" %")) / 100 for text in texts if text]
+
+
+# Every widget ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", MADE.values(), ids=MADE)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_widget_appears_once_and_all_can_use_it(shown, make, theme):
+    widget = make()
+    page = shown(widget, theme=theme)
+    assert page.locator(".gpt-widget").count() == 1
+    assert not page.locator("img.stands-in").is_visible()
+    page.add_script_tag(path=AXE)
+    found = page.evaluate(
+        "axe.run('.gpt-widget').then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html))"
+    )
+    assert found == [] and page.faults == []
+
+
+@pytest.mark.parametrize("make", MADE.values(), ids=MADE)
+def test_a_widget_fits_a_telephone_and_a_finger(shown, make):
+    page = shown(make(), width=NARROW - 30)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    small = page.evaluate(SMALL)
+    assert small == []
+
+
+@pytest.mark.parametrize("make", MADE.values(), ids=MADE)
+def test_with_no_script_and_in_print_the_figure_stands_in(shown, make):
+    page = shown(make(), script=False)
+    assert page.locator("img").is_visible() and "JavaScript" in page.locator("main").inner_text()
+    page = shown(make())
+    page.emulate_media(media="print")
+    assert (
+        page.locator("img.stands-in").is_visible() and not page.locator(".gpt-widget").is_visible()
+    )
+
+
+@pytest.mark.parametrize("make", MADE.values(), ids=MADE)
+def test_a_broken_widget_leaves_its_figure_and_a_message(shown, make):
+    widget = make()
+    widget._esm = "export default { render() { throw new Error('no luck'); } };"
+    page = shown(widget)
+    assert "no luck" in page.locator(".widget-failed").inner_text()
+    assert page.locator("img").is_visible()
+
+
+# The distribution explorer -----------------------------------------------------------------------
+
+
+def test_the_distribution_follows_its_controls(shown):
+    widget = distribution()
+    page = shown(widget)
+
+    def agrees():
+        got = numbers(page, ".gw-bars tbody tr:not([hidden]) td.gw-number:nth-child(2)")
+        order = widget._table[widget.row].softmax(0).topk(12).indices
+        wanted = widget.probs()[order].tolist()
+        assert got[:12] == pytest.approx(wanted, abs=6e-4)
+        assert got[12] == pytest.approx(1 - sum(wanted), abs=6e-4)
+
+    agrees()
+    page.locator("select").select_option("2")
+    widget.row = 2
+    page.wait_for_timeout(100)
+    agrees()
+    temperature, top_k, top_p = (page.locator("input[type=range]").nth(i) for i in range(3))
+    for _ in range(10):
+        temperature.press("ArrowRight")
+    widget.temperature = 1.5
+    page.wait_for_timeout(100)
+    agrees()
+    top_k.press("Home")
+    for _ in range(4):
+        top_k.press("ArrowRight")
+    widget.top_k = 5
+    page.wait_for_timeout(100)
+    agrees()
+    top_p.press("Home")
+    page.wait_for_timeout(100)
+    widget.top_k, widget.top_p = 5, 0.05
+    agrees()
+    nats = -(widget.probs() * widget.probs().clamp_min(1e-30).log()).sum().item()
+    assert f"entropy {abs(nats):.3f} nats" in page.locator(".gw-facts").inner_text()
+    assert page.faults == []
+
+
+def test_draws_come_near_to_the_probabilities(shown):
+    page = shown(distribution())
+    page.get_by_role("button", name="draw 1,000").tap()
+    page.wait_for_timeout(100)
+    assert "1,000 drawn" in page.locator(".gpt-widget").inner_text()
+    bars, drawn = (
+        numbers(page, f".gw-bars tbody tr:not([hidden]) td.gw-number:nth-child({k})")
+        for k in (2, 4)
+    )
+    assert sum(drawn) == pytest.approx(1, abs=0.01) and bars != drawn
+    assert all(abs(a - b) < 0.08 for a, b in zip(bars, drawn, strict=True))
+
+
+def test_a_row_of_the_table_is_picked_with_the_pointer(shown):
+    widget = distribution()
+    page = shown(widget)
+    box = page.locator("canvas").bounding_box()
+    page.mouse.click(box["x"] + 5, box["y"] + box["height"] * 0.1)
+    page.wait_for_timeout(100)
+    assert page.locator("select").input_value() == "0"
