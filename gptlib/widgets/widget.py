@@ -49,10 +49,16 @@ def bundle(name: str, seen: set[str] | None = None) -> str:
     return "\n".join([*parts, code])
 
 
+def style(*names: str) -> str:
+    """What all widgets look like, and what those files of this folder add for one of them."""
+    files = [HERE / name for name in ("widget.css", *names)]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
 class Widget(anywidget.AnyWidget):
     """A picture to play with. A face sets `_esm`, and says in `draw` and `words` what it shows."""
 
-    _css = (HERE / "widget.css").read_text(encoding="utf-8")
+    _css = style()
 
     def draw(self) -> Figure:
         """The figure that stands in where no script runs: in print, on GitHub, with none at all."""
