@@ -265,7 +265,7 @@ def test_an_own_build_is_told_and_everything_else_is_checked(
 COLAB = {
     **{"filelock": "3.32.3", "ipython": "7.34.0", "matplotlib": "3.10.0", "regex": "2025.11.3"},
     **{"requests": "2.32.4", "safetensors": "0.8.0", "tiktoken": "0.14.0", "torch": "2.11.0"},
-    **{"tqdm": "4.67.3"},
+    **{"tqdm": "4.67.3", "anywidget": "0.9.21", "traitlets": "5.7.1"},
 }
 
 

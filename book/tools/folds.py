@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
 
-ANSWER, FIGURE = "Show the answer", "Show the figure"
+ANSWER, FIGURE, SEEN = "Show the answer", "Show the figure", "What is to be seen"
 CHECK, DRAWING = "The check of this", "The code of this figure"
 WORDS_A_MINUTE = 200
 # A paragraph that begins like this goes on with the chapter; it does not answer a question.
@@ -165,6 +165,12 @@ def has_figure(node: nodes.Node) -> bool:
     return any(True for _ in node.findall(nodes.image))
 
 
+def is_widget(cell: nodes.Node) -> bool:
+    """Whether a cell shows a figure to play with."""
+    images = cell.findall(nodes.image)
+    return any(name.startswith("widget-") for n in images for name in n.get("classes", []))
+
+
 class FoldCode(SphinxTransform):
     """Fold checks and drawing code; take the words of figures out of the code above them."""
 
@@ -237,7 +243,8 @@ class FoldAnswers(SphinxTransform):
             place += 1
         if cell is None or place >= len(parent):
             return
-        hidden = outputs_of(cell)
+        playing = is_widget(cell)  # it answers when the reader plays; only the words are hidden
+        hidden = [] if playing else outputs_of(cell)
         following = parent[place + 1] if place + 1 < len(parent) else None
         if isinstance(following, nodes.paragraph) and not is_prediction(following):
             said = answer_of(following)
@@ -246,7 +253,7 @@ class FoldAnswers(SphinxTransform):
             if not following.children:
                 parent.remove(following)
         if hidden:
-            parent.insert(place + 1, folded("answer", ANSWER, *hidden))
+            parent.insert(place + 1, folded("answer", SEEN if playing else ANSWER, *hidden))
             self.hide_figure(parent, place + 2)
 
     def hide_figure(self, parent: nodes.Element, place: int) -> None:

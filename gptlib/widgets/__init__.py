@@ -1,9 +1,7 @@
 """Pictures to play with, on a model and data of your own.
 
-    from gptlib.widgets import DistributionExplorer
-    DistributionExplorer(logits, labels)
-
-They need the extra: pip install 'gptlib[widgets]'.
+from gptlib.widgets import DistributionExplorer
+DistributionExplorer(logits, labels)
 """
 
 from gptlib.widgets.distribution_explorer import DistributionExplorer

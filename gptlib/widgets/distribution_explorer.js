@@ -40,7 +40,7 @@ function render({ model, el }) {
   const head = h("thead", {}, h("tr", {}, ...["token", "probability", "as bars", "drawn"].map((t) => h("th", { scope: "col" }, t))));
   const list = h("table", { class: "gw-bars" }, head, h("tbody", {}, ...lines.map((one) => one.el)));
   const facts = h("p", { class: "gw-facts" });
-  const map = names.length > 1 && heatMap({
+  const map = names.length > 4 && heatMap({
     rows: names.length, columns: size,
     label: `the table as a heat map: ${names.length} rows, ${size} columns; the list shows one row`,
     value: (i, j) => Math.sqrt(plain[i][j]),

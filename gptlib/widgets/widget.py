@@ -12,20 +12,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anywidget
 import matplotlib
 
 from gptlib.given import plots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-try:
-    import anywidget
-except ModuleNotFoundError as error:  # an extra: the rest of the package works without it
-    raise ModuleNotFoundError(
-        f"{error.name} is missing, which the widgets need: pip install 'gptlib[widgets]', "
-        "or pip install anywidget ipywidgets"
-    ) from error
 
 HERE = Path(__file__).parent
 IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', flags=re.M)

@@ -1,0 +1,121 @@
+"""Widgets in a real JupyterLab: they appear, and page and Python follow each other."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import nbformat
+import pytest
+from chapterfiles import ROOT
+from looking import PATIENCE
+
+CODE = [
+    "import torch\n"
+    "from gptlib.widgets import DistributionExplorer\n"
+    "w = DistributionExplorer(torch.tensor([2.0, 1.0, 0.0]), ['red', 'blue', 'green'])\n"
+    "w",
+    "print('python has', w.temperature)",
+    "w.temperature = 2.0",
+]
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A JupyterLab server over an empty folder: its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+        "JUPYTER_DATA_DIR": str(tmp_path / "data"),
+        "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
+        "PYTHONPATH": str(ROOT),
+    }
+    (tmp_path / "work").mkdir()
+    options = ["--no-browser", f"--port={port}", "--IdentityProvider.token=", "--allow-root"]
+    options += [f"--ServerApp.root_dir={tmp_path / 'work'}", "--expose-app-in-browser"]
+    log = open(tmp_path / "lab.log", "w")  # noqa: SIM115
+    server = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", *options],
+        env={**os.environ, **settings},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        while True:
+            assert server.poll() is None, (tmp_path / "lab.log").read_text()
+            try:
+                urllib.request.urlopen(f"{address}/api/status", timeout=5)
+                break
+            except OSError:
+                time.sleep(0.3)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+        log.close()
+
+
+def open_notebook(browser, address: str):
+    page = browser.new_context().new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{address}/lab/tree/try.ipynb?reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    page.wait_for_function("window.jupyterapp !== undefined")
+    return page
+
+
+def command(page, name: str) -> None:
+    """Start one of JupyterLab's commands. What it returns is not waited for."""
+    page.evaluate("name => { jupyterapp.commands.execute(name); }", name)
+
+
+@pytest.mark.slow
+def test_a_widget_in_jupyterlab_talks_with_python_and_is_kept(browser, lab, tmp_path):
+    cells = [nbformat.v4.new_code_cell(code) for code in CODE[:2]]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    path = tmp_path / "work" / "try.ipynb"
+    nbformat.write(notebook, path)
+    page = open_notebook(browser, lab)
+    page.wait_for_selector("text=Idle", state="attached")
+    command(page, "notebook:run-all-cells")
+    page.wait_for_selector(".gpt-widget")
+    page.wait_for_selector("text=python has 1.0")
+
+    # The reader's hand reaches Python ...
+    page.locator(".gpt-widget input[type=range]").first.press("ArrowRight")
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content").nth(1).click()
+    command(page, "notebook:run-cell")
+    page.wait_for_selector("text=python has 1.05")
+
+    # ... and Python reaches the page.
+    before = page.locator(".gpt-widget tbody td.gw-number").first.inner_text()
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content").nth(1).fill(CODE[2])
+    command(page, "notebook:run-cell")
+    page.wait_for_function(
+        "before => document.querySelector('.gpt-widget tbody td.gw-number').innerText !== before",
+        arg=before,
+    )
+    assert page.locator(".gpt-widget output").first.inner_text() == "2"
+
+    # Saved with its state, it is there again with no cell run.
+    command(page, "docmanager:save")
+    deadline = time.monotonic() + PATIENCE / 1000
+    while "widget-state" not in path.read_text(encoding="utf-8"):
+        assert time.monotonic() < deadline, "the state of the widgets was not saved"
+        time.sleep(0.3)
+    page.context.close()
+    assert re.search(r'"temperature": 2', path.read_text(encoding="utf-8"))
+    page = open_notebook(browser, lab)
+    page.wait_for_selector(".gpt-widget")
+    assert page.locator(".gpt-widget output").first.inner_text() == "2"
+    page.context.close()
