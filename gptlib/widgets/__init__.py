@@ -5,5 +5,6 @@ DistributionExplorer(logits, labels)
 """
 
 from gptlib.widgets.distribution_explorer import DistributionExplorer
+from gptlib.widgets.tokenizer_explorer import TokenizerExplorer
 
-__all__ = ["DistributionExplorer"]
+__all__ = ["DistributionExplorer", "TokenizerExplorer"]
