@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import random
@@ -11,6 +12,7 @@ import unicodedata
 from functools import cache
 from itertools import chain
 
+import house
 import pytest
 import regex
 import torch
@@ -21,9 +23,19 @@ from gptlib import corpus
 from gptlib.generation import next_token_probs
 from gptlib.given.checks.text import check_text
 from gptlib.given.unicode16 import LETTER, NUMBER
+from gptlib.gpt import (
+    GPT,
+    PRESETS,
+    GPTConfig,
+    flops_per_token,
+    non_embedding_parameters,
+    parameter_bytes,
+    total_parameters,
+    training_memory,
+)
 from gptlib.merges import merge_pair
 from gptlib.tokenizer import BPETokenizer, CharTokenizer, split_text, split_words
-from gptlib.widgets import DistributionExplorer, TokenizerExplorer
+from gptlib.widgets import DistributionExplorer, ModelPicture, TokenizerExplorer
 from gptlib.widgets.tokenizer_explorer import readable
 from gptlib.widgets.widget import bundle
 
@@ -338,3 +350,123 @@ def test_a_tokenizer_explorer_checks_what_it_is_given():
         widget.text = "a" * 2001
     widget.text, widget.special = corpus.END, True
     assert widget.ids() == tokenizer.encode(corpus.END, "all") and widget.merges_made() == []
+
+
+# The model picture -------------------------------------------------------------------------------
+
+
+def configurations(n: int) -> list[GPTConfig]:
+    """All presets, the buttons of the page, and n random configurations."""
+    rng = random.Random(n)
+    found = [GPTConfig.preset(name) for name in PRESETS]
+    found += [GPTConfig(**preset["config"]) for preset in ModelPicture(found[0]).presets]
+    for _ in range(n):
+        n_head = rng.choice([1, 2, 3, 5, 8, 25])
+        found.append(
+            GPTConfig(
+                vocab_size=rng.randrange(1, 200_000),
+                context_length=rng.randrange(1, 9000),
+                n_layer=rng.randrange(1, 100),
+                n_head=n_head,
+                n_embd=n_head * rng.randrange(1, 200),
+                bias=rng.random() < 0.5,
+                qkv_bias=rng.choice([None, True, False]),
+                tied=rng.random() < 0.5,
+                norm=rng.choice(["pre", "post"]),
+            )
+        )
+    return found
+
+
+def test_the_page_counts_what_python_counts():
+    rng = random.Random(0)
+    configs = configurations(300)
+    batches = [rng.choice([1, 8, 300]) for _ in configs]
+    calls, wanted = [], []
+    for config, batch in zip(configs, batches, strict=True):
+        c = vars(config)
+        memory = training_memory(config, batch)
+        calls += [
+            ["nonEmbeddingParameters", c],
+            ["totalParameters", c],
+            ["parameterBytes", c],
+            ["flopsPerToken", c, False],
+            ["flopsPerToken", c],
+            ["trainingMemory", c, batch],
+            ["sums", c, batch],
+        ]
+        wanted += [
+            non_embedding_parameters(config),
+            total_parameters(config),
+            parameter_bytes(config),
+            flops_per_token(config, training=False),
+            flops_per_token(config),
+            memory,
+            {
+                "parameters": total_parameters(config),
+                "flops": flops_per_token(config, training=False),
+                "memory": sum(memory.values()),
+            },
+        ]
+    assert in_script("counting.js", calls) == wanted
+
+
+@pytest.mark.parametrize("changes", [{}, {"tied": False, "bias": True}, {"norm": "post"}])
+def test_the_parts_of_the_picture_are_those_of_the_model(changes):
+    config = GPTConfig.preset("stories", **changes)
+    [parts] = in_script("counting.js", [["partsOf", vars(config), 2]])
+    parts = {part["key"]: part for part in parts if "key" in part}
+    model = GPT(config)
+    block, idx = model.blocks[0], torch.zeros(2, config.context_length, dtype=torch.long)
+    modules = {
+        "tokens": model.token_embedding,
+        "positions": model.position_embedding,
+        "qkv": block.attention.qkv,
+        "project": block.attention.project,
+        "expand": block.feed_forward.expand,
+        "gelu": block.feed_forward.gelu,
+        "back": block.feed_forward.project,
+        "head": model.head,
+    }
+    if config.norm == "pre":
+        modules["final"] = model.final_norm
+    came_out = {}
+    for key, module in modules.items():
+        module.register_forward_hook(lambda m, i, out, key=key: came_out.update({key: out.shape}))
+    model(idx)
+    for key, module in modules.items():
+        part = parts.pop(key)
+        tables = sorted(sorted(p.shape) for p in module.parameters())
+        shared = key == "head" and config.tied
+        assert sorted(map(sorted, part["tables"])) == ([] if shared else tables)
+        shape = list(came_out[key])
+        if key == "qkv":  # the picture shows it cut into heads, for one of the three
+            batch, n_head, places, size = part["shape"]
+            shape, part["shape"] = shape, [batch, places, 3 * n_head * size]
+        assert part["shape"] == shape
+    assert set(parts) == {"norm1", "norm2", "attention"}
+
+
+def test_the_code_of_each_part_is_where_the_picture_says():
+    [parts] = in_script("counting.js", [["partsOf", vars(GPTConfig()), 1]])
+    for part in parts:
+        if "add" not in part or "key" in part:
+            module, _, name = part["code"].rpartition(".")
+            assert getattr(importlib.import_module(module), name).__module__ == module
+            chapter = WIDGETS.parents[1] / "chapters" / f"{part['chapter']}.ipynb"
+            number = int(part["chapter"][:2])
+            assert (
+                chapter.exists() and module.split(".")[1] in house.table()["chapters"][str(number)]
+            )
+
+
+def test_a_model_picture_is_its_configuration():
+    config = GPTConfig.preset("stories", dropout=0.3)
+    widget = ModelPicture(config)
+    assert widget.config == config
+    widget.n_layer, widget.tied = 7, False
+    assert widget.config == GPTConfig.preset("stories", dropout=0.3, n_layer=7, tied=False)
+    assert widget.costs()["parameters"] == GPT(widget.config).num_parameters()
+    assert f"{widget.costs()['parameters']:,} parameters" in widget.words()
+    with pytest.raises(ValueError, match="divisible by n_head"):
+        ModelPicture(config, n_head=5)

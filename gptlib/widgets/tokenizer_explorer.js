@@ -196,7 +196,7 @@ function lane(about, place, source, { point, pick }) {
   function measure(characters, most) {
     const n = self.tokens.length;
     const lost = self.tokens.filter((token) => token.id === null).length;
-    const each = n && !lost ? `, ${(characters / n).toFixed(2)} characters each` : "";
+    const each = n && !lost && n !== characters ? `, ${(characters / n).toFixed(2)} characters each` : "";
     counts.textContent = `${say(n)}${each}${lost ? `, ${say(lost)} unknown` : ""}`;
     bar.style.width = `${(100 * n / most).toFixed(2)}%`;
     boxes.setAttribute("aria-label", `${about.name}: ${say(n)}`);
@@ -231,8 +231,10 @@ function mergeTable(caption) {
         if (!merges[k]) {
           cells.forEach((cell) => cell.replaceChildren("\u00a0")); // keeps its height
           if (k === 0) cells[0].replaceChildren(none);
-          return;
         }
+        cells[0].colSpan = merges[k] ? 1 : 4;
+        cells.slice(1).forEach((cell) => { cell.hidden = !merges[k]; });
+        if (!merges[k]) return;
         const [id, places] = merges[k];
         const [left, right] = tokenizer.partsOf(id).map((part) => piece(tokenizer, part));
         cells[0].replaceChildren(left, " + ", right);

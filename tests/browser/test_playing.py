@@ -10,8 +10,9 @@ from looking import NARROW, PATIENCE, WIDE
 from widgetpage import write_page
 
 from gptlib import corpus
+from gptlib.gpt import GPTConfig
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
-from gptlib.widgets import DistributionExplorer, TokenizerExplorer
+from gptlib.widgets import DistributionExplorer, ModelPicture, TokenizerExplorer
 from gptlib.widgets.tokenizer_explorer import readable
 
 AXE = Path(__file__).parents[2] / "book" / "node_modules" / "axe-core" / "axe.min.js"
@@ -32,11 +33,15 @@ def tokens(text: str = "The fox had an umbrella, café 🍎") -> TokenizerExplor
     return TokenizerExplorer(tokenizer, text, others=others, name="our BPE")
 
 
+def picture() -> ModelPicture:
+    return ModelPicture(GPTConfig.preset("stories"), part="qkv")
+
+
 # What a finger presses, with its label, is at least 24 pixels high.
 SMALL = """[...document.querySelectorAll('.gpt-widget :is(button, select, input, [tabindex="0"])')]
     .map(e => e.closest('label') || e).filter(e => e.offsetParent)
     .filter(e => e.getBoundingClientRect().height < 24).map(e => e.outerHTML)"""
-MADE = {"distribution": distribution, "tokens": tokens}
+MADE = {"distribution": distribution, "tokens": tokens, "picture": picture}
 
 
 @pytest.fixture
@@ -262,3 +267,95 @@ def test_a_token_is_reached_by_keyboard_and_marked_in_every_line(shown):
     assert f"id {widget.ids()[-1]};" in page.locator(".gw-detail").inner_text()
     page.locator(".gw-lane").nth(1).locator(".gw-token").nth(1).hover()
     assert page.locator(".gw-detail").inner_text() == "byte 32: id 32; byte 32"
+
+
+# The model picture -------------------------------------------------------------------------------
+
+
+def counts_agree(page, widget: ModelPicture) -> None:
+    """The numbers and the shapes in the page are Python's for the same configuration."""
+    page.wait_for_timeout(100)
+    c, costs = widget.config, widget.costs()
+    assert page.locator(".gw-big").nth(0).inner_text() == f"{costs['parameters']:,}"
+    tables = page.locator(".gw-part-cost").all_inner_texts()
+    counted = sum(int(text.replace(",", "")) for text in tables if text != "–")
+    assert counted == costs["parameters"]
+    ends = page.locator(".gw-end").all_inner_texts()
+    places = f"({widget.batch_size}, {c.context_length}"
+    assert ends == [f"ids {places})", f"logits {places}, {c.vocab_size})"]
+    shapes = page.locator(".gw-part-shape").all_inner_texts()
+    assert shapes[0] == f"{places}, {c.n_embd})"
+    size = c.n_embd // c.n_head
+    assert f"({widget.batch_size}, {c.n_head}, {c.context_length}, {size})" in shapes
+    memory = page.locator(".gw-big").nth(2).inner_text()
+    number, unit = memory.split()
+    assert float(number) * {"MB": 1e6, "GB": 1e9, "TB": 1e12}[unit] == pytest.approx(
+        costs["memory"], rel=0.01
+    )
+
+
+def test_the_picture_follows_its_sizes_and_presets(shown):
+    widget = picture()
+    page = shown(widget)
+    counts_agree(page, widget)
+    pressed = page.locator("[aria-pressed='true']")
+    assert pressed.all_inner_texts() == ["this book's"]
+    sliders = {
+        name: page.get_by_role("slider", name=name)
+        for name in ("layers", "width", "heads", "vocabulary", "context", "batch")
+    }
+    sliders["layers"].press("ArrowRight")  # 4 -> 5
+    widget.n_layer = 5
+    counts_agree(page, widget)
+    assert pressed.count() == 0 and "5 blocks" in page.locator(".gw-times").inner_text()
+    sliders["width"].press("ArrowRight")  # 64 -> 96
+    widget.n_embd = 96
+    counts_agree(page, widget)
+    sliders["heads"].press("ArrowRight")  # 4 -> 6, the next that divides 96
+    widget.n_head = 6
+    counts_agree(page, widget)
+    sliders["width"].press("ArrowRight")  # 96 -> 128, which 6 does not divide: 4 or 8 do
+    widget.n_embd, widget.n_head = 128, 4
+    counts_agree(page, widget)
+    sliders["vocabulary"].press("End")
+    sliders["context"].press("ArrowRight")
+    sliders["batch"].press("Home")
+    widget.vocab_size, widget.context_length, widget.batch_size = 200_000, 256, 1
+    counts_agree(page, widget)
+    page.get_by_role("checkbox").uncheck()
+    widget.tied = False
+    counts_agree(page, widget)
+    page.get_by_role("button", name="preset pythia-6.9B").tap()
+    for name, value in next(p for p in widget.presets if p["label"] == "6.9B")["config"].items():
+        setattr(widget, name, value)
+    counts_agree(page, widget)
+    assert "6,444,163,072 without the tables" in page.locator(".gw-totals").inner_text()
+    assert "turns queries and keys" in page.locator(".gw-about").inner_text()
+    assert page.faults == []
+
+
+def test_a_part_opens_with_its_cost_and_its_code(shown):
+    page = shown(ModelPicture(GPTConfig()))
+    part = page.get_by_role("button", name="feed-forward, wider")
+    assert page.locator(".gw-part-detail").is_hidden()
+    part.press("Enter")
+    page.wait_for_timeout(100)
+    assert part.get_attribute("aria-expanded") == "true"
+    said = page.locator(".gw-part-detail").inner_text()
+    assert "768 × 3072 + 3072 = 2,362,368 in each of 12 blocks, 28,348,416 together" in said
+    assert "gptlib.layers.FeedForward, chapter 4" in said
+    assert page.locator(".gw-part-detail a").count() == 0  # this page has no such link
+    page.evaluate(
+        "document.querySelector('h1').innerHTML = '<a href=\"04_layernorm_gelu.html#x\">4</a>'"
+    )
+    page.get_by_role("button", name="GELU").tap()
+    page.wait_for_timeout(100)
+    link = page.get_by_role("link", name="chapter 4")
+    assert link.get_attribute("href").endswith("/04_layernorm_gelu.html")
+    page.get_by_role("combobox").select_option("1")
+    page.wait_for_timeout(100)
+    shares = numbers(page, ".gw-part-share")
+    assert sum(shares) == pytest.approx(1, abs=0.01)
+    page.get_by_role("button", name="GELU").tap()
+    page.wait_for_timeout(100)
+    assert page.locator(".gw-part-detail").is_hidden() and page.faults == []
