@@ -325,6 +325,25 @@ def test_each_step_is_the_text_after_so_many_merges():
             assert json.loads(said) == [words, made, states, [*made, None]]
 
 
+def test_the_two_umbrellas_part_where_chapter_1_says():
+    text = corpus.load("stories", n=3000)
+    tokenizer = BPETokenizer.train(text, 256 + 355, [corpus.END])  # the book's first merges
+    widget = TokenizerExplorer(tokenizer, "an umbrella, two umbrellas")
+    made = [i - 255 for i in widget.merges_made()]  # their ranks
+    vocab = tokenizer.vocab
+    assert made[3] == 32 and vocab[287] == b"as" and vocab[255 + 219] == b"lla"
+    widget.step = 3
+    assert bytes(widget.ids()[-2:]) == b"as"  # both words have had the same merges
+    widget.step = 4
+    assert vocab[widget.ids()[-1]] == b"as" and vocab[widget.ids()[-2]] == b"ll"
+    widget.step = -1
+    said = [vocab[i].decode() for i in widget.ids()]
+    assert said == ["an", " umbrella", ",", " two", " umbre", "ll", "as"]
+    umbrella = TokenizerExplorer(tokenizer, " umbrella")
+    assert len(umbrella.merges_made()) == 8 and len(umbrella.ids()) == 1
+    assert TokenizerExplorer(tokenizer, "Привет").merges_made() == []
+
+
 def test_tokens_are_shown_alike_in_the_page_and_in_python():
     rng = random.Random(1)
     known = [chr(i) for i in range(0x3000) if unicodedata.category(chr(i)) != "Cn"]
@@ -470,3 +489,19 @@ def test_a_model_picture_is_its_configuration():
     assert f"{widget.costs()['parameters']:,} parameters" in widget.words()
     with pytest.raises(ValueError, match="divisible by n_head"):
         ModelPicture(config, n_head=5)
+
+
+def test_the_sums_of_chapter_6_s_picture_come_out():
+    small = GPTConfig()
+    wider = total_parameters(GPTConfig(n_embd=1536)) / total_parameters(small)
+    assert round(wider, 1) == 3.4
+    assert total_parameters(GPTConfig(n_head=24)) == total_parameters(small)
+    calls = [["partsOf", vars(GPTConfig(context_length=n)), 8] for n in (3071, 3072, 3073)]
+    for by, parts in zip((-1, 0, 1), in_script("counting.js", calls), strict=True):
+        flops = {part["key"]: part["flops"] for part in parts if "key" in part}
+        more = flops["attention"] - flops["expand"] - flops["back"]
+        assert (more > 0) - (more < 0) == by  # equal at four times the width
+    for vocab_size, low, high in ((50257, 0.31, 0.35), (1536, 0.015, 0.025)):
+        config = GPTConfig(vocab_size=vocab_size)
+        head = (config.n_embd + 2 * vocab_size) * 4 * 8 * config.context_length
+        assert low < head / sum(training_memory(config, 8).values()) < high
