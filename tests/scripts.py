@@ -39,4 +39,5 @@ def in_script(file: str, calls: list[list]) -> list:
     command = [node(), "--input-type=module", "--eval", RUN, str(WIDGETS / file)]
     answer = subprocess.run(command, input=said, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
-    return [json.loads(line) for line in answer.stdout.splitlines()]
+    # no splitlines: a text may hold other ends of a line
+    return [json.loads(line) for line in answer.stdout.split("\n")[:-1]]

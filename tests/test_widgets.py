@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import random
 import re
 import subprocess
+import unicodedata
+from functools import cache
+from itertools import chain
 
+import house
 import pytest
+import regex
 import torch
 from scripts import WIDGETS, in_script, node
 
 import gptlib.widgets
+from gptlib import corpus
 from gptlib.generation import next_token_probs
-from gptlib.widgets import DistributionExplorer
+from gptlib.given.checks.text import check_text
+from gptlib.given.unicode16 import LETTER, NUMBER
+from gptlib.gpt import (
+    GPT,
+    PRESETS,
+    GPTConfig,
+    flops_per_token,
+    non_embedding_parameters,
+    parameter_bytes,
+    total_parameters,
+    training_memory,
+)
+from gptlib.merges import merge_pair
+from gptlib.tokenizer import BPETokenizer, CharTokenizer, split_text, split_words
+from gptlib.widgets import DistributionExplorer, ModelPicture, TokenizerExplorer
+from gptlib.widgets.tokenizer_explorer import readable
 from gptlib.widgets.widget import bundle
 
 FACES = [getattr(gptlib.widgets, name) for name in gptlib.widgets.__all__]
@@ -54,7 +76,9 @@ def test_a_script_asks_nobody_for_anything(name):
     code = re.sub(
         r"//.*", "", (WIDGETS / name).read_text(encoding="utf-8").replace("http://www.w3.org", "")
     )
-    assert not re.search(r"\bfetch\(|XMLHttpRequest|https?:|\.id\s*=|localStorage|eval\(", code)
+    assert not re.search(
+        r"\bfetch\(|XMLHttpRequest|https?:|\.id\s*=(?!=)|localStorage|eval\(", code
+    )
 
 
 def test_every_face_is_named_in_its_room():
@@ -131,3 +155,353 @@ def test_a_notebook_keeps_the_widget_and_a_figure_with_words():
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == widget.model_id
     assert "'red' 66.5%" in about["image/svg+xml"]["alt"]
     assert data["image/svg+xml"].startswith("<svg") and json.dumps(about)
+
+
+# The tokenizer explorer --------------------------------------------------------------------------
+
+SPACES = "".join(chr(i) for i in range(0x3001) if regex.match(r"\s|\p{Cf}", chr(i)))
+PIECES = [
+    *("'s", "'S", "'ll", "'", " the", "The", " umbrella", "fox", "café", "cafe\u0301", "naïve"),
+    *(
+        "🍎",
+        "👩‍👩‍👧",
+        "🏳️‍🌈",
+        "🇬🇧",
+        "👍🏽",
+        "日本語",
+        "नमस्ते",
+        "Привет",
+        "ß",
+        "ﬁ",
+        "\U00010d4a",
+        "\ufeff",
+    ),
+    *(
+        "1234",
+        "½",
+        "٣",
+        "Ⅷ",
+        "\U00010d40",
+        "3.14",
+        "!?",
+        "_",
+        "...",
+        "<|endoftext|>",
+        "<|end",
+        "\0",
+    ),
+    *("\u0558", "\U000323b0", "\ua7ce", "\U0002ebf0", "\U000e0041", "\U0010ffff", "\x85", "\x1c"),
+]
+
+
+@cache
+def stories_tokenizer() -> BPETokenizer:
+    text = corpus.load("stories", n=150)
+    return BPETokenizer.train(text, 700, special_tokens=[corpus.END, "<|end", "a(b"])
+
+
+def awkward_texts(n: int, surrogates: bool = False) -> list[str]:
+    """Random texts of words, emoji, all kinds of space and any character, from a fixed seed."""
+    rng = random.Random(n)
+    halves = [chr(i) for i in (0xD800, 0xD83C, 0xDBFF, 0xDC00, 0xDF4E, 0xDFFF)]
+
+    def piece() -> str:
+        kind = rng.randrange(6 if surrogates else 5)
+        if kind == 0:
+            return rng.choice(SPACES) * rng.choice([1, 1, 2, 5])
+        if kind == 1:
+            return chr(rng.choice([rng.randrange(0xD800), rng.randrange(0xE000, 0x110000)]))
+        return rng.choice(halves) if kind == 5 else rng.choice(PIECES) * rng.choice([1, 1, 1, 3])
+
+    return ["".join(piece() for _ in range(rng.randrange(14))) for _ in range(n)]
+
+
+def state(tokenizer: BPETokenizer) -> dict:
+    return {
+        "merges": [i for pair in tokenizer.merges for i in pair],
+        "byteOrder": list(tokenizer.byte_order),
+        "specialTokens": list(tokenizer.special_tokens),
+    }
+
+
+def test_the_page_encodes_as_python_does():
+    texts = awkward_texts(4000) + [s.text for s in corpus.stories(60, seed=3)]
+    plain = stories_tokenizer()
+    order = bytes(reversed(range(256)))
+    turned = BPETokenizer([(255 - 97, 255 - 98), (256, 255 - 97)], ["ab", "abc"], order)
+    calls, wanted = [], []
+    for tokenizer in (plain, turned, BPETokenizer([])):
+        for allowed in (False, True):
+            calls.append(["encodeBatch", state(tokenizer), texts, allowed])
+            wanted.append(tokenizer.encode_batch(texts, "all" if allowed else ()))
+    got = in_script("bpe.js", calls)
+    for theirs, ours in zip(got, wanted, strict=True):
+        assert theirs == ours
+    assert wanted[0] != wanted[1] and sum(map(len, wanted[0])) > 40_000
+
+
+def test_the_page_cuts_texts_into_the_words_of_python():
+    texts = awkward_texts(3000)
+    special = ["<|end", corpus.END, "a(b", "x"]
+    got = in_script("bpe.js", [["splitText", text, special] for text in texts])
+    assert got == [split_text(text, special) for text in texts]
+    # every character there is, by the four kinds that the pattern knows
+    code = (
+        f"const m = await import({json.dumps((WIDGETS / 'bpe.js').as_uri())});"
+        "const alone = (text) => m.splitWords(text).length === 1; let kinds = '';"
+        "for (let i = 0; i < 0x110000; i++) { if (i >= 0xd800 && i < 0xe000) continue;"
+        "const c = String.fromCodePoint(i);"
+        "kinds += alone('a' + c) ? 'L' : alone('1' + c) ? 'N' : alone('!' + c) ? 'o' : 's'; }"
+        "console.log(kinds);"
+    )
+    command = [node(), "--input-type=module", "--eval", code]
+    kinds = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    every = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
+    for pattern, sign in ((LETTER, "L"), (NUMBER, "N"), (r"\s", "s")):
+        ours = {m.start() for m in regex.finditer(pattern, every, flags=regex.V1)}
+        assert ours == {m.start() for m in re.finditer(sign, kinds)}
+
+
+def test_half_a_character_is_an_error_in_both():
+    texts = awkward_texts(1500, surrogates=True)
+    lone = 0
+    for text, got in zip(
+        texts, in_script("bpe.js", [["loneSurrogate", text] for text in texts]), strict=True
+    ):
+        if got < 0:
+            assert split_words(check_text(text)) is not None
+            continue
+        lone += 1
+        with pytest.raises(ValueError, match=r"at position \d+: a lone surrogate") as error:
+            stories_tokenizer().encode(text)
+        # Python counts two surrogates that are one character as two
+        before = len(check_text(text[: int(re.search(r"position (\d+)", str(error.value))[1])]))
+        assert got == before
+    assert 300 < lone < 1400
+    with pytest.raises(AssertionError, match="half of a character at position 1"):
+        in_script("bpe.js", [["encodeBatch", state(BPETokenizer([])), ["a\ud800"]]])
+    with pytest.raises(ValueError, match="lone surrogate"):
+        TokenizerExplorer(stories_tokenizer(), "a\ud800")
+
+
+def states_by_hand(tokenizer: BPETokenizer, text: str) -> list[list[int]]:
+    """The ids of `text` after none of its merges, one, two ..., by trying all merges in order."""
+    words = [list(word.encode()) for word in split_words(text)]
+    states = [list(chain(*words))]
+    for pair, new_id in tokenizer.merges.items():
+        merged = [merge_pair(word, pair, new_id) for word in words]
+        if merged != words:
+            words = merged
+            states.append(list(chain(*words)))
+    return states
+
+
+def test_each_step_is_the_text_after_so_many_merges():
+    tokenizer = stories_tokenizer()
+    texts = [t for t in awkward_texts(60) if corpus.END not in t] + ["The fox, the umbrellas", ""]
+    for text in texts:
+        states = states_by_hand(tokenizer, text)
+        words = [tokenizer.encode(word) for word in split_words(text)]
+        widget = TokenizerExplorer(tokenizer, text)
+        made = widget.merges_made()
+        assert len(states) == 1 + len(made)
+        ours = []
+        for step in range(len(states)):
+            widget.step = step
+            ours.append(widget.ids())
+        assert ours == states and states[-1] == tokenizer.encode(text)
+        code = (
+            f"const m = await import({json.dumps((WIDGETS / 'bpe.js').as_uri())});"
+            f"const t = m.tokenizerOf({json.dumps(state(tokenizer))});"
+            f"const words = m.encodeWords(t, {json.dumps(text)});"
+            "const made = m.mergesMade(t, words).map(([id]) => id);"
+            "const states = [-1, ...made].map((last) => m.wordsAfter(t, words, last));"
+            "const next = states.map((state) => m.pairsThatFit(t, state)[0]?.[0] ?? null);"
+            "console.log(JSON.stringify([words, made, states.map((s) => s.flat()), next]));"
+        )
+        if len(states) > 30:  # a node each: the long ones are enough
+            run = [node(), "--input-type=module", "--eval", code]
+            said = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+            assert json.loads(said) == [words, made, states, [*made, None]]
+
+
+def test_the_two_umbrellas_part_where_chapter_1_says():
+    text = corpus.load("stories", n=3000)
+    tokenizer = BPETokenizer.train(text, 256 + 355, [corpus.END])  # the book's first merges
+    widget = TokenizerExplorer(tokenizer, "an umbrella, two umbrellas")
+    made = [i - 255 for i in widget.merges_made()]  # their ranks
+    vocab = tokenizer.vocab
+    assert made[3] == 32 and vocab[287] == b"as" and vocab[255 + 219] == b"lla"
+    widget.step = 3
+    assert bytes(widget.ids()[-2:]) == b"as"  # both words have had the same merges
+    widget.step = 4
+    assert vocab[widget.ids()[-1]] == b"as" and vocab[widget.ids()[-2]] == b"ll"
+    widget.step = -1
+    said = [vocab[i].decode() for i in widget.ids()]
+    assert said == ["an", " umbrella", ",", " two", " umbre", "ll", "as"]
+    umbrella = TokenizerExplorer(tokenizer, " umbrella")
+    assert len(umbrella.merges_made()) == 8 and len(umbrella.ids()) == 1
+    assert TokenizerExplorer(tokenizer, "Привет").merges_made() == []
+
+
+def test_tokens_are_shown_alike_in_the_page_and_in_python():
+    rng = random.Random(1)
+    known = [chr(i) for i in range(0x3000) if unicodedata.category(chr(i)) != "Cn"]
+    tokens = [rng.randbytes(rng.randrange(1, 6)) for _ in range(500)]
+    tokens = [t for t in tokens if all(c in known for c in t.decode(errors="replace"))]
+    tokens += ["".join(rng.choices(known, k=3)).encode() for _ in range(2000)]
+    tokens += [token for token in stories_tokenizer().vocab if token]
+    got = in_script("bpe.js", [["readable", list(token)] for token in tokens])
+    assert got == [readable(token) for token in tokens]
+
+
+def test_a_tokenizer_explorer_checks_what_it_is_given():
+    tokenizer = stories_tokenizer()
+    with pytest.raises(ValueError, match="with merges; a CharTokenizer has none"):
+        TokenizerExplorer(CharTokenizer("ab"))
+    with pytest.raises(ValueError, match="a str has none"):
+        TokenizerExplorer(tokenizer, others={"mine": "gpt2"})
+    with pytest.raises(ValueError, match="'bytes', as another line"):
+        TokenizerExplorer(tokenizer, others={"bytes": BPETokenizer([])})
+    widget = TokenizerExplorer(tokenizer, "a", others={"characters": CharTokenizer("ab")})
+    assert [lane["name"] for lane in widget.lanes] == ["characters", "bytes", "tokens"]
+    with pytest.raises(Exception, match="room for 2,000"):
+        widget.text = "a" * 2001
+    widget.text, widget.special = corpus.END, True
+    assert widget.ids() == tokenizer.encode(corpus.END, "all") and widget.merges_made() == []
+
+
+# The model picture -------------------------------------------------------------------------------
+
+
+def configurations(n: int) -> list[GPTConfig]:
+    """All presets, the buttons of the page, and n random configurations."""
+    rng = random.Random(n)
+    found = [GPTConfig.preset(name) for name in PRESETS]
+    found += [GPTConfig(**preset["config"]) for preset in ModelPicture(found[0]).presets]
+    for _ in range(n):
+        n_head = rng.choice([1, 2, 3, 5, 8, 25])
+        found.append(
+            GPTConfig(
+                vocab_size=rng.randrange(1, 200_000),
+                context_length=rng.randrange(1, 9000),
+                n_layer=rng.randrange(1, 100),
+                n_head=n_head,
+                n_embd=n_head * rng.randrange(1, 200),
+                bias=rng.random() < 0.5,
+                qkv_bias=rng.choice([None, True, False]),
+                tied=rng.random() < 0.5,
+                norm=rng.choice(["pre", "post"]),
+            )
+        )
+    return found
+
+
+def test_the_page_counts_what_python_counts():
+    rng = random.Random(0)
+    configs = configurations(300)
+    batches = [rng.choice([1, 8, 300]) for _ in configs]
+    calls, wanted = [], []
+    for config, batch in zip(configs, batches, strict=True):
+        c = vars(config)
+        memory = training_memory(config, batch)
+        calls += [
+            ["nonEmbeddingParameters", c],
+            ["totalParameters", c],
+            ["parameterBytes", c],
+            ["flopsPerToken", c, False],
+            ["flopsPerToken", c],
+            ["trainingMemory", c, batch],
+            ["sums", c, batch],
+        ]
+        wanted += [
+            non_embedding_parameters(config),
+            total_parameters(config),
+            parameter_bytes(config),
+            flops_per_token(config, training=False),
+            flops_per_token(config),
+            memory,
+            {
+                "parameters": total_parameters(config),
+                "flops": flops_per_token(config, training=False),
+                "memory": sum(memory.values()),
+            },
+        ]
+    assert in_script("counting.js", calls) == wanted
+
+
+@pytest.mark.parametrize("changes", [{}, {"tied": False, "bias": True}, {"norm": "post"}])
+def test_the_parts_of_the_picture_are_those_of_the_model(changes):
+    config = GPTConfig.preset("stories", **changes)
+    [parts] = in_script("counting.js", [["partsOf", vars(config), 2]])
+    parts = {part["key"]: part for part in parts if "key" in part}
+    model = GPT(config)
+    block, idx = model.blocks[0], torch.zeros(2, config.context_length, dtype=torch.long)
+    modules = {
+        "tokens": model.token_embedding,
+        "positions": model.position_embedding,
+        "qkv": block.attention.qkv,
+        "project": block.attention.project,
+        "expand": block.feed_forward.expand,
+        "gelu": block.feed_forward.gelu,
+        "back": block.feed_forward.project,
+        "head": model.head,
+    }
+    if config.norm == "pre":
+        modules["final"] = model.final_norm
+    came_out = {}
+    for key, module in modules.items():
+        module.register_forward_hook(lambda m, i, out, key=key: came_out.update({key: out.shape}))
+    model(idx)
+    for key, module in modules.items():
+        part = parts.pop(key)
+        tables = sorted(sorted(p.shape) for p in module.parameters())
+        shared = key == "head" and config.tied
+        assert sorted(map(sorted, part["tables"])) == ([] if shared else tables)
+        shape = list(came_out[key])
+        if key == "qkv":  # the picture shows it cut into heads, for one of the three
+            batch, n_head, places, size = part["shape"]
+            shape, part["shape"] = shape, [batch, places, 3 * n_head * size]
+        assert part["shape"] == shape
+    assert set(parts) == {"norm1", "norm2", "attention"}
+
+
+def test_the_code_of_each_part_is_where_the_picture_says():
+    [parts] = in_script("counting.js", [["partsOf", vars(GPTConfig()), 1]])
+    for part in parts:
+        if "add" not in part or "key" in part:
+            module, _, name = part["code"].rpartition(".")
+            assert getattr(importlib.import_module(module), name).__module__ == module
+            chapter = WIDGETS.parents[1] / "chapters" / f"{part['chapter']}.ipynb"
+            number = int(part["chapter"][:2])
+            assert (
+                chapter.exists() and module.split(".")[1] in house.table()["chapters"][str(number)]
+            )
+
+
+def test_a_model_picture_is_its_configuration():
+    config = GPTConfig.preset("stories", dropout=0.3)
+    widget = ModelPicture(config)
+    assert widget.config == config
+    widget.n_layer, widget.tied = 7, False
+    assert widget.config == GPTConfig.preset("stories", dropout=0.3, n_layer=7, tied=False)
+    assert widget.costs()["parameters"] == GPT(widget.config).num_parameters()
+    assert f"{widget.costs()['parameters']:,} parameters" in widget.words()
+    with pytest.raises(ValueError, match="divisible by n_head"):
+        ModelPicture(config, n_head=5)
+
+
+def test_the_sums_of_chapter_6_s_picture_come_out():
+    small = GPTConfig()
+    wider = total_parameters(GPTConfig(n_embd=1536)) / total_parameters(small)
+    assert round(wider, 1) == 3.4
+    assert total_parameters(GPTConfig(n_head=24)) == total_parameters(small)
+    calls = [["partsOf", vars(GPTConfig(context_length=n)), 8] for n in (3071, 3072, 3073)]
+    for by, parts in zip((-1, 0, 1), in_script("counting.js", calls), strict=True):
+        flops = {part["key"]: part["flops"] for part in parts if "key" in part}
+        more = flops["attention"] - flops["expand"] - flops["back"]
+        assert (more > 0) - (more < 0) == by  # equal at four times the width
+    for vocab_size, low, high in ((50257, 0.31, 0.35), (1536, 0.015, 0.025)):
+        config = GPTConfig(vocab_size=vocab_size)
+        head = (config.n_embd + 2 * vocab_size) * 4 * 8 * config.context_length
+        assert low < head / sum(training_memory(config, 8).values()) < high

@@ -5,5 +5,7 @@ DistributionExplorer(logits, labels)
 """
 
 from gptlib.widgets.distribution_explorer import DistributionExplorer
+from gptlib.widgets.model_picture import ModelPicture
+from gptlib.widgets.tokenizer_explorer import TokenizerExplorer
 
-__all__ = ["DistributionExplorer"]
+__all__ = ["DistributionExplorer", "ModelPicture", "TokenizerExplorer"]

@@ -94,6 +94,26 @@ export function slider({ label, min, max, step, show = say, change }) {
   return { el, input, show(value) { input.value = value; write(value); } };
 }
 
+// A slider over a list of values: `stops({ label, values: [1, 2, 4], change })`. A value that is shown
+// and is none of them is put among them; `show(value, values)` brings another list.
+export function stops({ label, values, show = say, change }) {
+  let usual = values;
+  let list = values;
+  const inner = slider({
+    label, min: 0, max: values.length - 1, step: 1,
+    show: (i) => show(list[i]), change: (i) => change(list[i]),
+  });
+  return {
+    ...inner,
+    show(value, others = usual) {
+      usual = others;
+      list = others.includes(value) ? others : [...others, value].sort((a, b) => a - b);
+      inner.input.max = list.length - 1;
+      inner.show(list.indexOf(value));
+    },
+  };
+}
+
 export function picker({ label, options, change }) {
   const select = h("select", {}, ...options.map((text, i) => h("option", { value: i }, text)));
   select.addEventListener("change", () => change(Number(select.value)));

@@ -9,7 +9,11 @@ import torch
 from looking import NARROW, PATIENCE, WIDE
 from widgetpage import write_page
 
-from gptlib.widgets import DistributionExplorer
+from gptlib import corpus
+from gptlib.gpt import GPTConfig
+from gptlib.tokenizer import BPETokenizer, CharTokenizer
+from gptlib.widgets import DistributionExplorer, ModelPicture, TokenizerExplorer
+from gptlib.widgets.tokenizer_explorer import readable
 
 AXE = Path(__file__).parents[2] / "book" / "node_modules" / "axe-core" / "axe.min.js"
 
@@ -20,11 +24,24 @@ def distribution() -> DistributionExplorer:
     return DistributionExplorer(logits, labels, ["x", " ", "\n"], row=1)
 
 
+def tokens(text: str = "The fox had an umbrella, café 🍎") -> TokenizerExplorer:
+    stories = corpus.load("stories", n=100)
+    tokenizer = BPETokenizer.train(stories, 600, special_tokens=[corpus.END])
+    characters = CharTokenizer(stories.replace(corpus.END, ""))
+    smaller = BPETokenizer(list(tokenizer.merges)[:50])
+    others = {"characters": characters, "50 merges": smaller}
+    return TokenizerExplorer(tokenizer, text, others=others, name="our BPE")
+
+
+def picture() -> ModelPicture:
+    return ModelPicture(GPTConfig.preset("stories"), part="qkv")
+
+
 # What a finger presses, with its label, is at least 24 pixels high.
 SMALL = """[...document.querySelectorAll('.gpt-widget :is(button, select, input, [tabindex="0"])')]
     .map(e => e.closest('label') || e).filter(e => e.offsetParent)
     .filter(e => e.getBoundingClientRect().height < 24).map(e => e.outerHTML)"""
-MADE = {"distribution": distribution}
+MADE = {"distribution": distribution, "tokens": tokens, "picture": picture}
 
 
 @pytest.fixture
@@ -74,8 +91,10 @@ def test_a_widget_appears_once_and_all_can_use_it(shown, make, theme):
     assert page.locator(".gpt-widget").count() == 1
     assert not page.locator("img.stands-in").is_visible()
     page.add_script_tag(path=AXE)
+    # preload would ask for the style sheet once more, which a page from a folder may not
     found = page.evaluate(
-        "axe.run('.gpt-widget').then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html))"
+        "axe.run('.gpt-widget', {preload: false})"
+        ".then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html))"
     )
     assert found == [] and page.faults == []
 
@@ -168,3 +187,175 @@ def test_a_row_of_the_table_is_picked_with_the_pointer(shown):
     page.mouse.click(box["x"] + 5, box["y"] + box["height"] * 0.1)
     page.wait_for_timeout(100)
     assert page.locator("select").input_value() == "0"
+
+
+# The tokenizer explorer --------------------------------------------------------------------------
+
+
+def boxes(page, lane: int) -> list[str]:
+    return page.locator(".gw-lane").nth(lane).locator(".gw-token").all_inner_texts()
+
+
+def agrees_with(page, widget: TokenizerExplorer) -> None:
+    """What the page shows is what Python says of the same traits."""
+    page.wait_for_timeout(100)
+    vocab = widget.tokenizer.vocab
+    assert boxes(page, 2) == [readable(vocab[i]) for i in widget.ids()]
+    assert boxes(page, 0) == [readable(char.encode()) for char in widget.text]
+    assert boxes(page, 1) == [str(byte) for byte in widget.text.encode()]
+    made = len(widget.merges_made())
+    step = made if widget.step < 0 else min(made, widget.step)
+    assert page.locator(".gw-steps output").inner_text() == f"{step} of {made}"
+    counts = f"{len(widget.ids())}, {len(widget.text) / len(widget.ids()):.2f} characters each"
+    assert counts in page.locator(".gw-main .gw-lane-head").inner_text()
+
+
+def test_the_tokens_follow_the_text_and_the_steps(shown):
+    widget = tokens()
+    page = shown(widget)
+    agrees_with(page, widget)
+    assert "2 unknown" in page.locator(".gw-lane").nth(0).inner_text()  # é and the apple
+    assert page.locator(".gw-unknown").all_inner_texts() == ["é", "🍎"]
+    slider = page.locator("input[type=range]")
+    slider.press("Home")
+    widget.step = 0
+    agrees_with(page, widget)
+    for step in (1, 2, 3):
+        page.get_by_role("button", name="next merge").tap()
+        widget.step = step
+        agrees_with(page, widget)
+        rank = page.locator(".gw-merges").nth(0).locator("tbody tr").nth(0).locator("td").nth(2)
+        assert rank.inner_text() == f"{widget.merges_made()[step - 1] - 255:,}"
+        joined = set(page.locator(".gw-joined").all_inner_texts())
+        assert joined == {readable(widget.tokenizer.vocab[widget.merges_made()[step - 1]])}
+    slider.press("ArrowLeft")
+    widget.step = 2
+    agrees_with(page, widget)
+    page.locator("textarea").fill(f"umbrellas {corpus.END}")
+    widget.text = f"umbrellas {corpus.END}"
+    agrees_with(page, widget)
+    page.get_by_role("button", name="all").tap()
+    page.get_by_role("checkbox").check()
+    widget.step, widget.special = -1, True
+    agrees_with(page, widget)
+    assert boxes(page, 2)[-1] == corpus.END and page.faults == []
+    page.get_by_role("button", name="text: café 🍎").press("Enter")
+    widget.text, widget.special = "café 🍎", True
+    agrees_with(page, widget)
+    page.locator("textarea").fill("")
+    page.wait_for_timeout(100)
+    assert boxes(page, 0) == boxes(page, 1) == boxes(page, 2) == [] and page.faults == []
+
+
+def test_a_token_is_reached_by_keyboard_and_marked_in_every_line(shown):
+    widget = tokens("a red fox")
+    page = shown(widget)
+    lane = page.locator(".gw-main .gw-token")
+    assert page.locator(".gw-token[tabindex='0']").count() == 4  # one a line
+    lane.nth(0).focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(100)
+    i = widget.ids()[1]
+    said = readable(widget.tokenizer.vocab[i])
+    detail = page.locator(".gw-detail").inner_text()
+    assert detail.startswith(f"token {said}: id {i}; bytes 32 ")
+    assert lane.nth(1).get_attribute("aria-label") == f"token {said}, id {i}"
+    marked = page.locator(".gw-lane").nth(0).locator(".gw-marked").all_inner_texts()
+    assert "".join(marked) == said
+    page.keyboard.press("End")
+    page.wait_for_timeout(100)
+    assert f"id {widget.ids()[-1]};" in page.locator(".gw-detail").inner_text()
+    page.locator(".gw-lane").nth(1).locator(".gw-token").nth(1).hover()
+    assert page.locator(".gw-detail").inner_text() == "byte 32: id 32; byte 32"
+
+
+# The model picture -------------------------------------------------------------------------------
+
+
+def counts_agree(page, widget: ModelPicture) -> None:
+    """The numbers and the shapes in the page are Python's for the same configuration."""
+    page.wait_for_timeout(100)
+    c, costs = widget.config, widget.costs()
+    assert page.locator(".gw-big").nth(0).inner_text() == f"{costs['parameters']:,}"
+    tables = page.locator(".gw-part-cost").all_inner_texts()
+    counted = sum(int(text.replace(",", "")) for text in tables if text != "–")
+    assert counted == costs["parameters"]
+    ends = page.locator(".gw-end").all_inner_texts()
+    places = f"({widget.batch_size}, {c.context_length}"
+    assert ends == [f"ids {places})", f"logits {places}, {c.vocab_size})"]
+    shapes = page.locator(".gw-part-shape").all_inner_texts()
+    assert shapes[0] == f"{places}, {c.n_embd})"
+    size = c.n_embd // c.n_head
+    assert f"({widget.batch_size}, {c.n_head}, {c.context_length}, {size})" in shapes
+    memory = page.locator(".gw-big").nth(2).inner_text()
+    number, unit = memory.split()
+    assert float(number) * {"MB": 1e6, "GB": 1e9, "TB": 1e12}[unit] == pytest.approx(
+        costs["memory"], rel=0.01
+    )
+
+
+def test_the_picture_follows_its_sizes_and_presets(shown):
+    widget = picture()
+    page = shown(widget)
+    counts_agree(page, widget)
+    pressed = page.locator("[aria-pressed='true']")
+    assert pressed.all_inner_texts() == ["this book's"]
+    sliders = {
+        name: page.get_by_role("slider", name=name)
+        for name in ("layers", "width", "heads", "vocabulary", "context", "batch")
+    }
+    sliders["layers"].press("ArrowRight")  # 4 -> 5
+    widget.n_layer = 5
+    counts_agree(page, widget)
+    assert pressed.count() == 0 and "5 blocks" in page.locator(".gw-times").inner_text()
+    sliders["width"].press("ArrowRight")  # 64 -> 96
+    widget.n_embd = 96
+    counts_agree(page, widget)
+    sliders["heads"].press("ArrowRight")  # 4 -> 6, the next that divides 96
+    widget.n_head = 6
+    counts_agree(page, widget)
+    sliders["width"].press("ArrowRight")  # 96 -> 128, which 6 does not divide: 4 or 8 do
+    widget.n_embd, widget.n_head = 128, 4
+    counts_agree(page, widget)
+    sliders["vocabulary"].press("End")
+    sliders["context"].press("ArrowRight")
+    sliders["batch"].press("Home")
+    widget.vocab_size, widget.context_length, widget.batch_size = 200_000, 256, 1
+    counts_agree(page, widget)
+    page.get_by_role("checkbox").uncheck()
+    widget.tied = False
+    counts_agree(page, widget)
+    page.get_by_role("button", name="preset pythia-6.9B").tap()
+    for name, value in next(p for p in widget.presets if p["label"] == "6.9B")["config"].items():
+        setattr(widget, name, value)
+    counts_agree(page, widget)
+    assert "6,444,163,072 without the tables" in page.locator(".gw-totals").inner_text()
+    assert "turns queries and keys" in page.locator(".gw-about").inner_text()
+    assert page.faults == []
+
+
+def test_a_part_opens_with_its_cost_and_its_code(shown):
+    page = shown(ModelPicture(GPTConfig()))
+    part = page.get_by_role("button", name="feed-forward, wider")
+    assert page.locator(".gw-part-detail").is_hidden()
+    part.press("Enter")
+    page.wait_for_timeout(100)
+    assert part.get_attribute("aria-expanded") == "true"
+    said = page.locator(".gw-part-detail").inner_text()
+    assert "768 × 3072 + 3072 = 2,362,368 in each of 12 blocks, 28,348,416 together" in said
+    assert "gptlib.layers.FeedForward, chapter 4" in said
+    assert page.locator(".gw-part-detail a").count() == 0  # this page has no such link
+    page.evaluate(
+        "document.querySelector('h1').innerHTML = '<a href=\"04_layernorm_gelu.html#x\">4</a>'"
+    )
+    page.get_by_role("button", name="GELU").tap()
+    page.wait_for_timeout(100)
+    link = page.get_by_role("link", name="chapter 4")
+    assert link.get_attribute("href").endswith("/04_layernorm_gelu.html")
+    page.get_by_role("combobox").select_option("1")
+    page.wait_for_timeout(100)
+    shares = numbers(page, ".gw-part-share")
+    assert sum(shares) == pytest.approx(1, abs=0.01)
+    page.get_by_role("button", name="GELU").tap()
+    page.wait_for_timeout(100)
+    assert page.locator(".gw-part-detail").is_hidden() and page.faults == []
