@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -233,6 +234,22 @@ def test_chapters_link_to_the_glossary_once_a_term(html, pages):
 @pytest.mark.parametrize("module", [coursebook, folds])
 def test_the_extension_s_worked_values(module):
     assert doctest.testmod(module).failed == 0
+
+
+def test_figures_are_numbered_and_captioned(html):
+    from bs4 import BeautifulSoup
+
+    hidden = 0
+    for chapter in CHAPTERS:
+        page = (html / "chapters" / f"{chapter.stem}.html").read_text(encoding="utf-8")
+        figures = BeautifulSoup(page, "html.parser").select(".with-figure")
+        number = int(chapter.stem[:2])
+        for n, figure in enumerate(figures, 1):
+            below = figure.select_one(".figure-number").get_text()
+            assert re.fullmatch(rf"Figure {number}\.{n}\. \S.*\.", below), below
+            hidden += figure.find_parent(class_="answer") is not None
+        assert figures, chapter.stem
+    assert hidden > 5  # a caption goes with its figure, into an answer that is folded, too
 
 
 @pytest.mark.parametrize(
