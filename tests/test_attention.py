@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.profiler import ProfilerActivity, profile
 
 from gptlib.attention import (
     AttentionModel,
@@ -336,3 +337,16 @@ def test_a_mask_after_the_softmax_leaks_and_leaves_rows_short():
     edited = torch.cat([x[:, :5], torch.randn(1, 3, 6)], dim=1)
     assert not torch.allclose(late(x)[:, :5], late(edited)[:, :5])
     torch.testing.assert_close(head.weights(x)[:, :5], head.weights(edited)[:, :5])
+
+
+def test_the_fused_form_stores_no_table_and_with_dropout_it_does():
+    """On a CPU, by PyTorch's own account of the memory that each call takes."""
+
+    def largest(dropout):
+        q = torch.randn(1, 4, 512, 16, requires_grad=True)
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            F.scaled_dot_product_attention(q, q, q, is_causal=True, dropout_p=dropout)
+        return max(event.cpu_memory_usage for event in seen.events())
+
+    table = 4 * 512 * 512 * 4  # heads, T, T, bytes of a float
+    assert largest(0.0) < table / 4 < table < largest(0.1)

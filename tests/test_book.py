@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,9 @@ from urllib.parse import unquote, urlsplit
 
 import coursebook
 import folds
+import house
 import pytest
+import sources
 import torch
 import yaml
 from chapterfiles import ROOT, chapters, name_of
@@ -169,6 +172,58 @@ def test_a_broken_link_and_a_broken_anchor_are_found(tmp_path):
     assert broken_links(read(tmp_path.resolve())) == ["a.html: b.html#y", "b.html: c.html"]
 
 
+# The package's code ------------------------------------------------------------------------------
+
+
+def test_every_import_of_gptlib_leads_to_the_code_that_it_imports(html):
+    from bs4 import BeautifulSoup
+
+    seen = 0
+    for chapter in CHAPTERS:
+        page = (html / "chapters" / f"{chapter.stem}.html").read_text(encoding="utf-8")
+        for cell in BeautifulSoup(page, "html.parser").select(".cell_input"):
+            code = cell.select_one("pre").get_text()
+            wanted = house.imports_of(code, house.modules_in(ROOT)) if "gptlib" in code else set()
+            addresses = [a["href"].split("#")[0] for a in cell.select(".sources a")]
+            assert sorted(addresses) == sorted(f"../{sources.page_of(m)}.html" for m in wanted)
+            seen += len(wanted)
+    assert seen > 60
+
+
+def test_every_module_has_a_page_with_its_code_as_it_stands(html):
+    from bs4 import BeautifulSoup
+
+    modules = house.modules_in(ROOT)
+    for module, path in modules.items():
+        if module:
+            page = (html / f"{sources.page_of(module)}.html").read_text(encoding="utf-8")
+            code = BeautifulSoup(page, "html.parser").select_one(".highlight pre").get_text()
+            assert code.strip() == path.read_text(encoding="utf-8").strip(), module
+    assert len(modules) > 40
+
+
+def test_a_chapter_names_what_it_builds(html):
+    for number, modules in house.chapters_of(house.table()).items():
+        for path in (html / "chapters").glob(f"{number:02}_*.html"):
+            page = path.read_text(encoding="utf-8")
+            for module in modules:
+                assert f">gptlib.{module}</a>" in page.split("After this chapter")[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("from gptlib import corpus", {"corpus": set()}),
+        ("from gptlib.given import plots, files", {"given.plots": set(), "given.files": set()}),
+        ("from gptlib.bigram import a, b", {"bigram": {"a", "b"}}),
+        ("import torch\nfrom os import path", {}),
+        ("no python (", {}),
+    ],
+)
+def test_what_a_cell_imports_of_gptlib(code, found):
+    assert sources.imported(code, house.modules_in(ROOT)) == found
+
+
 # The extension -----------------------------------------------------------------------------------
 
 GLOSSARY = """# Glossary
@@ -230,9 +285,25 @@ def test_chapters_link_to_the_glossary_once_a_term(html, pages):
 # What a page folds --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", [coursebook, folds])
+@pytest.mark.parametrize("module", [coursebook, folds, sources])
 def test_the_extension_s_worked_values(module):
     assert doctest.testmod(module).failed == 0
+
+
+def test_figures_are_numbered_and_captioned(html):
+    from bs4 import BeautifulSoup
+
+    hidden = 0
+    for chapter in CHAPTERS:
+        page = (html / "chapters" / f"{chapter.stem}.html").read_text(encoding="utf-8")
+        figures = BeautifulSoup(page, "html.parser").select(".with-figure")
+        number = int(chapter.stem[:2])
+        for n, figure in enumerate(figures, 1):
+            below = figure.select_one(".figure-number").get_text()
+            assert re.fullmatch(rf"Figure {number}\.{n}\. \S.*\.", below), below
+            hidden += figure.find_parent(class_="answer") is not None
+        assert figures, chapter.stem
+    assert hidden > 5  # a caption goes with its figure, into an answer that is folded, too
 
 
 @pytest.mark.parametrize(

@@ -305,6 +305,52 @@ def test_every_figure_has_words(path, executed):
     assert silent_images(executed[path]) == []
 
 
+def caption_faults(notebook) -> list[str]:
+    """What is wrong with the captions of an executed notebook, in words."""
+    found = []
+    for cell in code_cells(notebook):
+        data = [mime for output in cell.outputs for mime in output.get("data", {})]
+        shows, said = any(m.startswith("image/") for m in data), cell.metadata.get("caption", "")
+        if shows != bool(said):
+            found.append(f"{'no caption' if shows else 'a caption and no figure'}: {cell.id}")
+        elif shows and not (3 <= len(said.split()) <= 16 and said.endswith(".")):
+            found.append(f"no short sentence: {said}")
+        elif re.search(r"\d\.\d|\d ?%", said):
+            found.append(f"says what comes out, and that is the alt text's: {said}")
+    return found
+
+
+@every_chapter
+def test_every_figure_has_a_caption_that_says_what_is_drawn(path, executed):
+    assert caption_faults(executed[path]) == []
+
+
+@pytest.mark.parametrize(
+    ("caption", "shows", "fault"),
+    [
+        ("The loss of two runs.", True, None),
+        ("", True, "no caption"),
+        ("The loss of two runs.", False, "a caption and no figure"),
+        ("Loss", True, "no short sentence"),
+        ("The loss falls to 0.4 in the end.", True, "says what comes out"),
+    ],
+)
+def test_a_caption_that_does_not_fit_is_found(caption, shows, fault):
+    new = nbformat.v4
+    outputs = [new.new_output("display_data", data={"image/png": "x"})] if shows else []
+    cell = new.new_code_cell("a", outputs=outputs, metadata={"caption": caption} if caption else {})
+    found = caption_faults(new.new_notebook(cells=[cell]))
+    assert found == [] if fault is None else found[0].startswith(fault)
+
+
+def test_a_caption_is_stored_with_its_cell_and_nothing_else_is():
+    kept = {"caption": "The loss of two runs.", "tags": ["hide-input"]}
+    cell = nbformat.v4.new_code_cell("a", metadata={**kept, "collapsed": True})
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    notebooks.strip(notebook, keep=True)
+    assert notebook.cells[0].metadata == kept
+
+
 @every_chapter
 def test_a_chapter_stays_small(path, executed):
     assert len(nbformat.writes(executed[path])) < 2_000_000

@@ -147,7 +147,7 @@ def hf_merges(text, n_merges):
 
 
 def test_who_breaks_a_tie_how():
-    """As chapter 1 tells it: the space comes before the letters for us, after them for HF."""
+    """Three rules, two tokenizers: the space comes before the letters for us, after them for HF."""
     text = "xa b"  # two pairs, each once: "xa" and " b"
     assert list(BPETokenizer.train(text, 257).merges) == [tuple(b" b")]
     assert hf_merges(text, 1) == [("x", "a")]

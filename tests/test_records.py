@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections import Counter
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -242,6 +243,17 @@ def test_chapter_5_attention_spoils_the_plain_stack_by_two_means():
         assert torn > whole
 
 
+def test_chapter_5_at_a_quarter_of_the_rate_averaging_alone_is_enough():
+    runs = record("stacks")["quarter"]
+    losses = {kind: [run["loss"] for run in seeds.values()] for kind, seeds in runs.items()}
+    assert {len(values) for values in losses.values()} == {2}
+    for kind in ("plain", "rotations"):  # averaging is left in
+        assert min(losses[kind]) > 4.7
+    assert max(losses["own value"]) < 4 and max(losses["both"]) < min(losses["own value"])
+    wide = {kind: [run["directions"] for run in seeds.values()] for kind, seeds in runs.items()}
+    assert max(wide["own value"]) < 6 < 7 < min(wide["both"]) and min(wide["shortcuts"]) > 25
+
+
 def test_chapter_5_shortcuts_halve_the_distance_to_the_floor_on_average():
     runs = record("skills")
     assert runs["block"]["parameters"] == runs["feed_forward"]["parameters"]
@@ -379,6 +391,22 @@ def test_the_rule_for_a_normal_run_was_chosen_on_ten_seeds_and_holds_on_others()
         ]
         assert alarms == among_ten
         assert sum(bool(outside(run, ten, 1, scale)) for run in held_out) == among_eight
+
+
+def test_the_rule_for_a_normal_run_depends_on_the_ten_that_were_drawn():
+    runs, dice = list(record("seeds")["seeds"].values()), random.Random(0)
+    gpu = list(record("recipe")["batches"]["8"]["0.004"].values())
+    alarms = {"aside": [], "gpu": []}
+    for _ in range(100):
+        drawn = set(dice.sample(range(15), 10))
+        ten = [runs[i] for i in drawn]
+        for width in (0, 0.25, 0.5, 1, 2):
+            if not any(outside(run, [r for r in ten if r is not run], width) for run in ten):
+                break
+        alarms["aside"] += [bool(outside(runs[i], ten, width)) for i in range(15) if i not in drawn]
+        alarms["gpu"] += [bool(outside(run, ten, width)) for run in gpu]
+    share = {name: sum(found) / len(found) for name, found in alarms.items()}
+    assert 0 < share["aside"] < 0.06 and 0.1 < share["gpu"] < 0.25
 
 
 def test_the_rule_finds_the_spoiled_runs_that_ended_farther_away():

@@ -3,8 +3,9 @@
 Chapters stay ordinary notebooks. Here, at build time, figures get their alt text, the first use
 of a glossary term in a chapter becomes a link, references can be linked by their key, and buttons
 that would lead nowhere are left out. The directive `{house-picture}` draws who may import whom.
-Four modules beside this one do the rest: folds.py what a page hides until it is asked for,
-mathset.py its formulas, alive.py its widgets, finish.py what is put right in every page.
+Five modules beside this one do the rest: folds.py what a page hides until it is asked for,
+mathset.py its formulas, alive.py its widgets, sources.py the pages with gptlib's code, finish.py
+what is put right in the text of every page.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import folds
 import house
 import mathset
 import picture
+import sources
 import yaml
 from docutils import nodes
 from myst_nb.core.render import NbElementRenderer
@@ -316,5 +318,6 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("config-inited", add_footer)
     folds.setup(app)
     mathset.setup(app)
+    sources.setup(app)
     finish.setup(app, meanings)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -60,7 +60,7 @@ a {{ color: #005a8f; }}
 <script>
 // The address that is missing may lie deeper than the book's first page.
 document.getElementById("start").href =
-  location.pathname.replace(/(book|chapters)\\/.*$|[^/]*$/, "") + "index.html";
+  location.pathname.replace(/(book|chapters|source)\\/.*$|[^/]*$/, "") + "index.html";
 </script>
 </body>
 </html>

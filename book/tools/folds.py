@@ -9,6 +9,7 @@ works with no script, and opens for printing.
 from __future__ import annotations
 
 import ast
+import html
 import re
 from collections.abc import Iterator
 
@@ -291,7 +292,8 @@ def outputs_of(cell: nodes.Element) -> list[nodes.Node]:
         return []
     for node in taken:
         cell.remove(node)
-    return [nodes.container("", *taken, classes=["cell"])]
+    said = cell.get("cell_metadata", {})
+    return [nodes.container("", *taken, classes=["cell"], cell_metadata=said)]
 
 
 def answer_of(paragraph: nodes.paragraph) -> nodes.paragraph | None:
@@ -330,7 +332,11 @@ def definitions(paragraph: nodes.paragraph) -> list[nodes.strong]:
 
 
 class NumberFigures(SphinxTransform):
-    """Give each figure a number, an address, and its description in words below it."""
+    """Give each figure a number, an address, its caption, and its description in words.
+
+    The caption stands in the metadata of the cell, as `caption`: it says what is drawn, and the
+    description what comes out.
+    """
 
     default_priority = 447
 
@@ -346,8 +352,10 @@ class NumberFigures(SphinxTransform):
             name = f"{chapter[1] or chapter[2].upper()}.{number}"
             anchor = f"figure-{name.lower().replace('.', '-')}"
             alt = next(iter(output.findall(nodes.image))).get("alt", "")
-            link = f'<a href="#{anchor}">Figure {name}</a>'
-            caption = nodes.raw("", f'<p class="figure-number">{link}</p>', format="html")
+            words = output.parent.get("cell_metadata", {}).get("caption", "")
+            said = f' <span class="caption">{html.escape(words)}</span>' if words else ""
+            link = f'<a href="#{anchor}">Figure {name}.</a>'
+            caption = nodes.raw("", f'<p class="figure-number">{link}{said}</p>', format="html")
             output["ids"].append(anchor)
             output["classes"].append("with-figure")
             output += caption

@@ -79,7 +79,8 @@ def strip(notebook, keep: bool) -> None:
         for output in cell.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = number
-        cell.metadata = {"tags": sorted(tags(cell))} if tags(cell) else {}
+        kept = {"caption": cell.metadata["caption"]} if "caption" in cell.metadata else {}
+        cell.metadata = {**kept, "tags": sorted(tags(cell))} if tags(cell) else kept
     notebook.metadata = nbformat.from_dict(
         {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     )

@@ -20,6 +20,7 @@ UNFOLD = """new Promise(done => {
     document.querySelectorAll('main details').forEach(d => { d.open = true });
     setTimeout(done, 300);
 })"""
+SOURCES = ("source/attention.html", "source/given/plots.html")
 PACKED = (".html", ".css", ".js", ".svg", ".json")
 
 
@@ -57,6 +58,10 @@ def serve(folder: Path, handler=Quiet) -> tuple[ThreadingHTTPServer, str]:
 
 
 def pages_of(folder: Path) -> list[str]:
-    """The pages of a built book, relative to its folder."""
+    """The pages of a built book, relative to its folder.
+
+    Those with the code of a module are made by one template: two stand for all of them.
+    """
     found = (page.relative_to(folder) for page in folder.rglob("*.html"))
-    return sorted(p.as_posix() for p in found if p.parts[0] != "_static")
+    pages = sorted(p.as_posix() for p in found if p.parts[0] != "_static")
+    return [p for p in pages if not p.startswith("source/") or p in SOURCES]
