@@ -73,9 +73,18 @@ def open_notebook(browser, address: str):
 
 
 def run(page, cell: int) -> None:
-    """Run a cell as a reader does: a click into it, and Ctrl-Enter."""
-    page.locator(".jp-Notebook .jp-CodeCell .cm-content").nth(cell).click()
-    page.keyboard.press("Control+Enter")
+    """Run a cell as a reader does: a click into it, and Ctrl-Enter; again while nothing happens."""
+    here = page.locator(".jp-Notebook .jp-CodeCell").nth(cell)
+    prompt = here.locator(".jp-InputPrompt")
+    before = prompt.inner_text()
+    for _ in range(20):
+        here.locator(".cm-content").click()
+        page.keyboard.press("Control+Enter")
+        for _ in range(20):  # a kernel that is about to start takes no cell yet
+            if prompt.inner_text() != before:
+                return
+            page.wait_for_timeout(250)
+    raise AssertionError(f"the cell did not run: {prompt.inner_text()}")
 
 
 @pytest.mark.slow
