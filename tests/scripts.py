@@ -41,3 +41,26 @@ def in_script(file: str, calls: list[list]) -> list:
     assert answer.returncode == 0, answer.stderr
     # no splitlines: a text may hold other ends of a line
     return [json.loads(line) for line in answer.stdout.split("\n")[:-1]]
+
+
+def run_script(code: str, given: object = None, data: bytes = b"") -> object:
+    """Run JavaScript with modules of the widgets: `await module("gpt.js")`; what it returns.
+
+    It sees `given` as JSON brings it, and `data` as a Uint8Array.
+    """
+    whole = f"""
+    import {{ readFileSync }} from "node:fs";
+    const all = readFileSync(0);
+    const length = Number(process.argv[2]);
+    const given = JSON.parse(all.subarray(0, length).toString("utf-8"));
+    const data = new Uint8Array(all.subarray(length));
+    const module = (name) => import(process.argv[1] + "/" + name);
+    const answer = await (async () => {{ {code} }})();
+    const plain = (key, x) => (ArrayBuffer.isView(x) ? Array.from(x) : x);
+    console.log(JSON.stringify(answer ?? null, plain));
+    """
+    said = json.dumps(given).encode()
+    command = [node(), "--input-type=module", "--eval", whole, WIDGETS.as_uri(), str(len(said))]
+    answer = subprocess.run(command, input=said + data, capture_output=True, check=False)
+    assert answer.returncode == 0, answer.stderr.decode()
+    return json.loads(answer.stdout)

@@ -10,7 +10,9 @@ another host; the host of ours weighs 4 KB.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import html
 import json
 import re
 from pathlib import Path
@@ -76,3 +78,20 @@ def with_widgets(page: str, root: str, static: Path) -> str:
     page = page.replace("</head>", "  " + "\n  ".join(scripts) + "\n  </head>", 1)
     page = re.sub(r'(?=<img\b[^>]*\bclass="[^"]*\bwidget-[0-9a-f])', NO_SCRIPT, page)
     return page.replace("</body>", f"{holder}\n</body>", 1)
+
+
+def standing(widget: Any) -> str:
+    """A widget for a page that no notebook made: its figure, and its state for `with_widgets`."""
+    from ipywidgets.embed import dependency_state
+
+    data, about = widget._repr_mimebundle_()
+    said = about["image/svg+xml"]
+    picture = base64.b64encode(data["image/svg+xml"].encode()).decode()
+    figure = (
+        f'<img alt="{html.escape(said["alt"])}" class="widget-{said["widget"]}" '
+        f'src="data:image/svg+xml;base64,{picture}"/>'
+    )
+    state = json.dumps({"state": dependency_state([widget], drop_defaults=False)})
+    state = state.replace("</", "<\\/")
+    holder = '<script type="application/vnd.jupyter.widget-state+json">'
+    return f'<div class="cell_output">{figure}</div>\n{holder}{state}</script>'

@@ -2,7 +2,8 @@
 
 Chapters stay ordinary notebooks. Here, at build time, figures get their alt text, the first use
 of a glossary term in a chapter becomes a link, references can be linked by their key, and buttons
-that would lead nowhere are left out. The directive `{house-picture}` draws who may import whom.
+that would lead nowhere are left out. The directive `{house-picture}` draws who may import whom;
+`{widget}` sets a widget on a page that is no chapter.
 Five modules beside this one do the rest: folds.py what a page hides until it is asked for,
 mathset.py its formulas, alive.py its widgets, sources.py the pages with gptlib's code, finish.py
 what is put right in the text of every page.
@@ -10,12 +11,15 @@ what is put right in the text of every page.
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
+import alive
 import finish
 import folds
 import house
+import inputs
 import mathset
 import picture
 import sources
@@ -251,6 +255,28 @@ class HousePicture(SphinxDirective):
         return [nodes.raw("", f'<figure class="house-picture">{drawing}</figure>', format="html")]
 
 
+# Widgets outside of chapters -----------------------------------------------------------------
+
+
+class Widget(SphinxDirective):
+    """`{widget} name`: a widget on a page that is no chapter, made anew with the page.
+
+    The body is the Python that makes it; its last line is the widget.
+    """
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        code = "\n".join(self.content)
+        for file in inputs.modules_behind(code) | inputs.widget_files():
+            self.env.note_dependency(str(file))
+        *before, last = ast.parse(code).body
+        names: dict[str, object] = {}
+        exec(compile(ast.Module(before, []), "<widget>", "exec"), names)
+        made = eval(compile(ast.Expression(last.value), "<widget>", "eval"), names)
+        return [nodes.raw("", alive.standing(made), format="html")]
+
+
 # References, buttons, files --------------------------------------------------------------------
 
 
@@ -310,6 +336,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     render_image = NbElementRenderer.render_image
     NbElementRenderer.render_image = add_alt_text(getattr(render_image, "wrapped", render_image))
     app.add_directive("house-picture", HousePicture)
+    app.add_directive("widget", Widget)
     app.add_transform(LinkGlossaryTerms)
     app.add_transform(WrapPrintedProse)
     app.connect("config-inited", no_dead_buttons)

@@ -51,6 +51,13 @@ def modules_behind(code: str, root: Path = ROOT) -> set[Path]:
     return files
 
 
+def widget_files(root: Path = ROOT) -> set[Path]:
+    """What a widget is made of beside Python: scripts, styles, and the recorded weights."""
+    folders = root / "gptlib" / "widgets", root / "data" / "runs"
+    files = [file for folder in folders for file in folder.glob("*")]
+    return {file for file in files if file.suffix in {".js", ".css", ".safetensors"}}
+
+
 def texts_in(tree: ast.AST) -> set[str]:
     """The strings that stand in a piece of code."""
     nodes = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
@@ -149,8 +156,8 @@ def fingerprint_of_pages(root: Path = ROOT) -> str:
     """A hash of what shapes every page: settings, order, the extension, styles, references."""
     names = ("_config.yml", "_toc.yml", "CITATION.cff", "book/package-lock.json")
     files = [root / name for name in (*names, "book/references.bib")]
-    tools = ("coursebook.py", "finish.py", "folds.py", "mathset.py", "picture.py", "typeset.js")
-    files += [root / "book" / "tools" / name for name in tools]
+    tools = ("alive.py", "coursebook.py", "finish.py", "folds.py", "mathset.py", "picture.py")
+    files += [root / "book" / "tools" / name for name in (*tools, "typeset.js")]
     for folder in ("_static", "assets"):
         files += [f for f in (root / "book" / folder).rglob("*") if f.is_file()]
     return digest([file for file in files if file.is_file()], root, environment(ROOT))

@@ -5,7 +5,16 @@ DistributionExplorer(logits, labels)
 """
 
 from gptlib.widgets.distribution_explorer import DistributionExplorer
+from gptlib.widgets.live_gpt import LiveGPT
+from gptlib.widgets.model_file import export_model, import_model
 from gptlib.widgets.model_picture import ModelPicture
 from gptlib.widgets.tokenizer_explorer import TokenizerExplorer
 
-__all__ = ["DistributionExplorer", "ModelPicture", "TokenizerExplorer"]
+__all__ = [
+    "DistributionExplorer",
+    "LiveGPT",
+    "ModelPicture",
+    "TokenizerExplorer",
+    "export_model",
+    "import_model",
+]

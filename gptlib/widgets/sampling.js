@@ -3,12 +3,13 @@
 // Turn logits (V) into the probabilities (V) that the next token is drawn from.
 // topK = 0 and topP = 1 switch a filter off; temperature = 0 takes the most likely token.
 export function nextTokenProbs(logits, { temperature = 1, topK = 0, topP = 1 } = {}) {
-  const best = Math.max(...logits);
+  const best = largest(logits);
+  const scores = new Float64Array(logits.length);
   if (temperature === 0) {
-    const first = logits.indexOf(best); // of equals the first
-    return Float64Array.from(logits, (_, i) => Number(i === first));
+    scores[logits.indexOf(best)] = 1; // of equals the first
+    return scores;
   }
-  const scores = Float64Array.from(logits, (z) => (z - best) / temperature); // at most 0
+  for (let i = 0; i < scores.length; i++) scores[i] = (logits[i] - best) / temperature; // at most 0
   if (topK > 0 && topK < scores.length) {
     const kth = scores.slice().sort()[scores.length - topK];
     scores.forEach((score, i) => { if (score < kth) scores[i] = -Infinity; });
@@ -18,23 +19,39 @@ export function nextTokenProbs(logits, { temperature = 1, topK = 0, topP = 1 } =
 }
 
 export function softmax(scores) {
-  const best = Math.max(...scores);
-  const exps = Float64Array.from(scores, (z) => Math.exp(z - best));
-  const total = exps.reduce((sum, e) => sum + e, 0);
-  return exps.map((e) => e / total);
+  const best = largest(scores);
+  const probs = new Float64Array(scores.length);
+  let total = 0;
+  for (let i = 0; i < probs.length; i++) total += probs[i] = Math.exp(scores[i] - best);
+  for (let i = 0; i < probs.length; i++) probs[i] /= total;
+  return probs;
+}
+
+function largest(numbers) {
+  let best = -Infinity;
+  for (let i = 0; i < numbers.length; i++) if (numbers[i] > best) best = numbers[i];
+  return best;
 }
 
 // Keep the fewest most likely tokens that together have a probability of topP or more.
 export function keepTopP(probs, topP) {
-  const order = Array.from(probs.keys()).sort((a, b) => probs[b] - probs[a] || a - b);
-  const kept = new Float64Array(probs.length);
+  const ordered = probs.slice().sort(); // the most likely last
   let before = 0; // the probability of all more likely tokens
-  for (const [rank, i] of order.entries()) {
-    if (rank === 0 || before < topP) kept[i] = probs[i];
-    before += probs[i];
+  let rank = ordered.length;
+  let equals = 0; // how many kept ones are as likely as the last that is kept
+  while (rank > 0 && (rank === ordered.length || before < topP)) {
+    rank -= 1;
+    equals = ordered[rank] === ordered[rank + 1] ? equals + 1 : 1;
+    before += ordered[rank];
   }
+  const kept = probs.map((p) => (p > ordered[rank] || (p === ordered[rank] && equals-- > 0) ? p : 0));
   const total = kept.reduce((sum, p) => sum + p, 0);
   return kept.map((p) => p / total);
+}
+
+// All indices, the most likely first; of equals the first.
+export function byProbability(probs) {
+  return Array.from(probs.keys()).sort((a, b) => probs[b] - probs[a] || a - b);
 }
 
 // In nats.

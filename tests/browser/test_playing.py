@@ -10,9 +10,16 @@ from looking import NARROW, PATIENCE, WIDE
 from widgetpage import write_page
 
 from gptlib import corpus
-from gptlib.gpt import GPTConfig
+from gptlib.generation import stream
+from gptlib.gpt import GPT, GPTConfig
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
-from gptlib.widgets import DistributionExplorer, ModelPicture, TokenizerExplorer
+from gptlib.widgets import (
+    DistributionExplorer,
+    LiveGPT,
+    ModelPicture,
+    TokenizerExplorer,
+    export_model,
+)
 from gptlib.widgets.tokenizer_explorer import readable
 
 AXE = Path(__file__).parents[2] / "book" / "node_modules" / "axe-core" / "axe.min.js"
@@ -37,11 +44,18 @@ def picture() -> ModelPicture:
     return ModelPicture(GPTConfig.preset("stories"), part="qkv")
 
 
+def live(seed=0, n_layer=2, **settings) -> LiveGPT:
+    tokenizer = CharTokenizer("lower, lowest; and <more>")
+    torch.manual_seed(seed)
+    config = GPTConfig(tokenizer.vocab_size, 24, n_layer, n_head=2, n_embd=16, init="torch")
+    return LiveGPT(GPT(config), tokenizer, "lower lower", numbers="float32", **settings)
+
+
 # What a finger presses, with its label, is at least 24 pixels high.
 SMALL = """[...document.querySelectorAll('.gpt-widget :is(button, select, input, [tabindex="0"])')]
     .map(e => e.closest('label') || e).filter(e => e.offsetParent)
     .filter(e => e.getBoundingClientRect().height < 24).map(e => e.outerHTML)"""
-MADE = {"distribution": distribution, "tokens": tokens, "picture": picture}
+MADE = {"distribution": distribution, "tokens": tokens, "picture": picture, "live": live}
 
 
 @pytest.fixture
@@ -359,3 +373,120 @@ def test_a_part_opens_with_its_cost_and_its_code(shown):
     page.get_by_role("button", name="GELU").tap()
     page.wait_for_timeout(100)
     assert page.locator(".gw-part-detail").is_hidden() and page.faults == []
+
+
+# The live GPT ------------------------------------------------------------------------------------
+
+
+def test_the_model_in_the_page_says_what_pytorch_says(shown):
+    """At the end, further back, with other settings, with parts switched off, after a choice."""
+    widget = live()
+    page = shown(widget)
+    toks = page.locator(".gw-token:not([hidden])")
+
+    def agrees():
+        page.wait_for_timeout(150)
+        got = numbers(page, ".gw-bars:not(.gw-lens) tbody tr:not([hidden]) td.gw-number")
+        settings = {"temperature": widget.temperature, "top_p": widget.top_p, "off": widget.off}
+        widget.set_trait("temperature", 1.0)
+        widget.set_trait("top_p", 1.0)
+        order = widget.probs().sort(descending=True, stable=True).indices[:12]
+        for name, value in settings.items():
+            widget.set_trait(name, value)
+        wanted = widget.probs()[order].tolist()
+        assert got[:12] == pytest.approx(wanted, abs=6e-4)
+
+    agrees()
+    page.get_by_role("slider", name="temperature").press("ArrowRight")
+    page.get_by_role("slider", name="temperature").press("ArrowRight")
+    widget.temperature = 1.1
+    agrees()
+    toks.nth(9).click()
+    widget.at = 9
+    agrees()
+    toks.nth(9).press("ArrowLeft")
+    widget.at = 8
+    agrees()
+    page.get_by_role("checkbox", name="block 0, head 1 is on").press(" ")
+    page.get_by_role("checkbox", name="block 1, feed-forward is on").click()
+    widget.off = ["blocks.0.attention.1", "blocks.1.feed_forward"]
+    agrees()
+    page.get_by_role("button", name="switch all on").tap()
+    widget.off = []
+    agrees()
+    # Another candidate at a place of the prompt: the prompt ends there, and the text goes on.
+    other = page.locator(".gw-pick").nth(3)
+    name = other.inner_text()
+    other.click()
+    page.wait_for_timeout(150)
+    widget.prompt = page.locator("textarea").input_value()
+    shown_text = page.locator(".gw-token.gw-written:not([hidden])").all_inner_texts()
+    ids = [i for i in range(widget._tokenizer.vocab_size) if widget._tokenizer.decode([i]) == name]
+    assert len(shown_text) == 1 and shown_text == [name] and widget.prompt == "lower lo"
+    widget.ids, widget.at = ids, -1
+    agrees()
+    assert page.faults == []
+
+
+def test_the_model_in_the_page_writes(shown):
+    widget = live(temperature=0.0)
+    page = shown(widget)
+    page.get_by_role("button", name="next token").press("Enter")
+    page.wait_for_timeout(150)
+    wanted = widget.probs().argmax().item()
+    assert page.locator(".gw-written:not([hidden])").all_inner_texts() == [
+        widget._tokenizer.decode([wanted])
+    ]
+    page.get_by_role("button", name="write", exact=True).tap()
+    # With no END to come to, it stops by itself when two contexts are full.
+    page.wait_for_function("document.querySelectorAll('.gw-written:not([hidden])').length === 49")
+    page.wait_for_selector("button:text-is('write')")
+    idx = torch.tensor([widget.whole()])
+    right = list(stream(widget._model, idx, 40, temperature=0.0))
+    got = page.locator(".gw-written:not([hidden])").all_inner_texts()[:40]
+    assert got == [widget._tokenizer.decode([i]) for i in right]
+    assert "are forgotten" in page.locator(".gw-facts").inner_text()
+    more = page.evaluate(
+        """() => new Promise((done) => {
+            const all = [...document.querySelectorAll("button")];
+            const run = all.find((b) => b.innerText === "write");
+            run.click();
+            const later = (n, f) => requestAnimationFrame(() => (n ? later(n - 1, f) : f()));
+            later(8, () => { run.click(); later(8, () => done(run.innerText)); });
+        })"""
+    )
+    assert more == "write"
+    assert 50 < page.locator(".gw-written:not([hidden])").count() < 70
+    page.get_by_role("button", name="one back").tap()
+    page.get_by_role("button", name="clear").tap()
+    page.wait_for_timeout(150)
+    assert page.locator(".gw-written:not([hidden])").count() == 0
+    page.locator("textarea").fill("lower ?")
+    page.wait_for_timeout(150)
+    assert 'holds "?"' in page.get_by_role("alert").inner_text()
+    assert page.faults == []
+
+
+def test_the_page_opens_a_model_of_the_readers_own(shown, tmp_path):
+    page = shown(live())
+    other = live(seed=5, n_layer=1)
+    path = export_model(tmp_path / "mine", other._model, other._tokenizer)
+    page.locator("input[type=file]").set_input_files(path)
+    page.wait_for_function("document.querySelector('[role=status]').innerText.includes('mine')")
+    assert "mine.gpt.safetensors: blocks 1, heads 2" in page.locator("p[role=status]").inner_text()
+    other.prompt = page.locator("textarea").input_value()
+    got = numbers(page, ".gw-bars:not(.gw-lens) tbody tr:not([hidden]) td.gw-number")[:12]
+    assert got == pytest.approx(other.probs().topk(12).values.tolist(), abs=6e-4)
+    for name, data in (("cut", path.read_bytes()[:-5]), ("photo.png", b"\x89PNG" * 50)):
+        bad = tmp_path / name
+        bad.write_bytes(data)
+        page.locator("input[type=file]").set_input_files(bad)
+        page.wait_for_function("document.querySelector('[role=status]').innerText.includes('not')")
+        said = page.locator("p[role=status]").inner_text()
+        assert f"{name} was not opened." in said and "still here" in said
+        page.get_by_role("button", name="next token").tap()
+    page.wait_for_timeout(150)
+    assert page.locator(".gw-written:not([hidden])").count() == 2
+    page.get_by_role("button", name="back to the first model").tap()
+    assert "blocks 2" in page.locator("p[role=status]").inner_text()
+    assert page.faults == []

@@ -1,0 +1,91 @@
+// The tokens that may come next, as a list of bars, and the three settings that shape it.
+import { h, percent, put, say, slider } from "./drawing.js";
+
+// The settings that a model of traits holds, as nextTokenProbs takes them.
+export function settings(model, size) {
+  const topK = model.get("top_k");
+  return { temperature: model.get("temperature"), topK: topK < size ? topK : 0, topP: model.get("top_p") };
+}
+
+// Their sliders: { els, show() }.
+export function settingSliders(model, size) {
+  const change = (name) => (value) => put(model, name, value);
+  const temperature = slider({ label: "temperature", min: 0, max: 3, step: 0.05, change: change("temperature") });
+  const topK = slider({
+    label: "top-k", min: 1, max: size, step: 1, change: change("top_k"),
+    show: (k) => (k < size ? say(k) : "off"),
+  });
+  const topP = slider({
+    label: "top-p", min: 0.05, max: 1, step: 0.01, change: change("top_p"),
+    show: (p) => (p < 1 ? say(p) : "off"),
+  });
+  return {
+    els: [temperature.el, topK.el, topP.el],
+    show() {
+      temperature.show(model.get("temperature"));
+      topK.show(Math.min(size, model.get("top_k") || size));
+      topP.show(model.get("top_p"));
+    },
+  };
+}
+
+// A list with `length` lines. `show(lines, n)` takes { label, p, before, count } for each line: the
+// filled bar, the outline, and of n draws a dot. With `pick(i)` each label is a button.
+export function candidateList({ length, drawn = false, pick = null, name = "token" }) {
+  const lines = Array.from({ length }, (_, i) => line(drawn, pick && (() => pick(i))));
+  const columns = [name, "probability", "as bars", ...(drawn ? ["drawn"] : [])];
+  const head = h("thead", {}, h("tr", {}, ...columns.map((text) => h("th", { scope: "col" }, text))));
+  const el = h("table", { class: "gw-bars" }, head, h("tbody", {}, ...lines.map((one) => one.el)));
+  return {
+    el,
+    show(shown, n = 0) {
+      const most = Math.max(...shown.map((one) => Math.max(one.p, one.before, n ? one.count / n : 0)));
+      lines.forEach((one, k) => one.show(shown[k], n, most));
+    },
+  };
+}
+
+export function legend(drawn = false) {
+  return h("p", { class: "gw-legend" },
+    h("span", { class: "gw-key gw-key-fill" }), " with these settings ",
+    h("span", { class: "gw-key gw-key-line" }), " as the model says ",
+    ...(drawn ? [h("span", { class: "gw-key gw-key-dot" }), " drawn"] : []));
+}
+
+// The most likely tokens and one line for all others, as `show` takes them.
+export function shownOf(order, length, { label, p, before, count = () => 0, n = 0 }) {
+  const best = order.slice(0, length - 1);
+  const left = { label: `${say(order.length - best.length)} others`, before: 1, p: 1, count: n };
+  const shown = best.map((t) => ({ id: t, label: label(t), before: before[t], p: p[t], count: count(t) }));
+  for (const one of shown) { left.before -= one.before; left.p -= one.p; left.count -= one.count; }
+  return order.length > best.length ? [...shown, left] : shown;
+}
+
+// One line of the list: a filled bar, an outline, a dot, and both numbers.
+function line(drawn, pick) {
+  const label = pick ? h("button", { type: "button", class: "gw-pick", onclick: pick }) : h("span", {});
+  const fill = h("span", { class: "gw-bar" });
+  const outline = h("span", { class: "gw-outline" });
+  const dot = h("span", { class: "gw-dot" });
+  const number = h("td", { class: "gw-number" });
+  const count = h("td", { class: "gw-number" });
+  const bars = h("td", { class: "gw-track" }, h("div", {}, fill, outline, dot));
+  const el = h("tr", {}, h("th", { scope: "row" }, label), number, bars, drawn && count || null);
+  return {
+    el,
+    show(one, n, most) {
+      el.hidden = !one;
+      if (!one) return;
+      const width = (share) => `${(100 * Math.max(0, share) / most).toFixed(2)}%`;
+      label.textContent = one.label;
+      if (pick) label.disabled = one.id === undefined;
+      el.classList.toggle("gw-chosen", Boolean(one.chosen));
+      number.textContent = percent(Math.max(0, one.p));
+      fill.style.width = width(one.p);
+      outline.style.width = width(one.before);
+      dot.style.left = width(n ? one.count / n : 0);
+      dot.hidden = !n;
+      count.textContent = n ? percent(one.count / n) : "";
+    },
+  };
+}

@@ -1,0 +1,253 @@
+// A GPT that runs in the page: it writes, and what it has in mind can be looked at and changed.
+import { candidateList, legend, settings, settingSliders, shownOf } from "./candidates.js";
+import { batched, button, follow, frame, h, percent, picker, put, row, say } from "./drawing.js";
+import { openModel, readModel } from "./model_file.js";
+import { headTable, inText, lensTable, most, tokenText } from "./model_view.js";
+import { ready, Reader } from "./reader.js";
+import { byProbability, nextTokenProbs, randomNumbers, sample, softmax } from "./sampling.js";
+
+const CANDIDATES = 12; // in the list; all others share its last line
+const TRAITS = ["prompt", "ids", "seed", "temperature", "top_k", "top_p", "at", "layer", "head", "bars", "off"];
+
+function render({ model, el }) {
+  const place = h("div", {});
+  const status = h("p", { class: "gw-legend", role: "status" });
+  const file = h("input", { type: "file", accept: ".safetensors", onchange: () => open(file.files[0]) });
+  const back = button("back to the first model", () => show(readModel(model.get("model_file")), model.get("model_name")));
+  const view = frame(el, model.get("title"), place,
+    row(h("label", { class: "gw-file" }, h("span", { class: "gw-name" }, "open a model of your own"), file), back), status);
+  const over = (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); };
+  view.root.addEventListener("dragover", over);
+  view.root.addEventListener("drop", (event) => {
+    over(event);
+    if (event.dataTransfer?.files.length) open(event.dataTransfer.files[0]);
+  });
+  let end = () => {};
+
+  // The file is read here, by the page, and goes nowhere. One that is no model changes nothing.
+  async function open(chosen) {
+    if (!chosen) return;
+    status.textContent = `Reading ${chosen.name} …`;
+    try {
+      show(await openModel(chosen), chosen.name, true);
+    } catch (error) {
+      status.textContent = `${chosen.name} was not opened. ${error.message} The model before it is still here.`;
+    }
+    file.value = "";
+  }
+
+  function show(opened, name, own = false) {
+    const parts = ready(opened); // or an error, before anything changes
+    end();
+    if (own) model.set({ ids: [], at: -1, layer: 0, head: 0, off: [] });
+    place.replaceChildren();
+    back.hidden = !own;
+    end = desk(model, place, view, parts);
+    const { n_layer, n_head, n_embd } = opened.config;
+    const count = Object.values(opened.weights).reduce((sum, numbers) => sum + numbers.length, 0);
+    status.textContent = `${name}: blocks ${n_layer}, heads ${n_head}, width ${n_embd}, parameters ${say(count)}. It runs in this page; nothing is sent anywhere.`;
+  }
+
+  show(readModel(model.get("model_file")), model.get("model_name"));
+  return () => { end(); view.end(); };
+}
+
+// All that depends on which model it is; returns its cleanup.
+function desk(model, place, view, { config, vocabulary, model: gpt }) {
+  const reader = new Reader(gpt);
+  const size = config.vocab_size;
+  const label = (id) => (id === vocabulary.end ? "END" : vocabulary.label(id));
+  const redraw = batched(draw);
+  let running = 0;
+  let lesion = null; // the parts that are off now
+  let perToken = 0; // milliseconds
+
+  const prompt = h("textarea", { rows: 2, spellcheck: "false", oninput: () => rewrite({ prompt: prompt.value, ids: [] }) });
+  const said = h("p", { class: "gw-legend", role: "alert" });
+  const run = button("write", () => (running ? halt() : go()), { "aria-pressed": "false" });
+  const buttons = row(
+    button("next token", () => { halt(); step(); }), run,
+    button("one back", () => { halt(); rewrite({ ids: model.get("ids").slice(0, -1) }); }),
+    button("clear", () => { halt(); rewrite({ ids: [] }); }));
+  const sliders = settingSliders(model, size);
+  const text = tokenText({ label: "the text, token by token: pick one to go back to its place", pick: look });
+  const bars = picker({
+    label: "bars show", options: ["how surprised the model was", "what the picked head looks at"],
+    change: (i) => put(model, "bars", ["surprise", "attention"][i]),
+  });
+  const heading = h("p", { class: "gw-heading" });
+  const list = candidateList({ length: Math.min(CANDIDATES, size) + 1, pick: choose });
+  const facts = h("p", { class: "gw-facts" });
+  const heads = headTable({
+    layers: config.n_layer, heads: config.n_head, flip,
+    pick: (layer, head) => { model.set({ layer, head }); put(model, "bars", "attention"); },
+  });
+  const lens = lensTable(config.n_layer);
+  const lensName = h("p", { class: "gw-heading" }, "What the stream would say, block by block");
+  const whole = button("switch all on", () => put(model, "off", []));
+  const inside = h("div", { class: "gw-split gw-inside" },
+    h("div", {}, h("p", { class: "gw-heading" }, "What each head looks at most; a box switches it off"), heads.el, row(whole)),
+    h("div", {}, lensName, lens.el));
+  place.append(
+    h("label", { class: "gw-prompt" }, h("span", { class: "gw-name" }, "the story begins"), prompt), said, buttons,
+    row(...sliders.els), text.el, row(bars.el),
+    heading, list.el, legend(), facts, inside);
+  let shown = [];
+  const stop = follow(model, TRAITS, redraw);
+
+  // The ids of the whole text: the end of another one, the prompt, what was written.
+  function current() {
+    const first = vocabulary.end >= 0 ? [vocabulary.end] : [];
+    let begun = [];
+    try {
+      begun = vocabulary.encode(model.get("prompt"));
+      said.textContent = "";
+    } catch (error) {
+      said.textContent = `This prompt cannot be read: ${error.message}.`;
+    }
+    const ids = [...first, ...begun];
+    const start = ids.length ? ids : [0];
+    return { start: start.length, ids: [...start, ...model.get("ids").filter((id) => id < size)] };
+  }
+
+  function rewrite(changes) {
+    model.set({ at: -1, ...changes });
+    model.save_changes();
+  }
+
+  // Draw one token with the present settings and write it down.
+  function step() {
+    const { ids } = current();
+    heal();
+    const began = performance.now();
+    reader.read(ids);
+    const { logits } = reader.look(reader.ids.length);
+    const seed = model.get("seed");
+    const next = sample(nextTokenProbs(logits, settings(model, size)), randomNumbers(seed));
+    const took = performance.now() - began;
+    perToken = perToken ? 0.9 * perToken + 0.1 * took : took;
+    rewrite({ ids: [...model.get("ids"), next], seed: seed + 1 });
+    return next;
+  }
+
+  function go() {
+    run.setAttribute("aria-pressed", "true");
+    run.textContent = "stop";
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    let left = Math.max(config.context_length, 1) * 2;
+    const on = () => {
+      running = 0;
+      for (let ended = false; !ended;) {
+        ended = step() === vocabulary.end || --left <= 0;
+        if (ended) return halt();
+        if (!still) break;
+      }
+      running = requestAnimationFrame(on);
+    };
+    running = requestAnimationFrame(on);
+  }
+
+  function halt() {
+    cancelAnimationFrame(running);
+    running = 0;
+    run.setAttribute("aria-pressed", "false");
+    run.textContent = "write";
+  }
+
+  // Look at the place before token i of the text; the place behind the last one is -1.
+  function look(i) {
+    halt();
+    const { ids } = current();
+    put(model, "at", i >= ids.length ? -1 : i);
+  }
+
+  // Let candidate k stand where we are; what came after it is gone.
+  function choose(k) {
+    const { id } = shown[k];
+    if (id === undefined) return;
+    halt();
+    const { ids, start } = current();
+    const at = placeOf(ids, model.get("at"));
+    if (at >= start) {
+      rewrite({ ids: [...model.get("ids").slice(0, at - start), id] });
+    } else { // in the prompt: it ends here
+      rewrite({ prompt: vocabulary.decode(ids.slice(vocabulary.end >= 0 ? 1 : 0, at)), ids: [id] });
+    }
+  }
+
+  function flip(name) {
+    const off = model.get("off");
+    put(model, "off", off.includes(name) ? off.filter((other) => other !== name) : [...off, name].sort());
+  }
+
+  // Bring the model's parts into the state that the traits ask for.
+  function heal() {
+    const off = model.get("off");
+    if (JSON.stringify(off) === lesion) return;
+    lesion = JSON.stringify(off);
+    reader.lesion(off);
+  }
+
+  const placeOf = (ids, at) => (at > 0 && at < ids.length ? at : ids.length);
+
+  function draw() {
+    const { ids, start } = current();
+    heal();
+    const gone = reader.read(ids);
+    const at = Math.max(placeOf(ids, model.get("at")), gone + 1);
+    const { logits, residual, weights } = reader.look(at - gone);
+    const before = softmax(logits);
+    const probs = nextTokenProbs(logits, settings(model, size));
+    const order = byProbability(before);
+    const chosen = ids[at]; // undefined at the end
+    shown = shownOf(order, Math.min(CANDIDATES, size) + 1, { label, p: probs, before });
+    for (const one of shown) one.chosen = chosen !== undefined && one.id === chosen;
+    list.show(shown);
+    heading.textContent = chosen === undefined ? "What comes next? Press one to take it."
+      : `What could stand here instead of ${label(chosen)}? Press one to change history.`;
+
+    const [layer, head] = [Math.min(model.get("layer"), config.n_layer - 1), Math.min(model.get("head"), config.n_head - 1)];
+    const looked = weights[layer].subarray(head * (at - gone), (head + 1) * (at - gone));
+    const attention = model.get("bars") === "attention";
+    const [best, largest] = most(looked);
+    const tokens = ids.map((id, i) => {
+      const p = i > gone ? reader.probs[i - gone] : null;
+      const w = i >= gone && i < at ? looked[i - gone] : 0;
+      return {
+        text: inText(label(id)),
+        share: attention ? w / largest : p === null ? 0 : -Math.log(Math.max(p, 1e-9)) / Math.log(size),
+        title: `id ${id}` + (p === null ? "" : `, the model gave it ${percent(p)}`) + (i < at && i >= gone ? `, looked at with ${percent(w)}` : ""),
+        kind: (i < start ? "gw-begun" : "gw-written") + (i < gone ? " gw-gone" : "") + (id === vocabulary.end ? " gw-end" : ""),
+      };
+    });
+    tokens.push({ text: " … ", share: 0, title: "what comes next", kind: "gw-next" });
+    text.show(tokens, at);
+
+    heads.show((i, j) => {
+      const [best, share] = most(weights[i].subarray(j * (at - gone), (j + 1) * (at - gone)));
+      return { label: label(ids[gone + best]), share };
+    }, layer, head, model.get("off"));
+    const counted = chosen ?? order[0];
+    lens.show(reader.lens(residual).map((p) => {
+      const [best, share] = most(p);
+      return { label: label(best), share, given: p[counted] };
+    }), label(counted));
+
+    if (document.activeElement !== prompt) prompt.value = model.get("prompt");
+    bars.show(attention ? 1 : 0);
+    sliders.show();
+    whole.disabled = !model.get("off").length;
+    const full = gone ? `; the context of ${config.context_length} is full, so the first ${gone} are forgotten` : "";
+    facts.textContent = `${say(ids.length)} tokens${full}` + (perToken ? `; ${perToken.toFixed(2)} ms for a token` : "");
+    if (!running) {
+      view.tell((chosen === undefined ? "Next" : `Instead of ${label(chosen)}`) +
+        `: most likely ${label(order[0])}, ${percent(before[order[0]])}. Block ${layer}, head ${head} looks at ${label(ids[gone + best])}.` +
+        (model.get("off").length ? ` Switched off: ${model.get("off").length}.` : ""));
+    }
+  }
+
+  draw();
+  return () => { halt(); stop(); redraw.cancel(); };
+}
+
+export default { render };
