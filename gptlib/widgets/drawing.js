@@ -47,6 +47,10 @@ export function frame(el, title, ...parts) {
   const live = h("p", { class: "gw-words", "aria-live": "polite" });
   const root = h("div", { class: "gpt-widget", role: "group", "aria-label": title },
     h("p", { class: "gw-title" }, title), ...parts, live);
+  // JupyterLab has plans of its own for arrows and letters; here they belong to the controls.
+  root.addEventListener("keydown", (event) => {
+    if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
+  });
   el.append(root);
   let waiting = 0;
   return {
