@@ -3,9 +3,9 @@
 Chapters stay ordinary notebooks. Here, at build time, figures get their alt text, the first use
 of a glossary term in a chapter becomes a link, references can be linked by their key, and buttons
 that would lead nowhere are left out. The directive `{house-picture}` draws who may import whom.
-Four modules beside this one do the rest: folds.py what a page hides until it is asked for,
-mathset.py its formulas, sources.py the pages with gptlib's code, finish.py what is put right in the
-text of every page.
+Five modules beside this one do the rest: folds.py what a page hides until it is asked for,
+mathset.py its formulas, sources.py the pages with gptlib's code, prices.py the start page's figure,
+finish.py what is put right in the text of every page.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import folds
 import house
 import mathset
 import picture
+import prices
 import sources
 import yaml
 from docutils import nodes
@@ -307,6 +308,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     render_image = NbElementRenderer.render_image
     NbElementRenderer.render_image = add_alt_text(getattr(render_image, "wrapped", render_image))
     app.add_directive("house-picture", HousePicture)
+    app.add_directive("price-picture", prices.PricePicture)
     app.add_transform(LinkGlossaryTerms)
     app.add_transform(WrapPrintedProse)
     app.connect("config-inited", no_dead_buttons)
