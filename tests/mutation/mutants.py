@@ -28,7 +28,6 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
 from random import Random
@@ -195,20 +194,22 @@ def sample(source: str, rng: Random, n: int) -> list[Change]:
 # Trying a change ---------------------------------------------------------------------------------
 
 
+# Imports a module from changed source in the place of its file. It runs in the process that tests,
+# and as sitecustomize.py in each Python that a test starts.
+HOOK = """
+import importlib.util, sys
+from importlib.machinery import SourceFileLoader
+
 class Changed(SourceFileLoader):
-    """Imports a module from a syntax tree in the place of its file."""
+    def get_code(self, fullname):
+        return compile({source!r}, {path!r}, "exec")
 
-    def __init__(self, name: str, path: str, tree: ast.AST) -> None:
-        super().__init__(name, path)
-        self.code = compile(tree, path, "exec")
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            return importlib.util.spec_from_file_location(name, {path!r}, loader=self)
 
-    def get_code(self, fullname: str) -> Any:
-        return self.code
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != self.name:
-            return None
-        return importlib.util.spec_from_file_location(name, self.path, loader=self)
+sys.meta_path.insert(0, Changed({name!r}, {path!r}))
+"""
 
 
 class QuickFirst:
@@ -226,16 +227,18 @@ class QuickFirst:
         items.sort(key=lambda item: known.get(item.nodeid, 0))
 
 
-def passes(
-    tests: list[str], hook: Changed | None, limit: float, order: QuickFirst
-) -> tuple[bool, str]:
+def passes(tests: list[str], hook: str | None, limit: float, order: QuickFirst) -> tuple[bool, str]:
     """Run the tests in a child of this process, with the hook in place: passed, and what it says.
 
     A child that computes for longer than `limit` seconds, or takes twenty times as long as that, is
     ended, and has not passed: on a busy machine the clock on the wall says little. Without a hook,
     `order` learns how long each test takes.
     """
-    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as told:
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        tempfile.TemporaryFile("w+") as told,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         child = os.fork()
         if child == 0:
             os.setpgid(0, 0)  # a group to end; still of this session, whose priority counts
@@ -243,7 +246,9 @@ def passes(
             os.dup2(said.fileno(), 2)
             resource.setrlimit(resource.RLIMIT_CPU, (int(limit) + 1, int(limit) + 1))
             if hook is not None:
-                sys.meta_path.insert(0, hook)
+                Path(folder, "sitecustomize.py").write_text(hook, encoding="utf-8")
+                os.environ["PYTHONPATH"] = folder
+                exec(hook, {"__name__": "changed"})
             code = 99
             try:
                 options = "-x -q -p no:cacheprovider --hypothesis-seed=0 --tb=line --assert=plain"
@@ -324,7 +329,8 @@ def try_module(module: str, n: int, seed: int, tell: bool = False) -> str:
         if (module, change.on, change.text) in same:
             nobody_sees += 1
             continue
-        passed, said = passes(tests, Changed(name, str(path), change.tree), limit, order)
+        hook = HOOK.format(source=ast.unparse(change.tree), path=str(path), name=name)
+        passed, said = passes(tests, hook, limit, order)
         if passed:
             survived.append(change)
             print(f"  {module}.py:{change.line}  {change.text}", flush=True)
