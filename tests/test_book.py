@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import coursebook
 import folds
 import house
+import prices
 import pytest
 import sources
 import torch
@@ -172,6 +173,36 @@ def test_a_broken_link_and_a_broken_anchor_are_found(tmp_path):
     assert broken_links(read(tmp_path.resolve())) == ["a.html: b.html#y", "b.html: c.html"]
 
 
+# The start page's figure -------------------------------------------------------------------------
+
+
+def test_the_prices_of_the_words_add_up_to_the_story_s(html):
+    page = (ROOT / "book" / "intro.md").read_text(encoding="utf-8")
+    story = prices.quoted(page)
+    words = prices.priced(story, ROOT)
+    assert " ".join(word for word, _ in words) == story
+    (verdict,) = corpus.judge(story).verdicts
+    assert sum(nats for _, nats in words) == pytest.approx(verdict.nats)
+    assert words[-1] == ("diary.", 0)
+
+
+def test_the_start_page_s_figure_is_its_story_with_a_bar_on_each_choice(html):
+    from bs4 import BeautifulSoup
+
+    page = BeautifulSoup((html / "book" / "intro.html").read_text(encoding="utf-8"), "html.parser")
+    figure = page.select_one("figure.prices")
+    told = " ".join(page.select_one("article blockquote").get_text().split())
+    assert figure.select_one("p").get_text() == told
+    bars = [bar.get_text().strip(",.“”?") for bar in figure.select("b")]
+    assert {"Nora", "quiet", "blue", "lantern", "beaver"} <= set(bars) and len(bars) < 30
+    assert bars.count("blue") == bars.count("beaver") == 1  # later they must come, and are free
+
+
+def test_a_quotation_that_is_no_story_stops_the_build():
+    with pytest.raises(ValueError, match="no story of the grammar"):
+        prices.priced("Nora was a quiet boy.", ROOT)
+
+
 # The package's code ------------------------------------------------------------------------------
 
 
@@ -285,7 +316,7 @@ def test_chapters_link_to_the_glossary_once_a_term(html, pages):
 # What a page folds --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", [coursebook, folds, sources])
+@pytest.mark.parametrize("module", [coursebook, folds, prices, sources])
 def test_the_extension_s_worked_values(module):
     assert doctest.testmod(module).failed == 0
 

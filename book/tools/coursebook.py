@@ -4,9 +4,9 @@ Chapters stay ordinary notebooks. Here, at build time, figures get their alt tex
 of a glossary term in a chapter becomes a link, references can be linked by their key, and buttons
 that would lead nowhere are left out. The directive `{house-picture}` draws who may import whom;
 `{widget}` sets a widget on a page that is no chapter.
-Five modules beside this one do the rest: folds.py what a page hides until it is asked for,
-mathset.py its formulas, alive.py its widgets, sources.py the pages with gptlib's code, finish.py
-what is put right in the text of every page.
+Six modules beside this one do the rest: folds.py what a page hides until it is asked for,
+mathset.py its formulas, alive.py its widgets, sources.py the pages with gptlib's code, prices.py
+the start page's figure, finish.py what is put right in the text of every page.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import house
 import inputs
 import mathset
 import picture
+import prices
 import sources
 import yaml
 from docutils import nodes
@@ -337,6 +338,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     NbElementRenderer.render_image = add_alt_text(getattr(render_image, "wrapped", render_image))
     app.add_directive("house-picture", HousePicture)
     app.add_directive("widget", Widget)
+    app.add_directive("price-picture", prices.PricePicture)
     app.add_transform(LinkGlossaryTerms)
     app.add_transform(WrapPrintedProse)
     app.connect("config-inited", no_dead_buttons)

@@ -24,6 +24,8 @@ DRAWING = re.compile(r'[{,]"?([a-z][a-z0-9-]*)"?:\[(\d+),(\d+),\[[^\]]*\],"\w+",
 BIG = ("fontawesome.js", *(f"{name}.js.map" for name in ("fontawesome", "bootstrap")))
 BIG += ("pydata-sphinx-theme.js.map",)
 
+SCRIPTS = ("book.js", "progress.js")  # of book/_static, on every page
+
 # Light or dark is settled before anything is drawn; with no script the page is light.
 THEME = """<script>
     (() => {
@@ -190,9 +192,9 @@ def finished(page: str, name: str, title: str, drawings, meanings) -> str:
     page = draw_icons(open_to_all(page), drawings)
     root = re.search(r'data-content_root="([^"]*)"', page)
     root = root[1] if root else ""
-    if "_static/book.js" not in page:
-        script = f'<script defer src="{root}_static/book.js"></script>'
-        page = page.replace("</head>", f"  {script}\n  </head>", 1)
+    for script in SCRIPTS:
+        line = f'<script defer src="{root}_static/{script}"></script>'
+        page = page.replace("</head>", f"  {line}\n  </head>", 1)
     if "<mjx-container" in page:
         sheet = f'<link rel="stylesheet" href="{root}_static/math.css">'
         page = page.replace("</head>", f"  {sheet}\n  </head>", 1)

@@ -156,8 +156,9 @@ def fingerprint_of_pages(root: Path = ROOT) -> str:
     """A hash of what shapes every page: settings, order, the extension, styles, references."""
     names = ("_config.yml", "_toc.yml", "CITATION.cff", "book/package-lock.json")
     files = [root / name for name in (*names, "book/references.bib")]
-    tools = ("alive.py", "coursebook.py", "finish.py", "folds.py", "mathset.py", "picture.py")
-    files += [root / "book" / "tools" / name for name in (*tools, "typeset.js")]
+    tools = ("alive", "coursebook", "finish", "folds", "mathset", "picture", "prices", "sources")
+    names = (*(f"{name}.py" for name in tools), "typeset.js")
+    files += [root / "book" / "tools" / name for name in names]
     for folder in ("_static", "assets"):
         files += [f for f in (root / "book" / folder).rglob("*") if f.is_file()]
     return digest([file for file in files if file.is_file()], root, environment(ROOT))

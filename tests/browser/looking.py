@@ -13,6 +13,7 @@ FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component
 FLAGS += ["--disable-sync", "--no-first-run"]
 # A second lock beside the routing of the tests: every name but this computer's resolves to nothing.
 FLAGS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"]
+AXE = Path(__file__).parents[2] / "book" / "node_modules" / "axe-core" / "axe.min.js"
 NARROW, WIDE = 390, 1400
 PATIENCE = 120_000  # milliseconds: a busy machine is slow, and that is no fault of a page
 # Opens every fold of a page, and waits until the page has taken notice.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pytest
-from looking import NARROW, PATIENCE, UNFOLD, WIDE, Packing, pages_of, serve
+from looking import AXE, NARROW, PATIENCE, UNFOLD, WIDE, Packing, pages_of, serve
 from PIL import Image
 
-AXE = Path(__file__).parents[2] / "book" / "node_modules" / "axe-core" / "axe.min.js"
 MOST_BYTES = 1_500_000  # that any page may transfer, packed
 CHAPTER = "chapters/02_bigram.html"  # it has predictions, figures, formulas, stories, a heat map
 

@@ -5,9 +5,10 @@
 
 A change swaps an operator or a comparison, moves a number by one, turns a condition round, drops a
 statement or a named argument, or returns None. Each is tried in a forked process that has torch
-and pytest loaded already, against the module's own tests alone, which must pass before. What no
-test notices is listed with its line; changes that nobody can see stand in `equivalent.toml` with
-the reason. It needs `os.fork`: Linux or macOS. README.md here has the last figures.
+and pytest loaded already, against the module's own tests alone, the quick ones first; they must
+pass before, in that order too. What no test notices is listed with its line; changes that nobody
+can see stand in `equivalent.toml` with the reason. It needs `os.fork`: Linux or macOS. README.md
+here has the last figures.
 """
 
 from __future__ import annotations
@@ -17,18 +18,22 @@ import ast
 import copy
 import importlib
 import importlib.util
+import json
 import os
+import re
+import resource
 import signal
 import sys
 import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
 from random import Random
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "gptlib"
@@ -41,16 +46,20 @@ TESTS = {
     "given/files": ["files", "tokenizer"],
     "given/folders": ["files", "checkpoint"],
     "given/models": ["models", "training", "generation"],
+    "given/parts": ["download"],
     "given/run_state": ["checkpoint"],
     "given/saved": ["saved", "checkpoint"],
+    "given/sources": ["download"],
     "given/web": ["download"],
-    "given/checks/recipe": ["training", "checkpoint"],
+    "given/checks/recipe": ["training", "checkpoint", "models"],
+    "given/checks/saved": ["saved", "checkpoint"],
     "given/checks/tensors": ["bigram", "attention", "layers", "gpt", "generation", "models"],
-    "given/checks/text": ["tokenizer"],
+    "given/checks/text": ["tokenizer", "streaming"],
     "corpus/loader": ["corpus", "download"],
     "corpus/judging": ["corpus"],
     "corpus/grammar": ["corpus"],
     "corpus/story": ["corpus"],
+    "corpus/storybook": ["corpus"],
 }
 # They judge many stories, kill many processes, or read the whole of a long text, and take minutes;
 # what they alone would notice counts as survived.
@@ -185,54 +194,86 @@ def sample(source: str, rng: Random, n: int) -> list[Change]:
 # Trying a change ---------------------------------------------------------------------------------
 
 
+# Imports a module from changed source in the place of its file. It runs in the process that tests,
+# and as sitecustomize.py in each Python that a test starts.
+HOOK = """
+import importlib.util, sys
+from importlib.machinery import SourceFileLoader
+
 class Changed(SourceFileLoader):
-    """Imports a module from a syntax tree in the place of its file."""
+    def get_code(self, fullname):
+        return compile({source!r}, {path!r}, "exec")
 
-    def __init__(self, name: str, path: str, tree: ast.AST) -> None:
-        super().__init__(name, path)
-        self.code = compile(tree, path, "exec")
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            return importlib.util.spec_from_file_location(name, {path!r}, loader=self)
 
-    def get_code(self, fullname: str) -> Any:
-        return self.code
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != self.name:
-            return None
-        return importlib.util.spec_from_file_location(name, self.path, loader=self)
+sys.meta_path.insert(0, Changed({name!r}, {path!r}))
+"""
 
 
-def passes(tests: list[str], hook: Changed | None, limit: float) -> tuple[bool, str]:
+class QuickFirst:
+    """Notes how long each test takes, and puts those first that took least the last time."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        known, self.seconds = self.seconds, {}
+        items.sort(key=lambda item: known.get(item.nodeid, 0))
+
+
+def passes(tests: list[str], hook: str | None, limit: float, order: QuickFirst) -> tuple[bool, str]:
     """Run the tests in a child of this process, with the hook in place: passed, and what it says.
 
-    A child that takes longer than `limit` seconds is ended, and has not passed.
+    A child that computes for longer than `limit` seconds, or takes twenty times as long as that, is
+    ended, and has not passed: on a busy machine the clock on the wall says little. Without a hook,
+    `order` learns how long each test takes.
     """
-    with tempfile.TemporaryFile("w+") as said:
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        tempfile.TemporaryFile("w+") as told,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         child = os.fork()
         if child == 0:
-            os.setsid()
+            os.setpgid(0, 0)  # a group to end; still of this session, whose priority counts
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
+            resource.setrlimit(resource.RLIMIT_CPU, (int(limit) + 1, int(limit) + 1))
             if hook is not None:
-                sys.meta_path.insert(0, hook)
+                Path(folder, "sitecustomize.py").write_text(hook, encoding="utf-8")
+                os.environ["PYTHONPATH"] = folder
+                exec(hook, {"__name__": "changed"})
             code = 99
             try:
-                import pytest
-
                 options = "-x -q -p no:cacheprovider --hypothesis-seed=0 --tb=line --assert=plain"
                 options += " -W ignore -k"
-                code = int(pytest.main([*options.split(), f"not ({' or '.join(SLOW)})", *tests]))
+                words = [*options.split(), f"not ({' or '.join(SLOW)})", *tests]
+                code = int(pytest.main(words, plugins=[order]))
+                json.dump(order.seconds, told)
+                told.flush()
             finally:
                 sys.stdout.flush()
                 os._exit(code)
-        ends, status = time.monotonic() + limit, None
-        while status is None and time.monotonic() < ends:
-            done, found = os.waitpid(child, os.WNOHANG)
-            status = found if done else None
-            time.sleep(0.02)
-        if status is None:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+        ends, status = time.monotonic() + 20 * limit, None
+        try:
+            while status is None and time.monotonic() < ends:
+                done, found = os.waitpid(child, os.WNOHANG)
+                status = found if done else None
+                time.sleep(0.02)
+        finally:  # too slow, or the user has lost patience
+            if status is None:
+                os.killpg(child, signal.SIGKILL)
+                os.waitpid(child, 0)
         said.seek(0)
+        if status == 0 and hook is None:
+            told.seek(0)
+            order.seconds = json.load(told)
         return status == 0, said.read()
 
 
@@ -267,15 +308,21 @@ def files_for(module: str) -> list[str]:
     return [str(path) for path in files if path.is_file()]
 
 
-def try_module(module: str, n: int, seed: int) -> str:
+def try_module(module: str, n: int, seed: int, tell: bool = False) -> str:
     """Try n changes of a module; prints what survives, returns its line of the table."""
     path, tests = PACKAGE / f"{module}.py", files_for(module)
     warm_up(tests)
-    began = time.monotonic()
-    whole, said = passes(tests, None, 3600)
-    if not whole:
-        raise SystemExit(f"{module}: its tests fail without any change\n{said[-3000:]}")
-    limit = 10 + 5 * (time.monotonic() - began)
+    order = QuickFirst()
+
+    def computed_by_tests() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        whole, said = passes(tests, None, 3600, order)
+        if not whole:
+            raise SystemExit(f"{module}: its tests fail without any change\n{said[-3000:]}")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    limit = 10 + 5 * computed_by_tests()
     source, name = path.read_text(encoding="utf-8"), f"gptlib.{module.replace('/', '.')}"
     listed = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]
     same = {(entry["module"], entry["on"], entry["change"]) for entry in listed}
@@ -283,11 +330,20 @@ def try_module(module: str, n: int, seed: int) -> str:
     for change in sample(source, Random(f"{seed} {module}"), n):
         if (module, change.on, change.text) in same:
             nobody_sees += 1
-        elif passes(tests, Changed(name, str(path), change.tree), limit)[0]:
+            continue
+        hook = HOOK.format(source=ast.unparse(change.tree), path=str(path), name=name)
+        passed, said = passes(tests, hook, limit, order)
+        if passed:
             survived.append(change)
             print(f"  {module}.py:{change.line}  {change.text}", flush=True)
-        else:
-            killed += 1
+            continue
+        killed += 1
+        if tell:
+            noticed = re.findall(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)
+            by = noticed[0] if noticed else "no test in particular, such as the limit of time"
+            print(f"  killed: {module}.py:{change.line}  {change.text}  by {by}", flush=True)
+    if not survived:  # else one has passed them all in the order of the changed ones
+        computed_by_tests()
     tried = killed + len(survived)
     share = f"{killed / tried:.0%}" if tried else "-"
     return f"{module:22} {tried:5} {killed:6} {share:>6} {nobody_sees:10}"
@@ -304,6 +360,7 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", help="such as attention or corpus/story; all if none")
     parser.add_argument("--changes", type=int, default=40, help="at most so many a module")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tell", action="store_true", help="which test noticed each change")
     args = parser.parse_args()
     os.chdir(ROOT)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is there, and it must not thread
@@ -311,7 +368,7 @@ def main() -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "book" / "tools")]
     table = [f"{'module':22} tried killed  share equivalent"]
     for module in args.modules or modules():
-        table.append(try_module(module, args.changes, args.seed))
+        table.append(try_module(module, args.changes, args.seed, args.tell))
         print(table[-1], flush=True)
     print("", *table, sep="\n")
 
