@@ -157,7 +157,8 @@ def fingerprint_of_pages(root: Path = ROOT) -> str:
     names = ("_config.yml", "_toc.yml", "CITATION.cff", "book/package-lock.json")
     files = [root / name for name in (*names, "book/references.bib")]
     tools = ("alive.py", "coursebook.py", "finish.py", "folds.py", "mathset.py", "picture.py")
-    files += [root / "book" / "tools" / name for name in (*tools, "typeset.js")]
+    tools += ("sources.py", "typeset.js")
+    files += [root / "book" / "tools" / name for name in tools]
     for folder in ("_static", "assets"):
         files += [f for f in (root / "book" / folder).rglob("*") if f.is_file()]
     return digest([file for file in files if file.is_file()], root, environment(ROOT))
