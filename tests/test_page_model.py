@@ -162,6 +162,50 @@ def test_the_page_writes_on_when_the_context_is_full():
     assert got == list(stream(model, idx[None], 30, temperature=0)) and len(got) == 30
 
 
+def test_a_text_that_is_changed_is_read_on_from_the_change():
+    """Whatever was read and looked at before, the numbers are those of the whole text."""
+    model = built(CONFIGS["no biases"])
+    rng = random.Random(3)
+    text = ids(model.config, 10).tolist()
+    tasks = []
+    for _ in range(60):
+        keep = rng.randrange(1, len(text) + 1)
+        text = text[:keep] + [rng.randrange(65) for _ in range(rng.randrange(6))]
+        window = text[-24:]
+        tasks.append([text, rng.randrange(1, len(window) + 1)])
+    tasks.append([ids(model.config, 24).tolist() + [1] * 3, 24])
+    code = (
+        READ
+        + """
+        const { Reader } = await module("reader.js");
+        const reader = new Reader(model);
+        return given.map(([text, n]) => {
+          const left = reader.read(text);
+          const { logits, residual, weights } = reader.look(n);
+          const early = reader.lens(residual)[1];
+          return [left, logits, residual, weights[1], reader.probs.slice(), early];
+        });
+    """
+    )
+    for (text, n), got in zip(tasks, run_script(code, tasks, exported(model)), strict=True):
+        left, logits, residual, weights, probs, lens = got
+        window = torch.tensor(text[-24:])
+        assert left == max(0, len(text) - 24) and probs[0] is None
+        with torch.no_grad():
+            all_logits = model(window[None])[0][0]  # (T, V)
+            x = model.token_embedding(window) + model.position_embedding.weight[: len(window)]
+            x1 = model.blocks[0](x[None])
+            looked = model.blocks[1].attention.weights(model.blocks[1].norm_1(x1))[0, :, n - 1, :n]
+            early = model.head(model.final_norm(x1))[0, n - 1].softmax(0)
+        given_to = all_logits.softmax(1)[:-1].gather(1, window[1:, None])[:, 0]
+        close = {"atol": 1e-4, "rtol": 0}
+        torch.testing.assert_close(torch.tensor(logits), all_logits[n - 1], **close)
+        torch.testing.assert_close(torch.tensor(residual[1]), x1[0, n - 1], **close)
+        torch.testing.assert_close(torch.tensor(weights).float().view_as(looked), looked, **close)
+        torch.testing.assert_close(torch.tensor(probs[1:]).float(), given_to, **close)
+        torch.testing.assert_close(torch.tensor(lens), early, **close)
+
+
 # The file ----------------------------------------------------------------------------------------
 
 
@@ -337,3 +381,59 @@ def test_the_metadata_say_what_the_file_is():
     (length,) = struct.unpack("<Q", data[:8])
     assert json.loads(data[8 : 8 + length])["__metadata__"]["format"] == FORMAT
     assert "head.weight" not in load(data)  # a tied weight stands there once
+
+
+# The tokenizer -----------------------------------------------------------------------------------
+
+
+def in_vocabulary(state: dict, size: int, text: str) -> list:
+    code = """
+        const { openVocabulary } = await module("vocabulary.js");
+        const [state, size, text] = given;
+        try {
+          const { encode, decode, end, size: known } = openVocabulary(state, size);
+          const ids = encode(text);
+          return [ids, decode(ids), end, known];
+        } catch (error) { return [error.constructor.name, error.message]; }
+    """
+    return run_script(code, [state, size, text])
+
+
+@pytest.mark.parametrize("text", ["lower and lowest, café", "", " \n<s> low"])
+def test_the_page_encodes_with_the_tokenizer_of_a_file(text):
+    pieces = BPETokenizer.train("low lower lowest", 259, ["<s>"])
+    state = {"type": "BPETokenizer", **pieces._state()}
+    assert in_vocabulary(state, 300, text) == [pieces.encode(text), text, 258, 259]
+    chars = CharTokenizer("lower and lowest, café \n<s>")
+    state = {"type": "CharTokenizer", **chars._state()}
+    assert in_vocabulary(state, 300, text) == [chars.encode(text), text, -1, chars.vocab_size]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"type": "WordTokenizer"},
+        {"merges": 5},
+        {"merges": [[97, 256]]},
+        {"merges": [[97, -1]]},
+        {"merges": [[97, 98.5]]},
+        {"merges": [[97]]},
+        {"merges": [[255 + n if n else 97, 255 + n if n else 97] for n in range(60)]},
+        {"byte_order": "00" * 256},
+        {"byte_order": "zz" * 256},
+        {"special_tokens": [3]},
+        {"special_tokens": None},
+        {"type": "CharTokenizer"},
+        {"type": "CharTokenizer", "chars": "aa"},
+        {"type": "CharTokenizer", "chars": ""},
+    ],
+)
+def test_a_tokenizer_that_makes_no_sense_is_refused(change):
+    state = {"type": "BPETokenizer", **BPETokenizer([(97, 98)])._state(), **change}
+    kind, message = in_vocabulary(state, 10_000, "ab")
+    assert kind == "Error" and "tokenizer" in message
+
+
+def test_a_tokenizer_larger_than_its_model_is_refused():
+    state = {"type": "BPETokenizer", **BPETokenizer([(97, 98)])._state()}
+    assert "257 tokens, and the model knows 200" in in_vocabulary(state, 200, "ab")[1]
