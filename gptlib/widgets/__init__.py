@@ -5,5 +5,6 @@ DistributionExplorer(logits, labels)
 """
 
 from gptlib.widgets.distribution_explorer import DistributionExplorer
+from gptlib.widgets.signal_explorer import SignalExplorer
 
-__all__ = ["DistributionExplorer"]
+__all__ = ["DistributionExplorer", "SignalExplorer"]
