@@ -100,7 +100,8 @@ def test_a_widget_appears_once_and_all_can_use_it(shown, make, theme):
     assert not page.locator("img.stands-in").is_visible()
     page.add_script_tag(path=AXE)
     found = page.evaluate(
-        "axe.run('.gpt-widget', {preload: false}).then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html))"
+        "axe.run('.gpt-widget', {preload: false})"
+        ".then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html))"
     )
     assert found == [] and page.faults == []
 
