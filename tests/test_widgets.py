@@ -290,3 +290,50 @@ def test_a_signal_explorer_checks_its_settings():
             SignalExplorer(**wrong)
     words = SignalExplorer(depth=3, gain=0.5).words()
     assert "3 layers, gelu, no norm, no shortcuts, gain 0.5, 0 steps" in words
+
+
+def page_sizes(**settings) -> dict:
+    """What the page finds with three seeds: sizes at the top, gradients at both ends, the loss."""
+    plain = {"width": 32, "batch": 16, "norm": "none", "shortcut": False, "gain": 1, "lr": None}
+    plain |= {"optimizer": "adam", "steps": 0} | settings
+    answers = in_script("stack.js", [["passOf", {**plain, "seed": seed}] for seed in range(3)])
+    depth, tensor = settings["depth"], torch.tensor
+    found = []
+    for one in answers:
+        top = tensor(one["states"][-1], dtype=torch.double).view(16, 32)
+        ends = [one["gradients"][f"layers.{n}.linear.weight"] for n in (0, depth - 1)]
+        low, high = (tensor(g, dtype=torch.double).norm() for g in ends)
+        found.append((top, top - top.mean(dim=0), low / high, one["loss"], one["right"]))
+    tops, differ, ratios, losses, right = zip(*found, strict=True)
+    sizes = [sorted(x.pow(2).mean().sqrt().item() for x in some) for some in (tops, differ)]
+    return {
+        "top": sizes[0], "differ": sizes[1], "ratio": sorted(r.item() for r in ratios),
+        "loss": sorted(losses), "right": sorted(right),
+    }  # fmt: skip
+
+
+def test_chapter_4_says_what_its_signals_show():
+    bends = {a: page_sizes(depth=30, activation=a) for a in ("none", "relu", "gelu", "tanh")}
+    assert bends["none"]["top"][0] > 0.3 and bends["relu"]["top"][2] < 1e-3
+    assert 1e-10 < bends["gelu"]["top"][0] < bends["gelu"]["top"][2] < 1e-8
+    assert 0.05 < bends["tanh"]["top"][0] < bends["tanh"]["top"][2] < 0.2
+    righted = page_sizes(depth=30, activation="relu", gain=1.4)["top"]
+    assert 0.1 < righted[0] < righted[2] < 1
+    bent = page_sizes(depth=30, activation="relu", norm="pre")
+    straight = page_sizes(depth=30, activation="none", norm="pre")
+    assert all(0.5 < top < 1.2 for top in bent["top"] + straight["top"])
+    assert bent["ratio"][0] > 100 and all(1 / 3 < r < 3 for r in straight["ratio"])
+
+
+def test_chapter_5_says_what_its_signals_show():
+    deep = {"depth": 64, "activation": "gelu"}
+    before, after = page_sizes(**deep), page_sizes(**deep, steps=50)
+    assert before["top"][2] < 2e-19 and after["top"][0] > 1e14 * before["top"][2]
+    assert after["differ"][2] < 2e-19 and after["loss"] == pytest.approx([math.log(4)] * 3)
+    around, around_50 = (page_sizes(**deep, shortcut=True, steps=n) for n in (0, 50))
+    assert 1e10 < around["top"][0] < around["top"][2] < 1e11 and around_50["loss"][0] > 1e4
+    both = page_sizes(**deep, shortcut=True, norm="pre", steps=50)
+    assert both["right"] == [16, 16, 16] and both["loss"][2] < 0.01
+    norms = page_sizes(**deep, norm="pre")
+    assert all(0.5 < top < 0.8 for top in norms["top"]) and norms["ratio"][0] > 1000
+    assert page_sizes(**deep, norm="pre", shortcut=True)["ratio"][2] < 50

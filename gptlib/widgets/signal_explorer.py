@@ -274,7 +274,8 @@ def _record(model: nn.Module, batch: Any, loss: Any, layers: Any) -> dict[str, l
     if not isinstance(answer, torch.Tensor) or answer.numel() != 1:
         raise ValueError("model must answer with a scalar loss, or loss= make one of its answer")
     if len(states) != len(parts) + 1:
-        raise ValueError(f"{len(parts)} layers were called {max(0, len(states) - 1)} times, not once each")
+        calls = max(0, len(states) - 1)
+        raise ValueError(f"{len(parts)} layers were called {calls} times, not once each")
     weights = [[p for p in part.parameters() if p.dim() > 1 and p.requires_grad] for part in parts]
     wanted = [s for s in states if s.requires_grad] + [p for some in weights for p in some]
     found = iter(torch.autograd.grad(answer.sum(), wanted, allow_unused=True))
