@@ -20,6 +20,7 @@ from scripts import WIDGETS, in_script, node
 
 import gptlib.widgets
 from gptlib import corpus
+from gptlib.block import TransformerBlock
 from gptlib.generation import next_token_probs
 from gptlib.given.checks.text import check_text
 from gptlib.given.unicode16 import LETTER, NUMBER
@@ -35,7 +36,8 @@ from gptlib.gpt import (
 )
 from gptlib.merges import merge_pair
 from gptlib.tokenizer import BPETokenizer, CharTokenizer, split_text, split_words
-from gptlib.widgets import DistributionExplorer, ModelPicture, TokenizerExplorer
+from gptlib.widgets import DistributionExplorer, ModelPicture, SignalExplorer, TokenizerExplorer
+from gptlib.widgets.signal_explorer import RATES, SAMPLES, normals
 from gptlib.widgets.tokenizer_explorer import readable
 from gptlib.widgets.widget import Widget, bundle
 
@@ -505,3 +507,207 @@ def test_the_sums_of_chapter_6_s_picture_come_out():
         config = GPTConfig(vocab_size=vocab_size)
         head = (config.n_embd + 2 * vocab_size) * 4 * 8 * config.context_length
         assert low < head / sum(training_memory(config, 8).values()) < high
+
+
+# The signal explorer -----------------------------------------------------------------------------
+
+
+def near(got, wanted: torch.Tensor, tolerance: float = 1e-4) -> bool:
+    """Is each number within a share of the largest of them all? They may all be tiny, or huge."""
+    got = torch.tensor(got, dtype=torch.double).flatten()
+    wanted = wanted.double().flatten()
+    return bool((got - wanted).abs().max() <= tolerance * wanted.abs().max() + 1e-300)
+
+
+def stack_settings(rng: random.Random) -> dict:
+    return {
+        "depth": rng.choice([1, 2, 7, 30]),
+        "width": rng.choice([8, 32, 44]),
+        "batch": rng.choice([8, 16]),
+        "activation": rng.choice(["none", "relu", "gelu", "tanh"]),
+        "norm": rng.choice(["none", "pre", "post"]),
+        "shortcut": rng.random() < 0.5,
+        "gain": rng.choice([0.3, 0.8, 1, 1.5, 2.5]),
+        "optimizer": rng.choice(["adam", "sgd"]),
+        "seed": rng.randrange(2**32),
+        "steps": rng.choice([0, 0, 1, 10]),
+    }
+
+
+def test_the_page_draws_the_bell_curve_of_python():
+    [got] = in_script("stack.js", [["normals", 7, 1000, 4000]])
+    assert got == pytest.approx(normals(7, 1000, 4000).tolist(), abs=1e-12)
+    assert abs(sum(got) / 4000) < 0.06 and abs(sum(g * g for g in got) / 4000 - 1) < 0.1
+
+
+def test_the_page_has_pytorchs_forward_and_backward_pass():
+    rng = random.Random(0)
+    drawn = [stack_settings(rng) for _ in range(40)]
+    assert {(s["activation"], s["norm"], s["shortcut"]) for s in drawn} >= {
+        ("gelu", "pre", True), ("tanh", "post", True), ("relu", "none", False),
+    }  # fmt: skip
+    answers = in_script("stack.js", [["passOf", {**one, "lr": None}] for one in drawn])
+    for one, got in zip(drawn, answers, strict=True):
+        wanted = SignalExplorer(**one).signals()
+        assert got["loss"] == pytest.approx(wanted["loss"], rel=1e-4), one
+        assert got["right"] == wanted["right"] and near(got["logits"], wanted["logits"]), one
+        for name, key in (("states", "states"), ("stateGradients", "state_gradients")):
+            pairs = zip(got[name], wanted[key], strict=True)
+            assert all(near(a, b) for a, b in pairs), (one, name)
+        assert got["gradients"].keys() == wanted["gradients"].keys()
+        for name, gradient in wanted["gradients"].items():
+            assert near(got["gradients"][name], gradient), (one, name)
+
+
+def test_the_page_knows_the_rates_and_sizes_of_python():
+    script = (WIDGETS / "stack.js").read_text(encoding="utf-8")
+    assert f"adam: {RATES['adam']}, sgd: {RATES['sgd']}" in script
+    script = (WIDGETS / "signal_explorer.js").read_text(encoding="utf-8")
+    assert f"const SAMPLES = {SAMPLES};" in script
+
+
+def test_sizes_and_histograms_are_counted_right():
+    numbers = torch.randn(300, generator=torch.Generator().manual_seed(0)).double()
+    numbers[:20] = 0
+    some = [2.0**-130, 1e-3, 0.75, 1.0, 1.49, 1.5, 3e38, -1.2]
+    size, differ, heights, sizes = in_script(
+        "stack.js",
+        [
+            ["sizeOf", numbers.tolist()],
+            ["rowsDiffer", numbers.tolist(), 4],
+            ["counted", [*numbers.tolist(), 99.0], 2, 8],
+            ["sizesCounted", some],
+        ],
+    )
+    rows = numbers.view(-1, 4)
+    assert size == pytest.approx(numbers.pow(2).mean().sqrt().item())
+    assert differ == pytest.approx((rows - rows.mean(dim=0)).pow(2).mean().sqrt().item())
+    inner = numbers.clamp(-2 + 1e-9, 2 - 1e-9).histc(8, -2, 2)
+    inner[-1] += 1  # what lies beyond is in the last
+    assert heights == inner.int().tolist()
+    begins = in_script("stack.js", [["sizeBin", b] for b, n in enumerate(sizes) for _ in range(n)])
+    pairs = list(zip(sorted(abs(x) for x in some), begins, strict=True))
+    assert all(begin <= x < 1.5001 * begin for x, begin in pairs[1:]) and pairs[0][1] < 2**-126
+
+
+def test_axes_of_signals_seldom_jump():
+    calls = [["ends", [0.5, 1, 2]], ["ends", [0, 3e-10, 1]], ["ends", [5e20, 1]]]
+    calls += [["limitOf", 1], ["limitOf", 0.6], ["power", 1e-12], ["power", 100]]
+    answers = in_script("signal_explorer.js", calls)
+    assert answers[0] == pytest.approx([1e-3, 1e3]) and answers[1][0] == pytest.approx(1e-12)
+    assert answers[2][1] == pytest.approx(1e24) and answers[3:5] == [4, 3]
+    assert answers[5:] == ["10⁻¹²", "100"]
+
+
+class Pile(torch.nn.Module):
+    """Blocks that hand each other rows of tokens; answers with a loss or without."""
+
+    def __init__(self, shortcut: bool, with_loss: bool = True):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(
+            TransformerBlock(8, 2, 6, shortcut=shortcut) for _ in range(3)
+        )
+        self.with_loss = with_loss
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)  # (B, T, C)
+        return (x, x.pow(2).mean()) if self.with_loss else x
+
+
+def test_a_signal_explorer_records_a_model_of_your_own():
+    torch.manual_seed(0)
+    x = torch.randn(4, 6, 8)  # (B, T, C)
+    piles = {"plain": Pile(False), "around": Pile(True)}
+    widget = SignalExplorer.of(piles, x)
+    for shown, pile in enumerate(piles.values()):
+        widget.shown = shown
+        assert all(p.grad is None for p in pile.parameters())  # it leaves no traces
+        sizes = widget.sizes()
+        pile(x)[1].backward()
+        weights = [p.grad.flatten() for p in pile.layers[1].parameters() if p.dim() == 2]
+        assert sizes["weights"][1] == pytest.approx(
+            torch.cat(weights).pow(2).mean().sqrt().item(), rel=1e-5
+        )
+        state = pile.layers[0](x)
+        assert sizes["numbers"][:2] == pytest.approx(
+            [x.pow(2).mean().sqrt().item(), state.pow(2).mean().sqrt().item()], rel=1e-5
+        )
+        rows = state.flatten(0, 1)
+        differ = (rows - rows.mean(dim=0)).pow(2).mean().sqrt().item()
+        assert sizes["differ"][1] == pytest.approx(differ, rel=1e-5)
+        assert sizes["gradients"][0] == 0 < sizes["gradients"][1]  # nobody asked for the input's
+    assert widget.names == ["plain", "around"] and widget.depths == [3, 3]
+    assert "around, 3 layers" in widget.words()
+
+
+def test_a_loss_and_layers_may_be_named():
+    torch.manual_seed(0)
+    pile, x = Pile(True, with_loss=False), torch.randn(2, 6, 8)
+    widget = SignalExplorer.of(
+        pile, (x,), loss=lambda y: y.sum(), layers=lambda model: model.layers[:2]
+    )
+    assert widget.depths == [2]
+    with pytest.raises(ValueError, match="loss="):
+        SignalExplorer.of(pile, x)
+    with pytest.raises(ValueError, match="no ModuleList"):
+        SignalExplorer.of(torch.nn.Linear(8, 8), x, loss=lambda y: y.sum())
+    with pytest.raises(ValueError, match="1 layers were called 0 times"):
+        SignalExplorer.of(
+            pile, x, loss=lambda y: y.sum(), layers=lambda model: [torch.nn.Linear(8, 8)]
+        )
+
+
+def test_a_signal_explorer_checks_its_settings():
+    for wrong in ({"width": 30}, {"depth": 0}, {"activation": "swish"}, {"norm": "batch"}):
+        with pytest.raises(Exception, match=next(iter(wrong))):
+            SignalExplorer(**wrong)
+    words = SignalExplorer(depth=3, gain=0.5).words()
+    assert "3 layers, gelu, no norm, no shortcuts, gain 0.5, 0 steps" in words
+
+
+def page_sizes(**settings) -> dict:
+    """What the page finds with three seeds: sizes at the top, gradients at both ends, the loss."""
+    plain = {"width": 32, "batch": 16, "norm": "none", "shortcut": False, "gain": 1, "lr": None}
+    plain |= {"optimizer": "adam", "steps": 0} | settings
+    answers = in_script("stack.js", [["passOf", {**plain, "seed": seed}] for seed in range(3)])
+    depth, tensor = settings["depth"], torch.tensor
+    found = []
+    for one in answers:
+        top = tensor(one["states"][-1], dtype=torch.double).view(16, 32)
+        ends = [one["gradients"][f"layers.{n}.linear.weight"] for n in (0, depth - 1)]
+        low, high = (tensor(g, dtype=torch.double).norm() for g in ends)
+        found.append((top, top - top.mean(dim=0), low / high, one["loss"], one["right"]))
+    tops, differ, ratios, losses, right = zip(*found, strict=True)
+    sizes = [sorted(x.pow(2).mean().sqrt().item() for x in some) for some in (tops, differ)]
+    return {
+        "top": sizes[0], "differ": sizes[1], "ratio": sorted(r.item() for r in ratios),
+        "loss": sorted(losses), "right": sorted(right),
+    }  # fmt: skip
+
+
+def test_chapter_4_says_what_its_signals_show():
+    bends = {a: page_sizes(depth=30, activation=a) for a in ("none", "relu", "gelu", "tanh")}
+    assert bends["none"]["top"][0] > 0.3 and bends["relu"]["top"][2] < 1e-3
+    assert 1e-10 < bends["gelu"]["top"][0] < bends["gelu"]["top"][2] < 1e-8
+    assert 0.05 < bends["tanh"]["top"][0] < bends["tanh"]["top"][2] < 0.2
+    righted = page_sizes(depth=30, activation="relu", gain=1.4)["top"]
+    assert 0.1 < righted[0] < righted[2] < 1
+    bent = page_sizes(depth=30, activation="relu", norm="pre")
+    straight = page_sizes(depth=30, activation="none", norm="pre")
+    assert all(0.5 < top < 1.2 for top in bent["top"] + straight["top"])
+    assert bent["ratio"][0] > 100 and all(1 / 3 < r < 3 for r in straight["ratio"])
+
+
+def test_chapter_5_says_what_its_signals_show():
+    deep = {"depth": 64, "activation": "gelu"}
+    before, after = page_sizes(**deep), page_sizes(**deep, steps=50)
+    assert before["top"][2] < 2e-19 and after["top"][0] > 1e14 * before["top"][2]
+    assert after["differ"][2] < 2e-19 and after["loss"] == pytest.approx([math.log(4)] * 3)
+    around, around_50 = (page_sizes(**deep, shortcut=True, steps=n) for n in (0, 50))
+    assert 1e10 < around["top"][0] < around["top"][2] < 1e11 and around_50["loss"][0] > 1e4
+    both = page_sizes(**deep, shortcut=True, norm="pre", steps=50)
+    assert both["right"] == [16, 16, 16] and both["loss"][2] < 0.01
+    norms = page_sizes(**deep, norm="pre")
+    assert all(0.5 < top < 0.8 for top in norms["top"]) and norms["ratio"][0] > 1000
+    assert page_sizes(**deep, norm="pre", shortcut=True)["ratio"][2] < 50

@@ -8,12 +8,14 @@ from gptlib.widgets.distribution_explorer import DistributionExplorer
 from gptlib.widgets.live_gpt import LiveGPT
 from gptlib.widgets.model_file import export_model, import_model
 from gptlib.widgets.model_picture import ModelPicture
+from gptlib.widgets.signal_explorer import SignalExplorer
 from gptlib.widgets.tokenizer_explorer import TokenizerExplorer
 
 __all__ = [
     "DistributionExplorer",
     "LiveGPT",
     "ModelPicture",
+    "SignalExplorer",
     "TokenizerExplorer",
     "export_model",
     "import_model",

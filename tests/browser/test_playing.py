@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from gptlib.widgets import (
     DistributionExplorer,
     LiveGPT,
     ModelPicture,
+    SignalExplorer,
     TokenizerExplorer,
     export_model,
 )
@@ -51,11 +53,38 @@ def live(seed=0, n_layer=2, **settings) -> LiveGPT:
     return LiveGPT(GPT(config), tokenizer, "lower lower", numbers="float32", **settings)
 
 
+def signals() -> SignalExplorer:
+    return SignalExplorer(depth=12, gain=0.8, activation="relu")
+
+
+def recorded_signals() -> SignalExplorer:
+    torch.manual_seed(0)
+    layers = (torch.nn.Linear(8, 8) for _ in range(5))
+    models = {
+        "shallow": torch.nn.Sequential(*layers),
+        "deep": torch.nn.Sequential(*signals().stack()[0]),
+    }
+    batches = {"shallow": torch.randn(16, 8), "deep": torch.randn(16, 32).double()}
+    one = {"loss": lambda y: y.pow(2).mean()}
+    parts = [SignalExplorer.of({k: m}, batches[k], **one) for k, m in models.items()]
+    return SignalExplorer(
+        names=list(models), depths=[p.depths[0] for p in parts],
+        recorded=b"".join(p.recorded for p in parts),
+    )  # fmt: skip
+
+
 # What a finger presses, with its label, is at least 24 pixels high.
 SMALL = """[...document.querySelectorAll('.gpt-widget :is(button, select, input, [tabindex="0"])')]
     .map(e => e.closest('label') || e).filter(e => e.offsetParent)
     .filter(e => e.getBoundingClientRect().height < 24).map(e => e.outerHTML)"""
-MADE = {"distribution": distribution, "tokens": tokens, "picture": picture, "live": live}
+MADE = {
+    "distribution": distribution,
+    "tokens": tokens,
+    "picture": picture,
+    "live": live,
+    "signals": signals,
+    "recorded_signals": recorded_signals,
+}
 
 
 @pytest.fixture
@@ -490,3 +519,104 @@ def test_the_page_opens_a_model_of_the_readers_own(shown, tmp_path):
     page.get_by_role("button", name="back to the first model").tap()
     assert "blocks 2" in page.locator("p[role=status]").inner_text()
     assert page.faults == []
+
+
+# The signal explorer -----------------------------------------------------------------------------
+
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+
+
+def drawn_sizes(page, panel: int) -> list[float]:
+    """The sizes by layer that a picture's line shows, read from the drawing and its axis."""
+    found = page.evaluate(
+        """panel => {
+            const svg = document.querySelectorAll('.gw-signal-plot svg')[panel];
+            const all = [...svg.querySelectorAll('.gw-axes text[text-anchor=end]')];
+            const ticks = all.filter(t => !t.classList.contains('gw-axis-name'))
+                .map(t => [t.textContent, Number(t.getAttribute('y')) - 4]);
+            const line = svg.querySelector('.gw-line-now').getAttribute('d');
+            return {ticks, ys: line.match(/,[\\d.]+/g).map(y => Number(y.slice(1)))};
+        }""",
+        panel,
+    )
+
+    def exponent(text):
+        if text.startswith("10") and text[2:].translate(SUPERSCRIPTS) != text[2:]:
+            return int(text[2:].translate(SUPERSCRIPTS))
+        return math.log10(float(text.replace(",", "")))
+
+    (low, y_low), (high, y_high) = (
+        (exponent(text), y) for text, y in (found["ticks"][0], found["ticks"][-1])
+    )
+    return [10 ** (low + (y - y_low) / (y_high - y_low) * (high - low)) for y in found["ys"]]
+
+
+def signals_agree(page, widget: SignalExplorer):
+    """The page draws PyTorch's sizes, and says what PyTorch's loss is."""
+    page.wait_for_timeout(150)
+    sizes = widget.sizes()
+    assert drawn_sizes(page, 0) == pytest.approx(sizes["numbers"], rel=0.1)
+    kind = "weights" if widget.gradient_of == "weights" else "gradients"
+    assert drawn_sizes(page, 1) == pytest.approx(sizes[kind], rel=0.1)
+
+
+def test_signals_follow_every_control(shown):
+    widget = signals()
+    page = shown(widget)
+    signals_agree(page, widget)
+    depth, gain, layer = (page.locator("input[type=range]").nth(i) for i in range(3))
+    for _ in range(3):
+        depth.press("ArrowRight")
+        gain.press("ArrowLeft")
+    widget.depth, widget.gain = 15, 0.65
+    signals_agree(page, widget)
+    activation, norm, _, gradients = (page.locator("select").nth(i) for i in range(4))
+    activation.select_option(label="tanh")
+    norm.select_option(label="behind the sum (post)")
+    page.get_by_label("shortcuts").press("Space")
+    widget.activation, widget.norm, widget.shortcut = "tanh", "post", True
+    signals_agree(page, widget)
+    gradients.select_option(label="of the numbers handed on")
+    widget.gradient_of = "numbers"
+    signals_agree(page, widget)
+    layer.press("Home")
+    page.wait_for_timeout(150)
+    assert "layer 0: size 0.9" in page.locator(".gw-signal-panel .gw-facts").first.inner_text()
+    plot = page.locator(".gw-signal-plot").first.bounding_box()
+    page.mouse.click(plot["x"] + plot["width"] * 0.93, plot["y"] + 50)
+    page.wait_for_timeout(150)
+    assert layer.input_value() in ("14", "15")
+    assert page.faults == []
+
+
+def test_signals_train_in_the_page_as_in_pytorch(shown):
+    widget = signals()
+    page = shown(widget)
+    page.get_by_label("shortcuts").check()
+    page.locator("select").nth(2).select_option(label="plain SGD")
+    page.get_by_role("button", name="train 50 steps").tap()
+    facts = page.locator(".gpt-widget > .gw-facts").first
+    page.locator(".gw-facts", has_text="after 50 steps").wait_for()
+    widget.shortcut, widget.optimizer, widget.steps = True, "sgd", 50
+    signals_agree(page, widget)
+    wanted = widget.signals()
+    assert f"loss {wanted['loss']:.3g}"[:9] in facts.inner_text()
+    assert f"{wanted['right']} of 16" in facts.inner_text()
+    assert page.locator(".gw-line-before").first.get_attribute("d")
+    page.wait_for_timeout(500)
+    assert "After 50 steps" in page.locator(".gw-words").inner_text()
+    page.get_by_role("button", name="back to the start").tap()
+    page.wait_for_timeout(200)
+    assert "after 0 steps" in facts.inner_text()
+    assert not page.locator(".gw-line-before").first.get_attribute("d")
+
+
+def test_recorded_signals_are_drawn_and_say_that_they_are(shown):
+    widget = recorded_signals()
+    page = shown(widget)
+    assert "Recorded from a model in Python" in page.locator(".gpt-widget").inner_text()
+    signals_agree(page, widget)
+    page.locator("select").first.select_option(label="deep")
+    widget.shown = 1
+    signals_agree(page, widget)
+    assert page.locator("input[type=range]").get_attribute("max") == "12"

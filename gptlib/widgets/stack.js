@@ -1,0 +1,339 @@
+// A stack of layers with its forward and its backward pass: linear, activation, norm, shortcut.
+// Numbers are 64-bit; rows are examples: (B, C). signal_explorer.py builds the same from PyTorch's
+// parts, and a test holds the two together, every gradient included.
+import { randomNumbers } from "./sampling.js";
+
+export const CLASSES = 4; // example i belongs to class i mod 4
+export const RATES = { adam: 0.003, sgd: 0.1 };
+const EPS = 1e-5;
+
+// n numbers of the bell curve, from place `offset` of the seed's stream on (Box and Muller's way).
+export function normals(seed, offset, n) {
+  const random = randomNumbers((seed + Math.imul(offset, 0x6d2b79f5)) >>> 0);
+  const found = new Float64Array(n);
+  for (let i = 0; i < n; i += 2) {
+    const radius = Math.sqrt(-2 * Math.log(1 - random()));
+    const angle = 2 * Math.PI * random();
+    found[i] = radius * Math.cos(angle);
+    found[i + 1] = radius * Math.sin(angle);
+  }
+  return found;
+}
+
+// Room for a stack of this width; layers are added as they are needed, and used again. Batch and
+// width are multiples of 4.
+export function room({ width, batch, seed }) {
+  const size = batch * width;
+  return {
+    width, batch, seed,
+    layers: [],
+    x: normals(seed, 0, size),
+    dx: new Float64Array(size),
+    firstHead: normals(seed, size, CLASSES * width).map((v) => v / Math.sqrt(width)),
+    head: parameters({ weight: CLASSES * width, bias: CLASSES }),
+    logits: new Float64Array(batch * CLASSES),
+    dLogits: new Float64Array(batch * CLASSES),
+    du: new Float64Array(size), // what comes back through a linear layer
+    back: new Float64Array(size),
+  };
+}
+
+// Each parameter with its gradient, and the two averages that Adam keeps.
+function parameters(sizes) {
+  return Object.fromEntries(Object.entries(sizes).map(([name, n]) => [name, {
+    value: new Float64Array(n), gradient: new Float64Array(n),
+    mean: new Float64Array(n), square: new Float64Array(n),
+  }]));
+}
+
+function layerOf(stack, l) {
+  const { width, batch, seed, layers } = stack;
+  while (layers.length <= l) {
+    const offset = (batch + CLASSES) * width + layers.length * width * width;
+    const square = () => new Float64Array(batch * width);
+    layers.push({
+      first: normals(seed, offset, width * width), // its weights on the first day, at gain 1 times √C
+      ...parameters({ weight: width * width, bias: width, scale: width, shift: width }),
+      u: square(), slope: square(), sum: square(), normed: square(), out: square(), dOut: square(),
+      perSize: new Float64Array(batch),
+    });
+  }
+  return layers[l];
+}
+
+// Weights as they are before the first step: matrices of size gain/√C, no biases, norms without effect.
+export function start(stack, { depth, gain }) {
+  const put = (one, value) => {
+    if (typeof value === "number") one.value.fill(value); else one.value.set(value);
+    one.mean.fill(0); one.square.fill(0);
+  };
+  const factor = gain / Math.sqrt(stack.width);
+  for (let l = 0; l < depth; l++) {
+    const layer = layerOf(stack, l);
+    put(layer.weight, layer.first);
+    for (let i = 0; i < layer.first.length; i++) layer.weight.value[i] *= factor;
+    put(layer.bias, 0); put(layer.scale, 1); put(layer.shift, 0);
+  }
+  put(stack.head.weight, stack.firstHead); put(stack.head.bias, 0);
+}
+
+// out[i, j] = Σ_k a[i, k] · b[k, j] for (m, n) results, four by four so that sums stay in registers.
+// A matrix is read with any strides: a[i, k] is a[i · ai + k · ak], b[k, j] is b[k · bk + j · bj].
+export function multiply(out, m, n, size, a, ai, ak, b, bk, bj) {
+  for (let i = 0; i < m; i += 4) {
+    for (let j = 0; j < n; j += 4) {
+      let c00 = 0, c01 = 0, c02 = 0, c03 = 0, c10 = 0, c11 = 0, c12 = 0, c13 = 0;
+      let c20 = 0, c21 = 0, c22 = 0, c23 = 0, c30 = 0, c31 = 0, c32 = 0, c33 = 0;
+      let p = i * ai, q = j * bj;
+      for (let k = 0; k < size; k++, p += ak, q += bk) {
+        const a0 = a[p], a1 = a[p + ai], a2 = a[p + 2 * ai], a3 = a[p + 3 * ai];
+        const b0 = b[q], b1 = b[q + bj], b2 = b[q + 2 * bj], b3 = b[q + 3 * bj];
+        c00 += a0 * b0; c01 += a0 * b1; c02 += a0 * b2; c03 += a0 * b3;
+        c10 += a1 * b0; c11 += a1 * b1; c12 += a1 * b2; c13 += a1 * b3;
+        c20 += a2 * b0; c21 += a2 * b1; c22 += a2 * b2; c23 += a2 * b3;
+        c30 += a3 * b0; c31 += a3 * b1; c32 += a3 * b2; c33 += a3 * b3;
+      }
+      let r = i * n + j;
+      out[r] = c00; out[r + 1] = c01; out[r + 2] = c02; out[r + 3] = c03; r += n;
+      out[r] = c10; out[r + 1] = c11; out[r + 2] = c12; out[r + 3] = c13; r += n;
+      out[r] = c20; out[r + 1] = c21; out[r + 2] = c22; out[r + 3] = c23; r += n;
+      out[r] = c30; out[r + 1] = c31; out[r + 2] = c32; out[r + 3] = c33;
+    }
+  }
+}
+
+function tanh(x) {
+  if (x < 0.02 && x > -0.02) { // keeps the digits of tiny numbers
+    const q = x * x;
+    return x * (1 - q * (1 / 3 - q * (2 / 15)));
+  }
+  return 1 - 2 / (Math.exp(2 * x) + 1);
+}
+
+// The form of GELU that GPT-2 has: x · ½(1 + tanh u) is x / (1 + exp(-2u)).
+const ROOT = 2 * Math.sqrt(2 / Math.PI);
+
+// y = activation(y) in place; its slope at each number is left in `slope`.
+export function activate(kind, y, slope) {
+  const n = y.length;
+  if (kind === "none") slope.fill(1);
+  if (kind === "relu") {
+    for (let i = 0; i < n; i++) { slope[i] = y[i] > 0 ? 1 : 0; y[i] = y[i] > 0 ? y[i] : 0; }
+  }
+  if (kind === "tanh") {
+    for (let i = 0; i < n; i++) { y[i] = tanh(y[i]); slope[i] = 1 - y[i] * y[i]; }
+  }
+  if (kind === "gelu") {
+    for (let i = 0; i < n; i++) {
+      const x = y[i], q = 0.044715 * x * x;
+      const share = 1 / (1 + Math.exp(-ROOT * x * (1 + q)));
+      y[i] = x * share;
+      slope[i] = share + y[i] * (1 - share) * ROOT * (1 + 3 * q);
+    }
+  }
+}
+
+// Each row to mean 0 and variance 1, then scale and shift.
+function normalise(layer, x, out, width) {
+  const { normed, perSize } = layer;
+  const scale = layer.scale.value, shift = layer.shift.value;
+  for (let b = 0; b < perSize.length; b++) {
+    let mean = 0, square = 0;
+    const from = b * width, to = from + width;
+    for (let i = from; i < to; i++) mean += x[i];
+    mean /= width;
+    for (let i = from; i < to; i++) { const d = x[i] - mean; square += d * d; }
+    const r = 1 / Math.sqrt(square / width + EPS);
+    perSize[b] = r;
+    for (let i = from, c = 0; i < to; i++, c++) {
+      const y = (x[i] - mean) * r;
+      normed[i] = y;
+      out[i] = y * scale[c] + shift[c];
+    }
+  }
+}
+
+// The gradient on its way back through a norm: from dOut to dIn; it may be the same array.
+function normaliseBack(layer, dOut, dIn, width) {
+  const { normed, perSize } = layer;
+  const scale = layer.scale.value, dScale = layer.scale.gradient, dShift = layer.shift.gradient;
+  dScale.fill(0); dShift.fill(0);
+  for (let b = 0; b < perSize.length; b++) {
+    let mean = 0, along = 0;
+    const from = b * width, to = from + width, r = perSize[b];
+    for (let i = from, c = 0; i < to; i++, c++) {
+      const d = dOut[i], y = normed[i], g = d * scale[c];
+      dScale[c] += d * y; dShift[c] += d;
+      mean += g; along += g * y;
+    }
+    mean /= width; along /= width;
+    for (let i = from, c = 0; i < to; i++, c++) dIn[i] = r * (dOut[i] * scale[c] - mean - normed[i] * along);
+  }
+}
+
+function addBias(y, bias, width) {
+  for (let i = 0, c = 0; i < y.length; i++) { y[i] += bias[c]; if (++c === width) c = 0; }
+}
+
+function sumRows(dy, into, width) {
+  into.fill(0);
+  for (let i = 0, c = 0; i < dy.length; i++) { into[c] += dy[i]; if (++c === width) c = 0; }
+}
+
+// From the examples to the loss: how much there is to learn, and how many are right.
+export function forward(stack, { depth, activation, norm, shortcut }) {
+  const { width: C, batch: B } = stack;
+  let x = stack.x;
+  for (let l = 0; l < depth; l++) {
+    const layer = layerOf(stack, l);
+    const y = norm === "post" ? layer.sum : layer.out;
+    if (norm === "pre") normalise(layer, x, layer.u, C); else layer.u.set(x);
+    multiply(y, B, C, C, layer.u, C, 1, layer.weight.value, 1, C); // u (B, C) @ weight.T
+    addBias(y, layer.bias.value, C);
+    activate(activation, y, layer.slope);
+    if (shortcut) for (let i = 0; i < y.length; i++) y[i] += x[i];
+    if (norm === "post") normalise(layer, y, layer.out, C);
+    x = layer.out;
+  }
+  const { head, logits, dLogits } = stack;
+  multiply(logits, B, CLASSES, C, x, C, 1, head.weight.value, 1, C);
+  addBias(logits, head.bias.value, CLASSES);
+  let loss = 0, right = 0;
+  for (let b = 0; b < B; b++) {
+    const row = logits.subarray(b * CLASSES, (b + 1) * CLASSES);
+    const best = Math.max(...row);
+    let total = 0;
+    for (const z of row) total += Math.exp(z - best);
+    const target = b % CLASSES;
+    loss += (best + Math.log(total) - row[target]) / B;
+    right += row[target] === best ? 1 : 0;
+    for (let c = 0; c < CLASSES; c++) { // p − y, the mean over the batch
+      dLogits[b * CLASSES + c] = (Math.exp(row[c] - best) / total - (c === target ? 1 : 0)) / B;
+    }
+  }
+  return { loss, right };
+}
+
+// The way back: the gradient of the loss at every layer's output and at every parameter.
+export function backward(stack, { depth, norm, shortcut }) {
+  const { width: C, batch: B, head, dLogits, du, back } = stack;
+  const outOf = (l) => (l < 0 ? stack.x : stack.layers[l].out);
+  const gradientAt = (l) => (l < 0 ? stack.dx : stack.layers[l].dOut);
+  multiply(head.weight.gradient, CLASSES, C, B, dLogits, 1, CLASSES, outOf(depth - 1), C, 1);
+  sumRows(dLogits, head.bias.gradient, CLASSES);
+  multiply(gradientAt(depth - 1), B, C, CLASSES, dLogits, CLASSES, 1, head.weight.value, C, 1);
+  for (let l = depth - 1; l >= 0; l--) {
+    const layer = stack.layers[l], below = gradientAt(l - 1);
+    if (norm === "post") normaliseBack(layer, layer.dOut, back, C); else back.set(layer.dOut);
+    if (shortcut) below.set(back); else below.fill(0);
+    for (let i = 0; i < back.length; i++) back[i] *= layer.slope[i];
+    multiply(layer.weight.gradient, C, C, B, back, 1, C, layer.u, C, 1); // (C, B) @ (B, C)
+    sumRows(back, layer.bias.gradient, C);
+    multiply(du, B, C, C, back, C, 1, layer.weight.value, C, 1); // (B, C) @ weight (C, C)
+    if (norm === "pre") normaliseBack(layer, du, du, C);
+    for (let i = 0; i < du.length; i++) below[i] += du[i];
+  }
+}
+
+function trained(stack, { depth, norm }) {
+  const names = norm === "none" ? ["weight", "bias"] : ["weight", "bias", "scale", "shift"];
+  return [stack.head.weight, stack.head.bias,
+    ...stack.layers.slice(0, depth).flatMap((layer) => names.map((name) => layer[name]))];
+}
+
+// Step number t, from 1 on, along the gradients that `backward` has left.
+export function step(stack, settings, t) {
+  const lr = settings.lr ?? RATES[settings.optimizer];
+  for (const { value, gradient, mean, square } of trained(stack, settings)) {
+    if (settings.optimizer === "sgd") {
+      for (let i = 0; i < value.length; i++) value[i] -= lr * gradient[i];
+      continue;
+    }
+    const once = 1 - 0.9 ** t, twice = Math.sqrt(1 - 0.999 ** t);
+    for (let i = 0; i < value.length; i++) {
+      const g = gradient[i];
+      const m = mean[i] = 0.9 * mean[i] + 0.1 * g;
+      const v = square[i] = 0.999 * square[i] + 0.001 * g * g;
+      value[i] -= (lr / once) * m / (Math.sqrt(v) / twice + 1e-8);
+    }
+  }
+}
+
+// What is to be seen of a heap of numbers ---------------------------------------------------------
+
+// The root of the mean square.
+export function sizeOf(numbers) {
+  let sum = 0;
+  for (let i = 0; i < numbers.length; i++) sum += numbers[i] * numbers[i];
+  return Math.sqrt(sum / numbers.length);
+}
+
+// How far the rows lie from their mean row: the same measure, so that both fit on one axis.
+export function rowsDiffer(numbers, width) {
+  const rows = numbers.length / width;
+  let sum = 0;
+  for (let c = 0; c < width; c++) {
+    let mean = 0;
+    for (let i = c; i < numbers.length; i += width) mean += numbers[i];
+    mean /= rows;
+    for (let i = c; i < numbers.length; i += width) sum += (numbers[i] - mean) ** 2;
+  }
+  return Math.sqrt(sum / numbers.length);
+}
+
+const ONE = new Float32Array(1);
+const BITS = new Uint32Array(ONE.buffer);
+export const SIZE_BINS = 512;
+
+// How many of the numbers have which size: two bins for each doubling, read off the bits of the
+// number itself, which is faster than a logarithm. Zeros are in bin 0.
+export function sizesCounted(numbers, counts = new Uint32Array(SIZE_BINS)) {
+  counts.fill(0);
+  for (let i = 0; i < numbers.length; i++) {
+    ONE[0] = numbers[i];
+    counts[(BITS[0] & 0x7fffffff) >>> 22] += 1;
+  }
+  return counts;
+}
+
+// Where a bin of `sizesCounted` begins.
+export function sizeBin(bin) {
+  return 2 ** ((bin >> 1) - 127) * (1 + (bin & 1) / 2);
+}
+
+// How many of the numbers lie where, from -limit to limit; the outermost bins take what lies beyond.
+export function counted(numbers, limit, bins = 41) {
+  const counts = new Uint32Array(bins);
+  for (let i = 0; i < numbers.length; i++) {
+    const at = Math.floor(((numbers[i] + limit) / (2 * limit)) * bins);
+    if (at === at) counts[Math.min(bins - 1, Math.max(0, at))] += 1; // not for nan
+  }
+  return counts;
+}
+
+// All of it once, for whoever wants to compare: after `steps` steps, the loss, what each layer
+// hands on, the gradients there, and those of all parameters, by name.
+export function passOf(settings) {
+  const stack = room(settings);
+  start(stack, settings);
+  let answer = forward(stack, settings);
+  backward(stack, settings);
+  for (let t = 1; t <= settings.steps; t++) {
+    step(stack, settings, t);
+    answer = forward(stack, settings);
+    backward(stack, settings);
+  }
+  const layers = stack.layers.slice(0, settings.depth);
+  const gradients = { "head.weight": stack.head.weight.gradient, "head.bias": stack.head.bias.gradient };
+  layers.forEach((layer, l) => {
+    for (const name of ["weight", "bias"]) gradients[`layers.${l}.linear.${name}`] = layer[name].gradient;
+    if (settings.norm === "none") return;
+    gradients[`layers.${l}.norm.weight`] = layer.scale.gradient;
+    gradients[`layers.${l}.norm.bias`] = layer.shift.gradient;
+  });
+  return {
+    ...answer, logits: stack.logits, gradients,
+    states: [stack.x, ...layers.map((layer) => layer.out)],
+    stateGradients: [stack.dx, ...layers.map((layer) => layer.dOut)],
+  };
+}
