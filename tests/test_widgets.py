@@ -13,6 +13,7 @@ from functools import cache
 from itertools import chain
 
 import house
+import matplotlib.pyplot as plt
 import pytest
 import regex
 import torch
@@ -505,3 +506,10 @@ def test_the_sums_of_chapter_6_s_picture_come_out():
         config = GPTConfig(vocab_size=vocab_size)
         head = (config.n_embd + 2 * vocab_size) * 4 * 8 * config.context_length
         assert low < head / sum(training_memory(config, 8).values()) < high
+
+
+def test_the_figure_that_stands_in_is_not_shown_beside_the_widget():
+    plt.close("all")
+    for widget in (ModelPicture(GPTConfig()), TokenizerExplorer(stories_tokenizer())):
+        assert widget._repr_mimebundle_()[0]["image/svg+xml"].startswith("<svg")
+        assert plt.get_fignums() == []  # a notebook shows each open figure after the cell
