@@ -13,6 +13,7 @@ from functools import cache
 from itertools import chain
 
 import house
+import matplotlib.pyplot as plt
 import pytest
 import regex
 import torch
@@ -711,3 +712,10 @@ def test_chapter_5_says_what_its_signals_show():
     norms = page_sizes(**deep, norm="pre")
     assert all(0.5 < top < 0.8 for top in norms["top"]) and norms["ratio"][0] > 1000
     assert page_sizes(**deep, norm="pre", shortcut=True)["ratio"][2] < 50
+
+
+def test_the_figure_that_stands_in_is_not_shown_beside_the_widget():
+    plt.close("all")
+    for widget in (ModelPicture(GPTConfig()), TokenizerExplorer(stories_tokenizer())):
+        assert widget._repr_mimebundle_()[0]["image/svg+xml"].startswith("<svg")
+        assert plt.get_fignums() == []  # a notebook shows each open figure after the cell

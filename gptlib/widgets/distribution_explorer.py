@@ -26,8 +26,7 @@ class DistributionExplorer(Widget):
     texts. The traits row, temperature, top_k, top_p and n_samples may be set from Python at any
     time, and follow the reader. Errors: ValueError for shapes that do not fit together.
 
-    DistributionExplorer(torch.tensor([2.0, 1.0, 0.0]), ["red", "blue", "green"]).probs()
-        -> [0.6652, 0.2447, 0.09003]
+    DistributionExplorer(torch.tensor([1.0, 0.0]), ["red", "blue"]).probs() -> [0.7311, 0.2689]
     """
 
     _esm = bundle("distribution_explorer.js")

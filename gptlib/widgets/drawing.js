@@ -10,16 +10,12 @@ export function s(tag, attributes = {}, ...children) {
   return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
 
-const TAKES_KEYS = "input, select, textarea, button, [tabindex], a";
-
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value != null) element.setAttribute(name, value);
   }
-  // In JupyterLab the arrow keys belong to the notebook, unless the element itself says otherwise.
-  if (element.matches(TAKES_KEYS)) element.setAttribute("data-lm-suppress-shortcuts", "true");
   element.append(...children.filter((child) => child != null && child !== false));
   return element;
 }

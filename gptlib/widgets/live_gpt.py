@@ -124,7 +124,7 @@ def switched_off(model: GPT, off: Collection[str]) -> Iterator[None]:
         for name in off:
             parts = name.split(".")
             try:
-                block = model.blocks[int(parts[1])]
+                block: Any = model.blocks[int(parts[1])]
                 if parts[2:] == ["feed_forward"]:
                     hook = block.feed_forward.register_forward_hook(lambda m, i, out: 0 * out)
                 else:

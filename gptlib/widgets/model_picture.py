@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import matplotlib.pyplot as plt
 import traitlets
 
 from gptlib.given import schematics
@@ -106,10 +107,12 @@ class ModelPicture(Widget):
 
     def _drawing(self) -> schematics.Drawing:
         c = self.config
-        return schematics.gpt(
+        figure, alt = schematics.gpt(
             self.batch_size, c.context_length, c.n_embd, c.vocab_size, c.n_layer,
             n_head=c.n_head, context_length=c.context_length, tied=c.tied,
         )  # fmt: skip
+        plt.close(figure)  # else a notebook shows it once more, below the widget
+        return figure, alt
 
     def words(self) -> str:
         costs = self.costs()

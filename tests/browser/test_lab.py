@@ -128,3 +128,46 @@ def test_a_widget_in_jupyterlab_talks_with_python_and_is_kept(browser, lab, tmp_
     page.wait_for_selector(".gpt-widget")
     assert page.locator(".gpt-widget output").first.inner_text() == "2"
     page.context.close()
+
+
+TWO = [
+    "from gptlib.gpt import GPTConfig\n"
+    "from gptlib.tokenizer import BPETokenizer\n"
+    "from gptlib.widgets import ModelPicture, TokenizerExplorer\n"
+    "m = ModelPicture(GPTConfig.preset('stories'))\n"
+    "t = TokenizerExplorer(BPETokenizer([(97, 98), (97, 256)]), 'aab ab')",
+    "print('python has', m.n_embd, m.n_head, t.ids(), t.picked)",
+    "t",
+    "m",
+]
+
+
+@pytest.mark.slow
+def test_keys_in_a_widget_are_the_widget_s_and_not_jupyterlab_s(browser, lab, tmp_path):
+    cells = [nbformat.v4.new_code_cell(code) for code in TWO]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, tmp_path / "work" / "try.ipynb")
+    page = open_notebook(browser, lab)
+    page.set_viewport_size({"width": 1100, "height": 3000})  # all cells are in the page
+    page.wait_for_selector("text=Idle", state="attached")
+    for cell in range(4):
+        run(page, cell)
+    page.wait_for_function("document.querySelectorAll('.gpt-widget').length === 2")
+    page.wait_for_selector("text=python has 64 4 [257, 32, 256] []")
+
+    # In command mode an arrow to the right opens a heading: not while a slider has the keyboard.
+    page.get_by_role("slider", name="width").press("ArrowRight")
+    page.get_by_role("slider", name="heads").press("ArrowRight")
+    page.get_by_role("button", name="none", exact=True).press("Enter")
+    page.locator(".gw-main .gw-token").first.press("ArrowRight")
+    run(page, 1)
+    page.wait_for_selector("text=python has 96 6 [97, 97, 98, 32, 97, 98] [2, 1]")
+
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content").nth(1).fill(
+        "t.text, t.step, m.n_layer = 'ab ab', -1, 7"
+    )
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("text=7 blocks like this one")
+    assert page.locator(".gw-main .gw-token").all_inner_texts() == ["ab", "␣", "ab"]
+    page.context.close()
