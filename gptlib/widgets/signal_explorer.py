@@ -144,11 +144,11 @@ class SignalExplorer(Widget):
         drawn = normals(self.seed, B * C, CLASSES * C + self.depth * C * C) / C**0.5
         with torch.no_grad():
             head.weight.copy_(drawn[: CLASSES * C].view(CLASSES, C))
-            layer: Any
+            layer: Any  # what a ModuleList holds has no type of its own
             for layer, weight in zip(layers, drawn[CLASSES * C :].view(-1, C, C), strict=True):
                 layer.linear.weight.copy_(self.gain * weight)
-            for linear in (head, *(layer.linear for layer in layers)):
-                linear.bias.zero_()
+                layer.linear.bias.zero_()
+            head.bias.zero_()
         return layers, head, x.requires_grad_()
 
     def signals(self) -> dict[str, Any]:
