@@ -72,7 +72,7 @@ class SignalExplorer(Widget):
     from Python at any time. `SignalExplorer.of(model, batch)` shows a model of your own.
     Errors: TraitError for a value that is not allowed.
 
-    SignalExplorer(depth=1, width=8, gain=0.5).sizes()["numbers"] -> [0.967, 0.3824]
+    SignalExplorer(depth=1, width=8, gain=0.5).sizes()["numbers"][1:] -> [0.3824]
     """
 
     _esm = bundle("signal_explorer.js")
