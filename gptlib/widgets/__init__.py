@@ -5,7 +5,7 @@ DistributionExplorer(logits, labels)
 """
 
 from gptlib.widgets.distribution_explorer import DistributionExplorer
-from gptlib.widgets.live_gpt import LiveGPT
+from gptlib.widgets.live_gpt import LiveGPT, switched_off
 from gptlib.widgets.model_file import export_model, import_model
 from gptlib.widgets.model_picture import ModelPicture
 from gptlib.widgets.signal_explorer import SignalExplorer
@@ -19,4 +19,5 @@ __all__ = [
     "TokenizerExplorer",
     "export_model",
     "import_model",
+    "switched_off",
 ]
