@@ -281,7 +281,14 @@ def test_ctrl_c_ends_the_build_and_the_kernel(tmp_path):
     course.write(SLEEPS)
     env = {**os.environ, "TALLY": str(course.tally), "PYTHONPATH": ""}
     command = [sys.executable, str(course.root / "book" / "tools" / "bookbuild.py")]
-    build = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, start_new_session=True)
+    build = subprocess.Popen(
+        command,
+        env=env,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # What a shell runs in the background, and its children, would ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         wait_for(lambda: course.tally.exists() and course.tally.read_text())
         build.send_signal(signal.SIGINT)
