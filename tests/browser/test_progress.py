@@ -36,7 +36,7 @@ def mark_of(page, path: str) -> str:
 
 
 def read_to(page, selector: str) -> None:
-    """Scroll to a section as a reader does: there, a little on and back, until it counts as read."""
+    """Scroll to a section as a reader does, a little on and back, until it counts as read."""
     mark = page.locator("a.current .read-mark")
     for _ in range(20):
         page.evaluate("s => document.querySelector(s).scrollIntoView()", selector)
