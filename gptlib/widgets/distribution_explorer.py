@@ -82,7 +82,7 @@ class DistributionExplorer(Widget):
         said = ", ".join(
             f"{self.labels[i]!r} {p:.1%}" for p, i in zip(best.values, best.indices, strict=True)
         )
-        return f"{self.title} Bars of the most likely tokens: {said}."
+        return f"Bars of the most likely tokens: {said}."
 
     def draw(self) -> Figure:
         from matplotlib.figure import Figure

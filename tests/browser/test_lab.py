@@ -39,6 +39,10 @@ def lab(tmp_path):
         "PYTHONPATH": str(ROOT),
     }
     (tmp_path / "work").mkdir()
+    # Settings, "Save Widget State Automatically": JupyterLab leaves it off.
+    keep = tmp_path / "settings" / "@jupyter-widgets" / "jupyterlab-manager"
+    keep.mkdir(parents=True)
+    (keep / "plugin.jupyterlab-settings").write_text('{"saveState": true}', encoding="utf-8")
     options = ["--no-browser", f"--port={port}", "--IdentityProvider.token=", "--allow-root"]
     options += [f"--ServerApp.root_dir={tmp_path / 'work'}"]
     log = open(tmp_path / "lab.log", "w")  # noqa: SIM115
