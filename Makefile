@@ -5,10 +5,13 @@ PYTHON ?= python3
 SERVE ?= 1
 PORT ?= 8000
 ARGS ?=
+SOLUTIONS ?= 1
+OUT ?= grades.csv
 
 TASKS = $(PYTHON) book/tasks.py
+WITHOUT = $(if $(filter 0 no false,$(SOLUTIONS)),--no-solutions)
 
-.PHONY: help setup pythons book zip test lab bench lint notebooks lock clean
+.PHONY: help setup pythons book zip pdf test lab bench lint notebooks grade release nbgrader lock clean
 
 help:
 	@$(TASKS) --help
@@ -20,10 +23,13 @@ pythons:
 	@$(TASKS) pythons
 
 book:
-	@$(TASKS) book $(if $(filter 0 no false,$(SERVE)),--no-serve,--port '$(PORT)')
+	@$(TASKS) book $(if $(filter 0 no false,$(SERVE)),--no-serve,--port '$(PORT)') $(WITHOUT)
 
 zip:
-	@$(TASKS) zip
+	@$(TASKS) zip $(WITHOUT)
+
+pdf:
+	@$(TASKS) pdf
 
 test:
 	@$(TASKS) test $(ARGS)
@@ -39,6 +45,15 @@ lint:
 
 notebooks:
 	@$(TASKS) notebooks $(ARGS)
+
+grade:
+	@$(TASKS) grade '$(SUBMISSIONS)' --out '$(OUT)' $(ARGS)
+
+release:
+	@$(TASKS) release --chapters '$(CHAPTERS)' --out '$(if $(filter grades.csv,$(OUT)),handout,$(OUT))' $(ARGS)
+
+nbgrader:
+	@$(TASKS) nbgrader '$(if $(filter grades.csv,$(OUT)),for-nbgrader,$(OUT))' $(ARGS)
 
 lock:
 	@$(TASKS) lock

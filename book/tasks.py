@@ -30,6 +30,7 @@ import pythons as found_pythons
 if __name__ == "__main__":
     found_pythons.check()  # before anything is read that an old Python does not understand
 
+import colab
 import environment
 from environment import VENV, python_of
 from running import ROOT, can_write, clean_environment, cores, run, say
@@ -46,15 +47,19 @@ def setup(_args):
 
 
 def pythons(_args):
-    """Make an environment for each other Python of this computer: gigabytes, for the tests."""
+    """Make an environment for each other Python of this computer: gigabytes, for the tests.
+
+    And a small one with the versions that Colab has.
+    """
     environment.setup()
     environment.setup_others()
+    colab.setup()
 
 
 def book(args):
     """Execute what changed, build the HTML book with warnings as errors, and serve it."""
     if can_write():
-        build()
+        build(not args.no_solutions)
     elif (HTML / "index.html").exists():
         say("this folder cannot be written to: the book is shown as it was built last")
     else:
@@ -66,15 +71,16 @@ def book(args):
         serve(HTML, args.port)
 
 
-def build():
-    """Set up, and build the HTML book."""
+def build(solutions=True):
+    """Set up, and build the HTML book, with the solutions of its exercises or without them."""
     environment.setup()
-    run([VENV_PYTHON, "book/tools/bookbuild.py"])
+    env = {**clean_environment(), "GPTLIB_SOLUTIONS": "yes" if solutions else "no"}
+    run([VENV_PYTHON, "book/tools/bookbuild.py"], env=env)
 
 
-def zip_(_args):
+def zip_(args):
     """Build the book and pack it into one file, _build/gptlib-book.zip, to hand out."""
-    build()
+    build(not args.no_solutions)
     target = HTML.with_name("gptlib-book.zip")
     temporary = target.with_suffix(".tmp")
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -82,6 +88,12 @@ def zip_(_args):
             archive.write(path, Path("gptlib-book", path.relative_to(HTML)))
     os.replace(temporary, target)
     say(f"unpack {target.relative_to(ROOT)} anywhere and open gptlib-book/index.html")
+
+
+def pdf(_args):
+    """Build the book and print it, whole, into _build/gptlib-book.pdf; needs a Chromium."""
+    build()
+    run([VENV_PYTHON, "book/tools/pdf.py"])
 
 
 def test(args):
@@ -137,6 +149,30 @@ def notebooks(args):
     run([VENV_PYTHON, "book/tools/notebooks.py", *args.words])
 
 
+def grade(args):
+    """Mark a folder of notebooks: grade SUBMISSIONS --out grades.csv; --help after it says more."""
+    instruct("grade", args)
+
+
+def release(args):
+    """Make what students are handed: release --chapters 3,4 --out DIR."""
+    instruct("release", args)
+
+
+def nbgrader(args):
+    """Write notebooks for nbgrader's formgrader: nbgrader DIR --chapters 3,4."""
+    instruct("export-nbgrader", args)
+
+
+def instruct(verb, args):
+    """Run a command of the instructor's kit, in the folder from which this was called."""
+    environment.setup()
+    env = clean_environment()
+    env["PYTHONPATH"] = str(ROOT)
+    command = [str(VENV_PYTHON), "-m", "instructor", verb, *args.words]
+    sys.exit(subprocess.run(command, env=env).returncode)
+
+
 def lock(_args):
     """Write requirements.lock from requirements.txt, for every platform; needs a network."""
     import locking
@@ -149,7 +185,11 @@ def clean(_args):
     shutil.rmtree(ROOT / "_build", ignore_errors=True)
 
 
-VERBS = (setup, pythons, book, zip_, test, lab, bench, lint, notebooks, lock, clean)
+VERBS = (
+    setup, pythons, book, zip_, pdf, test, lab, bench, lint, notebooks, grade, release,
+    nbgrader, lock, clean,
+)  # fmt: skip
+FORWARD = (test, lab, bench, notebooks, grade, release, nbgrader)  # their words go on
 
 
 def main(words=None):
@@ -162,8 +202,10 @@ def main(words=None):
         if verb is book:
             sub.add_argument("--no-serve", action="store_true", help="build only")
             sub.add_argument("--port", type=port, default=8000, help="the first port to try")
+        if verb in (book, zip_):
+            sub.add_argument("--no-solutions", action="store_true", help="leave solutions out")
     args, words = parser.parse_known_args(words)
-    if words and args.verb not in (test, lab, bench, notebooks):
+    if words and args.verb not in FORWARD:
         parser.error(f"unknown words: {' '.join(words)}")
     args.words = words
     args.verb(args)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 from course import notice
 from execution import kernel_environment
+from pdf import find_browser
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("GPTLIB_SHARED", ROOT.parent / "shared" / "data"))
@@ -55,7 +55,7 @@ def pytest_make_collect_report(collector):
 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no worker is left with one of them at the end."""
-    first = ("test_pages", "test_reading", "test_any_folder", "test_pythons")
+    first = ("test_pages", "test_reading", "test_any_folder", "test_pythons", "test_colab")
     items.sort(key=lambda item: item.path.stem not in first)
 
 
@@ -103,9 +103,7 @@ def html() -> Path:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium or Chrome."""
-    named = os.environ.get("CHROMIUM")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-    found = named or next((path for name in names if (path := shutil.which(name))), None)
+    found = find_browser()
     if not found:
         pytest.skip("no Chromium: install one (apt-get install chromium) or name it in CHROMIUM")
     return found

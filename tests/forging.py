@@ -9,6 +9,7 @@ import hashlib
 import json
 import random
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,18 @@ from safetensors.torch import load_file, save_file
 
 WRONG = (None, "x", -1, [], {}, 1e308, True)
 FREE = ("device", "eval_every", "eval_batches")  # settings that may differ from ours
+
+
+def peak() -> int:
+    """The most memory this process has had, in bytes."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def save_old(path: Path, model: torch.nn.Module, run: Any = None) -> None:

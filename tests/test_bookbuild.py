@@ -273,9 +273,8 @@ with open(os.environ["TALLY"], "w") as tally:
 time.sleep(600)"""
 
 
+@pytest.mark.skipif(os.name == "nt", reason="an interrupt cannot be sent to one process alone")
 def test_ctrl_c_ends_the_build_and_the_kernel(tmp_path):
-    if os.name == "nt":
-        return  # there an interrupt cannot be sent to one process alone
     course = Course(tmp_path / "course")
     course.make()
     course.write(SLEEPS)

@@ -15,13 +15,15 @@ SKIPS = {
 }
 
 
-def run(pytester, monkeypatch, body: str, ci: str):
-    """The outcome counts of one test file under our conftest."""
+def run(pytester, monkeypatch, body: str, ci: str, shown=None):
+    """The outcome counts of one test file under our conftest; what it prints goes to `shown`."""
     monkeypatch.setenv("CI", ci)
     rules = CONFTEST.split("# What tests may ask for")[0].replace('["pytester"]', "[]")
     pytester.makeconftest(rules.replace("parent.parent", "parent"))
     pytester.makepyfile("import pytest\n" + body)
     result = pytester.runpytest("-p", "no:cacheprovider", "-p", "no:nbval")
+    if shown is not None:
+        shown += result.outlines
     return result.ret, result.parseoutcomes()
 
 
@@ -43,3 +45,28 @@ def test_in_ci_what_passes_passes_and_an_expected_failure_is_none(pytester, monk
     body = "def test(): pass\n@pytest.mark.xfail\ndef test_x(): assert 0"
     status, outcomes = run(pytester, monkeypatch, body, ci="true")
     assert (status, outcomes) == (0, {"passed": 1, "xfailed": 1})
+
+
+PYTHONS = """
+@pytest.mark.parametrize("version", ["3.12.1", "3.11.2", "3.11.2"])
+def test(version, record_property):
+    record_property("python", f"{version}: 7 passed")
+    record_property("other", "not for the summary")
+    assert version != "3.12.1"
+
+def test_skipped(record_property):
+    record_property("python", "3.13.0: found, but has no environment")
+    pytest.skip("no environment")
+"""
+
+
+def test_the_summary_names_each_python_once_whatever_came_of_it(pytester, monkeypatch):
+    shown = []
+    run(pytester, monkeypatch, PYTHONS, ci="", shown=shown)
+    start = next(i for i, line in enumerate(shown) if line.strip("=") == " Pythons ")
+    assert shown[start + 1 : start + 4] == [
+        "3.11.2: 7 passed",
+        "3.12.1: 7 passed",
+        "3.13.0: found, but has no environment",
+    ]
+    assert not any("not for the summary" in line for line in shown[start:])

@@ -95,8 +95,8 @@ def test_links_and_modes_are_kept(tmp_path, folder):
     link.symlink_to(real, target_is_directory=folder)
     save()
     inner = real / "model.safetensors" if folder else real
-    inner.chmod(0o640)
-    real.chmod(0o750 if folder else 0o640)
+    inner.chmod(0o641)
+    real.chmod(0o751 if folder else 0o641)
     wanted = [path.stat().st_mode for path in (inner, real)]
     save()
     assert link.is_symlink() and real.exists()
@@ -268,6 +268,10 @@ def test_a_file_that_is_not_as_the_manifest_says_is_named(tmp_path):
         read_whole(path, lambda folder, manifest: None)
     (path / "manifest.json").write_text(manifest + " " * (folders.MOST_BYTES - len(manifest)))
     read_whole(path, lambda folder, manifest: None)
+    twice = manifest.replace("{", '{"files": {}, ', 1)  # the second of a name would win unseen
+    (path / "manifest.json").write_text(twice)
+    with pytest.raises(ValueError, match=r"its manifest\.json is not JSON"):
+        read_whole(path, lambda folder, manifest: None)
 
 
 def test_a_name_that_begins_like_another_is_another(tmp_path):

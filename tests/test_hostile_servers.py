@@ -289,7 +289,7 @@ EXACT = {
 NAMES = [f"{kind}: {name}" for kind, (plans, _) in KINDS.items() for name in plans]
 
 CHILD = r"""
-import json, logging, os, sys, traceback
+import json, logging, os, sys, time, traceback
 from concurrent.futures import ThreadPoolExecutor
 from gptlib.given.download import DownloadError, Source, fetch
 
@@ -308,13 +308,15 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 def ask(name, source):
+    began = time.monotonic()
     try:
-        return name, "came", str(fetch(
+        told = "came", str(fetch(
             Source(**source), timeout=timeout, deadline=deadline, attempts=2, pause=0.01,
             progress=False))
     except Exception as error:
         traceback.print_exc()
-        return name, type(error).__name__, str(error)
+        told = type(error).__name__, str(error)
+    return name, *told, time.monotonic() - began
 
 first, *rest = asked.items()
 ask(*first)  # what is loaded once counts as before
@@ -385,13 +387,19 @@ def test_there_are_enough_of_them():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_ends_in_the_one_error(seen, name):
-    kind, message = seen["answers"][name]
+    kind, message, _ = seen["answers"][name]
     assert kind == "DownloadError", message
     reason = message.split("could not be fetched, because ")[1].split(": try again later")[0]
     assert re.search(KINDS[name.split(": ")[0]][1], reason), reason
     assert re.search(EXACT.get(name, ""), reason), reason
     assert message.isprintable()
     assert len(message) < 1500
+
+
+def test_the_deadline_ended_all_of_them(seen):
+    """Some would go on for minutes, or for ever; what is loose here is for a busy computer."""
+    slow = {name: seconds for name, (_, _, seconds) in seen["answers"].items()}
+    assert {name: s for name, s in slow.items() if s > 5 * DEADLINE} == {}
 
 
 def test_no_wrong_file_was_accepted(seen):

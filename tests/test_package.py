@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 import shutil
 import subprocess
@@ -103,11 +105,21 @@ def test_nobody_imports_the_command_line():
     assert {"gpt", "training", "corpus.loader"} <= house.allowed(grown, "cli.main")
 
 
-@pytest.mark.parametrize("module", NO_TORCH)
-def test_what_needs_no_torch_does_not_load_it(module):
+def loads_torch(module: str) -> bool:
+    """Whether torch is loaded by importing a module of gptlib."""
     code = f"import sys, gptlib.{module}; print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert answer.stdout.strip() == "False", answer.stderr
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout.strip() == "True"
+
+
+@pytest.mark.parametrize("module", NO_TORCH)
+def test_what_needs_no_torch_does_not_load_it(module):
+    assert not loads_torch(module)
+
+
+def test_a_module_that_loads_torch_is_seen():
+    assert loads_torch("batches")
 
 
 def test_importing_the_package_loads_nothing_else():
@@ -116,15 +128,35 @@ def test_importing_the_package_loads_nothing_else():
     assert answer.stdout.strip() == "{'gptlib'}", answer.stderr
 
 
-def test_it_asks_for_what_it_imports_and_nothing_else():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = {re.match(r"[\w-]+", line)[0].lower() for line in project["dependencies"]}
+def imported_from_elsewhere(root: Path = ROOT) -> set[str]:
+    """The packages that gptlib imports, in small letters, beside what a room's extra brings."""
     imported = set()
-    for name, path in FILES.items():
+    for name, path in house.modules_in(root).items():
         extra = set(HOUSE["rooms"].get(name.partition(".")[0], {}).get("packages", []))
         imported |= house.third_party(path.read_text(encoding="utf-8")) - extra
     # cycler is a part of matplotlib's own interface
-    assert {name.lower() for name in imported} - {"cycler"} == asked
+    return {name.lower() for name in imported} - {"cycler"}
+
+
+def test_it_asks_for_what_it_imports_and_nothing_else(another_house):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = {re.match(r"[\w-]+", line)[0].lower() for line in project["dependencies"]}
+    assert imported_from_elsewhere() == asked
+    for file, code in (("gpt.py", "import pandas"), ("widgets/tape.py", "from pandas.x import y")):
+        path = another_house / "gptlib" / file
+        path.write_text(f"{path.read_text('utf-8')}\ndef f():\n    {code}\n", "utf-8")
+        assert imported_from_elsewhere(another_house) == asked | {"pandas"}
+
+
+def test_every_folder_of_the_package_is_packed():
+    """setuptools packs what is named, and a room that is not named is missing from the wheel."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    named = set(settings["tool"]["setuptools"]["packages"]) - {"gptlib.runs"}
+    parts = {path.relative_to(ROOT).parent.parts for path in FILES.values()}
+    assert named == {".".join(folder) for folder in parts}
+    kinds = {"*.py", "*.pyc", *settings["tool"]["setuptools"]["package-data"]["*"]}
+    files = [path for path in (ROOT / "gptlib").rglob("*") if path.is_file()]
+    assert {path.name for path in files if not any(map(path.match, kinds))} == set()
 
 
 def test_everything_pinned_is_pinned_exactly_and_names_no_host():
@@ -138,6 +170,30 @@ def test_everything_pinned_is_pinned_exactly_and_names_no_host():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = sum(project["optional-dependencies"].values(), project["dependencies"])
     assert {re.match(r"[\w-]+", line)[0].lower() for line in extras} <= set(names)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the tool forks")
+def test_the_mutation_tool_reaches_every_module(monkeypatch):
+    """One that no test is named for would be passed over without a word."""
+    monkeypatch.syspath_prepend(ROOT / "tests" / "mutation")
+    mutants = importlib.import_module("mutants")
+    reached = {name.replace("/", ".") for name in mutants.modules()}
+    rooms = {name for name in FILES if FILES[name].name == "__init__.py"}
+    # The answers to exercises are what answers.py changes.
+    left = {name for name in set(FILES) - reached - rooms if not name.startswith("exercises.")}
+    assert left == set()
+    for name in {name for names in mutants.TESTS.values() for name in names}:
+        assert (ROOT / "tests" / f"test_{name}.py").is_file(), name
+
+
+def test_a_change_that_is_excused_still_has_its_line():
+    """An entry of equivalent.toml whose line is gone excuses nothing, or something else."""
+    text = (ROOT / "tests" / "mutation" / "equivalent.toml").read_text(encoding="utf-8")
+    entries = tomllib.loads(text)["equivalent"]
+    for entry in entries:
+        source = (ROOT / "gptlib" / f"{entry['module']}.py").read_text(encoding="utf-8")
+        assert entry["on"] in source and entry["why"], entry
+    assert len(entries) >= 6
 
 
 def types(folder: Path, *words: str) -> tuple[int, str]:
@@ -162,3 +218,94 @@ def test_the_style_is_clean():
         ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", *left_out, "."]
         answer = subprocess.run(ruff, cwd=ROOT, capture_output=True, text=True)
         assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+# What the course does in one place only: how it is known in code, and where it may stand.
+ONCE = {
+    "the mark of the end": (
+        lambda n: isinstance(n, ast.Constant) and n.value == "<|endoftext|>",
+        {"tokenizer"},
+    ),
+    "the target that is not scored": (
+        lambda n: (
+            isinstance(n, ast.keyword)
+            and n.arg == "ignore_index"
+            and ast.unparse(n.value) != "IGNORED_TARGET"
+        ),
+        set(),
+    ),
+    "a file that takes another's name": (
+        lambda n: (
+            isinstance(n, ast.Call)
+            and (ast.unparse(n.func) == "os.replace" or getattr(n.func, "attr", "") == "rename")
+        ),
+        {"given.files", "given.folders", "given.parts"},
+    ),
+    "the mode of a part of a model": (
+        lambda n: (
+            isinstance(n, ast.Assign)
+            and re.fullmatch(r"(?!self\b).*\.training", ast.unparse(n.targets[0]))
+        ),
+        {"given.models", "training"},
+    ),
+}
+
+
+def places(is_it, code: dict[str, str]) -> set[str]:
+    """The modules in whose code something stands."""
+    return {name for name, text in code.items() if any(map(is_it, ast.walk(ast.parse(text))))}
+
+
+@pytest.mark.parametrize("idea", ONCE)
+def test_an_idea_has_one_place(idea):
+    """A second copy drifts away from the first; the answers to exercises are written out."""
+    is_it, known = ONCE[idea]
+    scripts = [*ROOT.glob("experiments/*.py"), *ROOT.glob("instructor/*.py")]
+    paths = FILES | {path.relative_to(ROOT).as_posix(): path for path in scripts}
+    code = {n: p.read_text("utf-8") for n, p in paths.items() if not n.startswith("exercises.")}
+    assert places(is_it, code) == known
+    for copy in (
+        "x = '<|endoftext|>'",
+        "f(logits, targets, ignore_index=-1)",
+        "os.replace(a, b); path.rename(c)",
+        "model.training = False",
+    ):
+        found = [name for name, (seen, _) in ONCE.items() if places(seen, {"x": copy})]
+        assert len(found) == 1
+
+
+def unnamed_encodings(code: str) -> list[str]:
+    """Calls that read or write text in whatever encoding the machine prefers."""
+    found = []
+    for call in (n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Call)):
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        words = [a.value for a in call.args if isinstance(a, ast.Constant)]
+        words += [k.value.value for k in call.keywords if k.arg == "mode"]
+        if name == "open":
+            modes = [word for word in words if re.fullmatch(r"[rwaxbt+]+", str(word))]
+            is_text = not any("b" in mode for mode in modes)
+            # os.open, and the opening of what is no file, take no such words.
+            is_text &= not isinstance(call.func, ast.Attribute) or bool(modes)
+        else:
+            is_text = name in ("read_text", "write_text") and isinstance(call.func, ast.Attribute)
+            is_text &= not (name == "read_text" and words)
+        if is_text and not any(keyword.arg == "encoding" for keyword in call.keywords):
+            found.append(ast.unparse(call))
+    return found
+
+
+def test_no_text_is_read_in_the_machine_s_own_encoding():
+    """Nor written: what is here is run by itself, too, without the commands that say UTF-8."""
+    folders = ("gptlib", "book", "experiments", "benchmarks", "instructor")
+    paths = [p for folder in folders for p in (ROOT / folder).rglob("*.py")]
+    paths = [path for path in paths if "node_modules" not in path.parts]
+    found = {path: unnamed_encodings(path.read_text(encoding="utf-8")) for path in paths}
+    assert {path: calls for path, calls in found.items() if calls} == {} and len(paths) > 100
+
+
+def test_a_text_without_an_encoding_is_found():
+    for call in ("p.read_text()", "p.write_text('x')", "open(p)", "open(p, 'w')", "p.open('a')"):
+        assert unnamed_encodings(call) == [call]
+        assert unnamed_encodings(f"{call[:-1]}, encoding='utf-8')".replace("(,", "(")) == []
+    for call in ("open(p, 'rb')", "p.open('xb')", "open(p, mode='wb')", "os.open(p, os.O_RDWR)"):
+        assert unnamed_encodings(f"{call}; write_text(p, 'x'); p.read_text('utf-8')") == []

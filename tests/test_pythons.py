@@ -25,7 +25,7 @@ TESTS = [
     f"tests/test_{name}.py"
     for name in (
         *("package", "tokenizer", "batches", "corpus", "attention", "layers", "block", "gpt"),
-        *("generation", "checkpoint"),
+        *("generation", "checkpoint", "loss", "streaming", "plots", "notebook", "cli"),
     )
 ]
 # Minutes of work that depends on no Python: reading what was written, checking types.
@@ -72,6 +72,18 @@ def test_every_supported_python_is_run_or_resolved(record_property):
             minor = ".".join(text.split(".")[:2])
             where = "not asked for" if "GPTLIB_PYTHONS" in os.environ else "not on this computer"
             record_property("python", f"{minor}: {where}; every pin resolves for it")
+
+
+def unusable(named: str) -> list[str]:
+    """What GPTLIB_PYTHONS names and is no Python that the course runs on."""
+    probes = {program: pythons.probe(program) for program in named.split(os.pathsep) if program}
+    return [p for p, python in probes.items() if not (python and pythons.is_supported(python[0]))]
+
+
+def test_every_python_that_is_asked_for_is_there():
+    """A name that leads nowhere would leave its Python out without a word."""
+    assert unusable(os.environ.get("GPTLIB_PYTHONS", "")) == []
+    assert unusable(os.pathsep.join([sys.executable, "/no/python3", ""])) == ["/no/python3"]
 
 
 def test_it_would_fail_where_a_test_fails(tmp_path):

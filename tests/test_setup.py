@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.metadata
 import os
@@ -14,7 +15,9 @@ import sysconfig
 import tomllib
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
+import colab
 import environment
 import locking
 import packages
@@ -41,6 +44,10 @@ RELEASES = [
     for micro in range(30)
     if f"3.{minor}.{micro}" in SpecifierSet(PROJECT["requires-python"])
 ]
+
+
+# Scripts of a shell, and links that need no rights. What Windows does instead has its own test.
+posix_only = pytest.mark.skipif(os.name != "posix", reason="there are no such scripts here")
 
 
 def dotted(version) -> str:
@@ -84,6 +91,7 @@ def test_every_pin_allows_every_supported_python():
     assert len(checked) > 180
 
 
+@posix_only
 @pytest.mark.parametrize("name", ["python3.13", "python3"])
 def test_a_broken_shim_is_not_advised(tmp_path, monkeypatch, name):
     """A version manager's stand-in has the right name and only prints an error."""
@@ -113,13 +121,36 @@ def test_named_pythons_replace_the_search(monkeypatch, tmp_path):
     assert [python.version for python in pythons.found()] == [sys.version_info[:3]]
 
 
-def test_every_unsupported_python_of_this_computer_says_so(monkeypatch):
-    """Old ones must still be able to read the file that tells them."""
+OLD = """\
+import runpy, sys
+sys.version_info = (3, 6, 15, "final", 0)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_an_old_python_says_so():
+    """It must be able to read the files that tell it, and to reach the words."""
+    for name in ("book/tasks.py", "book/tools/pythons.py"):
+        ast.parse((ROOT / name).read_text(encoding="utf-8"), feature_version=(3, 6))
+    command = [sys.executable, "-c", OLD, TASKS, "book", "--port", "nonsense"]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    assert answer.returncode == 1 and "needs Python 3.11 to 3.14" in answer.stderr
+    assert "is Python 3.6.15." in answer.stderr and "Traceback" not in answer.stderr
+
+
+@pytest.mark.slow
+def test_the_old_pythons_of_this_computer_say_so(monkeypatch, record_property):
+    """The same by real ones, where there are any."""
+    monkeypatch.delenv("GPTLIB_PYTHONS", raising=False)
     monkeypatch.setattr(pythons, "SUPPORTED", ((3, 6), (3, 10)))
-    for python in pythons.found():
+    old = [*pythons.found()]
+    for python in old:
         answer = subprocess.run([python.program, TASKS, "book"], capture_output=True, text=True)
         assert answer.returncode == 1 and "needs Python 3.11 to 3.14" in answer.stderr
         assert "Traceback" not in answer.stderr
+    found = ", ".join(dotted(python.version) for python in old) or "none on this computer"
+    record_property("python", f"too old, and told so: {found}")
 
 
 @pytest.mark.parametrize(
@@ -178,6 +209,68 @@ def test_the_lock_names_every_system_that_the_readers_are_told_of():
     for page in ("README.md", "book/how_to_use.md"):
         text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
         assert "3.11 to 3.14" in text and "Intel" in text and "x86-64 Python" in text, page
+
+
+@pytest.fixture
+def answers(monkeypatch, tmp_path):
+    """`make lock` with an index of our own: what it says for each platform and Python."""
+    said = {platform: None for platform in locking.PLATFORMS.values()}
+    said |= {platform: "torch has no wheel" for platform in locking.NO_TORCH.values()}
+    asked = []
+
+    def resolve(uv, *options, file="requirements.txt"):
+        if "--no-deps" in options:
+            assert "--generate-hashes" in options and file.read_text() == "ipython==7.34.0\n"
+            return "ipython==7.34.0 \\\n    --hash=sha256:11\n", said.get("colab")
+        if "--universal" in options:
+            strays = "".join(f"{name}==1\n" for name in ("cuda-x", "nvidia-y", "triton"))
+            assert "--generate-hashes" in options
+            return f"{said.get('pins', 'a==1')} \\\n    --hash=sha256:00\n{strays}", None
+        asked.append((options[1], options[3]))
+        return "", said.get(asked[-1], said[options[1]])
+
+    monkeypatch.setattr(locking, "resolve", resolve)
+    monkeypatch.setattr(locking, "run", lambda _: None)
+    for name in ("REQUIREMENTS", "LOCK"):
+        monkeypatch.setattr(packages, name, tmp_path / name.lower())
+        monkeypatch.setattr(locking, name, tmp_path / name.lower())
+    packages.REQUIREMENTS.write_text("a==1\n")
+    packages.LOCK.write_text("the old lock")
+    monkeypatch.setattr(locking, "COLAB", tmp_path / "colab")
+    locking.COLAB.write_text("# why\nipython==7.34.0 \\\n    --hash=sha256:00\n")
+    return said, asked
+
+
+def test_a_lock_is_written_when_every_wheel_is_there_for_every_system_and_python(answers):
+    _, asked = answers
+    locking.lock()
+    systems = [*locking.PLATFORMS.values(), *locking.NO_TORCH.values()]
+    assert asked == [(system, python) for system in systems for python in locking.PYTHONS]
+    assert {name.split("-", 1)[1] for name in systems} == {
+        "manylinux_2_28", "apple-darwin", "pc-windows-msvc",
+    }  # fmt: skip
+    text = packages.LOCK.read_text()
+    assert text.startswith(locking.header(re.search(r"on (\S+);", text)[1]))
+    assert list(packages.pins(text)) == ["a", "cuda-x", "nvidia-y", "triton"]
+    colab = locking.COLAB.read_text()
+    assert colab == "# why\nipython==7.34.0 \\\n    --hash=sha256:11\n"
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "says"),
+    [
+        (("aarch64-apple-darwin", "3.14.0"), "no wheel of a", "macOS 14 ARM64, Python 3.14.0: no "),
+        (("x86_64-pc-windows-msvc", "3.11.0"), "no b", r"Windows x86-64, Python 3\.11\.0: no b"),
+        (("x86_64-apple-darwin", "3.12.0"), None, r"macOS x86-64, .* torch has a wheel now"),
+        ("colab", "gone", "what Colab has does not resolve:\ngone"),
+        ("pins", "a==1\nnobody-named-it==2", "not complete; pin these too: nobody-named-it"),
+    ],
+)
+def test_where_a_wheel_is_missing_no_lock_is_written(answers, where, what, says):
+    answers[0][where] = what
+    with pytest.raises(SystemExit, match=says):
+        locking.lock()
+    assert packages.LOCK.read_text() == "the old lock" and "sha256:00" in locking.COLAB.read_text()
 
 
 def test_a_changed_pin_without_its_lock_is_refused(tmp_path, monkeypatch):
@@ -261,17 +354,17 @@ def test_an_own_build_is_told_and_everything_else_is_checked(
         assert running.ask([program, "-c", "import moon"]) is None
 
 
-# What Colab has on its usual machines (Python 3.13), as it publishes it, in August 2026.
+# What Colab has on its usual machines, as it publishes it, in August 2026.
 COLAB = {
-    **{"filelock": "3.32.3", "ipython": "7.34.0", "matplotlib": "3.10.0", "regex": "2025.11.3"},
-    **{"requests": "2.32.4", "safetensors": "0.8.0", "tiktoken": "0.14.0", "torch": "2.11.0"},
-    **{"tqdm": "4.67.3", "anywidget": "0.9.21", "traitlets": "5.7.1"},
-}
+    **{name: "".join(re.findall(r"==([\w.]+)", entry)) for name, entry in
+       packages.pins(colab.LOCK.read_text(encoding="utf-8")).items()},
+    **{"safetensors": "0.8.0", "tiktoken": "0.14.0", "torch": "2.11.0"},
+}  # fmt: skip
 
 
 def test_the_package_installs_beside_what_colab_has():
     asked = {line.name: line.specifier for line in map(Requirement, PROJECT["dependencies"])}
-    assert set(asked) == set(COLAB)
+    assert set(asked) <= set(COLAB)
     assert all(COLAB[name] in specifier for name, specifier in asked.items())
 
 
@@ -280,6 +373,19 @@ def test_no_torch_is_allowed_whose_safe_loading_had_a_hole(version):
     """CVE-2025-32434 was closed in 2.6.0, CVE-2026-24747 in 2.10.0: both in `weights_only=True`."""
     (torch,) = [line for line in map(Requirement, PROJECT["dependencies"]) if line.name == "torch"]
     assert version not in torch.specifier and "2.10.0" in torch.specifier
+
+
+@pytest.mark.parametrize(
+    ("name", "older", "first"),
+    [("regex", "2024.7.24", "2024.9.11"), ("tiktoken", "0.7.0", "0.8.0")],
+)
+def test_nothing_is_allowed_whose_letters_are_older_than_ours(name, older, first):
+    """given/unicode16.py takes newer letters away, and cannot add what a library does not know.
+
+    regex 2024.7.24 knows 136,726 letters and not 141,028: other tokens for the same text.
+    """
+    (asked,) = [line for line in map(Requirement, PROJECT["dependencies"]) if line.name == name]
+    assert older not in asked.specifier and first in asked.specifier
 
 
 # Variables ---------------------------------------------------------------------------------------
@@ -301,6 +407,22 @@ def test_variables_that_lead_elsewhere_do_not_reach_a_program():
     assert cleaned["PIP_USER"] == "0"  # wins over `user = true` in a configuration file of pip
     assert not (set(LEADS_ELSEWHERE) - {"PIP_USER"}) & set(cleaned)
     assert {name: cleaned[name] for name in IS_NEEDED} == IS_NEEDED
+
+
+def test_every_program_reads_and_writes_utf_8_whatever_the_machine_prefers(tmp_path):
+    """Windows, and Linux with the locale C, would read a chapter in another encoding."""
+    (tmp_path / "a.txt").write_text("Größe", encoding="utf-8")
+    code = "import sys; print(open(sys.argv[1]).read() == 'Gr\\u00f6\\u00dfe')"
+    command = [sys.executable, "-c", code, str(tmp_path / "a.txt")]
+    other = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+
+    def reads(variables):
+        answer = subprocess.run(command, env=variables, capture_output=True, text=True)
+        return answer.stdout.strip() == "True"
+
+    bare = {**os.environ, **other}
+    assert os.name == "nt" or not reads(bare)  # the danger is real
+    assert reads(running.clean_environment(bare))
 
 
 def test_a_foreign_kernel_of_the_same_name_is_not_used(tmp_path):
@@ -328,6 +450,8 @@ def test_a_foreign_kernel_of_the_same_name_is_not_used(tmp_path):
 @pytest.fixture
 def course(tmp_path):
     """A folder with an environment whose stamp says that it is finished; its pip is a dummy."""
+    if os.name != "posix":
+        pytest.skip("pip's scripts are programs here, and a moved environment is made anew")
     venv = tmp_path / "course" / ".venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     (site,) = venv.rglob("site-packages")
@@ -416,6 +540,25 @@ def test_a_moved_environment_is_mended_without_a_network(course, tmp_path, monke
     assert environment.is_ready(new, sys.version_info) and not environment.is_moved(new)
     environment.install(new, python)
     assert done == [*rest, "gptlib"]  # nothing is done twice
+
+
+def test_on_windows_a_moved_environment_is_made_anew(course, tmp_path, monkeypatch):
+    """The path of its Python stands inside of its programs there, where nothing can mend it."""
+    commands, new = [], tmp_path / ".venv"
+    course.rename(new)
+    for name in ("pip", "python"):
+        (new / "bin" / name).rename(new / "bin" / f"{name}.exe")
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr(environment, "os", SimpleNamespace(name="nt", fsencode=os.fsencode))
+    monkeypatch.setattr(environment, "scripts", lambda venv: venv / "bin")
+    monkeypatch.setattr(environment, "run", commands.append)
+    monkeypatch.setattr(environment, "is_usable", lambda *_: True)
+    python = pythons.probe(sys.executable)
+    assert environment.is_moved(new) and not environment.make(new, python)
+    assert commands == [[python.program, "-m", "venv", "--clear", new]]
+    pip = new / "bin" / "pip.exe"
+    pip.write_bytes(b"MZ" + os.fsencode(new / "bin" / "python.exe") + b"PK")
+    assert environment.make(new, python) and len(commands) == 1  # where it was made, it stays
 
 
 @pytest.mark.parametrize("damage", ["its Python is gone", "no pip", "another system's"])

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import doctest
+import importlib
+import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +19,8 @@ import tasks
 import yaml
 from pythons import SUPPORTED
 from running import ROOT, clean_environment
+
+from gptlib import corpus
 
 VERBS = {verb.__name__.strip("_") for verb in tasks.VERBS}
 WORKFLOW = ROOT / ".github" / "workflows" / "book.yml"
@@ -51,6 +58,15 @@ def test_an_unknown_word_and_a_bad_port_are_refused_in_words():
         command = [sys.executable, ROOT / "book" / "tasks.py", *words]
         answer = subprocess.run(command, capture_output=True, text=True)
         assert answer.returncode == 2 and "Traceback" not in answer.stderr
+
+
+TOOLS = {path.stem: path.read_text("utf-8") for path in (ROOT / "book" / "tools").glob("*.py")}
+
+
+@pytest.mark.parametrize("name", sorted(name for name, text in TOOLS.items() if ">>> " in text))
+def test_the_worked_values_of_the_tools_come_out(name):
+    told = doctest.testmod(importlib.import_module(name))
+    assert told.attempted and not told.failed
 
 
 # The workflow ------------------------------------------------------------------------------------
@@ -91,8 +107,11 @@ def test_the_zip_holds_the_whole_book(monkeypatch, tmp_path):
     (pages / "chapters" / "01.html").write_text("one")
     monkeypatch.setattr(tasks, "ROOT", tmp_path)
     monkeypatch.setattr(tasks, "HTML", pages)
-    monkeypatch.setattr(tasks, "build", lambda: None)
+    said = []
+    monkeypatch.setattr(tasks, "build", said.append)
     tasks.main(["zip"])
+    tasks.main(["zip", "--no-solutions"])
+    assert said == [True, False]
     with zipfile.ZipFile(tmp_path / "gptlib-book.zip") as archive:
         files = {name: archive.read(name) for name in archive.namelist() if name[-1] != "/"}
     assert files == {"gptlib-book/index.html": b"start", "gptlib-book/chapters/01.html": b"one"}
@@ -147,3 +166,156 @@ def test_a_benchmark_without_its_peer_says_how_to_get_it(name, variable, tmp_pat
         )
         assert answer.returncode == 1 and "Traceback" not in answer.stderr
         assert variable in answer.stderr and "Clone karpathy/" in answer.stderr
+
+
+# Peers of a few lines, under the names by which the scripts know the real ones.
+MINBPE = """\
+from gptlib.tokenizer import BPETokenizer
+GPT2_SPLIT_PATTERN = "a pattern"
+
+class RegexTokenizer:
+    def __init__(self, pattern):
+        assert pattern == GPT2_SPLIT_PATTERN
+
+    def train(self, text, vocab_size):
+        BPETokenizer.train(text, vocab_size)
+"""
+NANOGPT = """\
+from dataclasses import dataclass
+import torch
+from torch import nn
+from gptlib import gpt
+
+@dataclass
+class GPTConfig:
+    block_size: int
+    vocab_size: int
+    n_layer: int
+    n_head: int
+    n_embd: int
+    dropout: float
+    bias: bool
+
+def named(**modules):
+    module = nn.Module()
+    for name, part in modules.items():
+        setattr(module, name, part)
+    return module
+
+class GPT(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        assert (config.block_size, config.vocab_size) == (64, 65)
+        self.inner = m = gpt.GPT(gpt.GPTConfig.preset("nanogpt-cpu"))
+        self.transformer = named(
+            wte=m.token_embedding, wpe=m.position_embedding, ln_f=m.final_norm,
+            h=nn.ModuleList(
+                named(
+                    ln_1=b.norm_1, ln_2=b.norm_2,
+                    attn=named(c_attn=b.attention.qkv, c_proj=b.attention.project),
+                    mlp=named(c_fc=b.feed_forward.expand, c_proj=b.feed_forward.project),
+                )
+                for b in m.blocks
+            ),
+        )
+
+    def forward(self, idx, targets):
+        return self.inner(idx, targets)
+
+    def configure_optimizers(self, weight_decay, learning_rate, betas, device_type):
+        return torch.optim.AdamW(self.parameters(), learning_rate, betas)
+"""
+BENCHES = {
+    "bpe_train": ("GPTLIB_MINBPE", "minbpe/regex.py", MINBPE, ["--rounds", "1", "--slice", "4000"]),
+    "step_time": ("GPTLIB_NANOGPT", "model.py", NANOGPT, ["--rounds", "2", "--steps", "1"]),
+}
+
+
+@pytest.mark.parametrize("name", BENCHES)
+def test_a_benchmark_runs_beside_its_peer_and_leaves_the_results_alone(name, tmp_path):
+    """The peer's folder comes in its variable, and what is kept has the form of what is stored."""
+    variable, file, code, words = BENCHES[name]
+    peer, out = tmp_path / "peer" / file, tmp_path / "out.json"
+    peer.parent.mkdir(parents=True)
+    peer.write_text(code)
+    if name == "bpe_train":
+        (tmp_path / "text.txt").write_text("".join(s.text for s in corpus.stories(100)))
+        words = [*words, "--text", tmp_path / "text.txt"]
+    results = ROOT / "benchmarks" / "results" / f"{name}.json"
+    stored = results.read_bytes()
+    command = [sys.executable, ROOT / "benchmarks" / f"{name}.py", *words, "--out", out]
+    variables = {**clean_environment(), variable: str(tmp_path / "peer"), "PYTHONPATH": str(ROOT)}
+    answer = subprocess.run(command, env=variables, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    found, kept = json.loads(out.read_text()), json.loads(stored)
+    assert found.keys() == kept.keys() and results.read_bytes() == stored
+    if name == "bpe_train":
+        assert {*found["slice"]["seconds"]} == {"ours", "hf_tokenizers", "minbpe"}
+        assert found["slice"]["characters"] == 4000 < found["whole_text"]["characters"]
+    else:  # three models that are one: the same weights saw the same batches
+        losses = found["last_loss"]
+        assert losses == pytest.approx(dict.fromkeys(losses, losses["ours"]), abs=1e-3)
+        assert found["parameters"] == 804_096
+        assert 0.1 < found["ratio"] < 10
+
+
+def test_every_benchmark_has_its_row_and_its_results():
+    folder = ROOT / "benchmarks"
+    rows = set(re.findall(r"^\| `(\w+)\.py` \|", (folder / "README.md").read_text("utf-8"), re.M))
+    kept = {path.stem for path in (folder / "results").glob("*.json")}
+    assert rows == kept == {path.stem for path in folder.glob("*.py")} - {"peers"}
+
+
+def test_the_page_s_speed_is_measured_beside_its_own_product(tmp_path):
+    """A short run: the rates fit together, and the exam was taken."""
+    out = tmp_path / "speed.json"
+    words = ["--rounds", "2", "--tokens", "4", "--places", "1", "--out", out]
+    command = [sys.executable, ROOT / "benchmarks" / "page_speed.py", *words]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(out.read_text(encoding="utf-8"))
+    rate = found["tokens_per_second"] * found["flops_per_token"] / 1e9
+    assert found["flops_per_token"] == 589_824 and rate == pytest.approx(found["gflops"], abs=0.02)
+    assert 0 < found["share_of_product"] < 1.5 and found["exam_stories"] > 3
+    assert "tokens a second" in answer.stdout and "one row at a time" in answer.stdout
+
+
+def test_a_slow_page_is_measured_slider_by_slider(chromium, tmp_path):
+    out = tmp_path / "slow.json"
+    words = ["--moves", "1", "--slower", "1", "--out", out]
+    command = [sys.executable, ROOT / "benchmarks" / "slow_page.py", *words]
+    environment = {**os.environ, "CHROMIUM": chromium}
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert answer.returncode == 0, answer.stderr
+    moves = json.loads(out.read_text(encoding="utf-8"))["ms_a_move"]
+    assert (
+        moves["2 × 1536"].keys() == {"temperature", "top-k", "top-p"}
+        and "layers" in moves["signals"]
+    )
+    assert moves["attention"].keys() == {"scores divided by", "token that looks"}
+    assert all(ms > 0 for sliders in moves.values() for pair in sliders.values() for ms in pair)
+    assert answer.stdout.count("of 16 ms") == sum(map(len, moves.values()))
+
+
+def test_the_first_paint_of_a_page_is_measured(chromium, tmp_path):
+    pages, out = tmp_path / "html", tmp_path / "paint.json"
+    pages.mkdir()
+    for name, words in (("index", "start"), ("light", "few"), ("heavy", "many " * 80_000)):
+        text = f'<!DOCTYPE html><link rel="icon" href="data:,"><p>{words}</p>'
+        (pages / f"{name}.html").write_text(text, encoding="utf-8")
+    noise = base64.b64encode(os.urandom(90_000)).decode()  # no packing makes it smaller than that
+    (pages / "noise.js").write_text(f"//{noise}")
+    with (pages / "heavy.html").open("a", encoding="utf-8") as page:
+        page.write('<script src="noise.js"></script>')
+    words = ["--html", pages, "--visits", "1", "--out", out, "--pages", "light.html", "heavy.html"]
+    command = [sys.executable, ROOT / "benchmarks" / "first_paint.py", *words]
+    environment = {**os.environ, "CHROMIUM": chromium}
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(out.read_text(encoding="utf-8"))["pages"]
+    assert 0 < found["light.html"]["bytes"] < 2_000
+    assert 90_000 < found["heavy.html"]["bytes"] < 105_000  # and the words are packed
+    assert all(one["first_paint"] > 0.15 for one in found.values())  # there and back, at least
+    command[3] = tmp_path / "nowhere"
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert answer.returncode and "no built book" in answer.stderr

@@ -40,6 +40,7 @@ from execution import executing
 from filelock import FileLock, Timeout
 from inputs import fingerprint, fingerprint_of_pages
 from running import cores
+from solutions import with_solutions, without_solutions
 
 BUILD = ROOT / "_build"
 
@@ -141,12 +142,12 @@ def check_python(path: Path) -> None:
 
 
 async def executed(path: Path, turn: CapacityLimiter):
-    """The chapter with the outputs of an execution when its turn comes. Raises ChapterError."""
+    """The chapter with its outputs when its turn comes; its solutions ran too. ChapterError."""
     async with turn:
         say(f"executing {name_of(path)}")
-        done = plain(read(path))
-        await executing(done, path, ROOT / "chapters")
-        return done
+        whole = with_solutions(plain(read(path)), path)
+        await executing(whole, path, ROOT / "chapters")
+        return without_solutions(whole)
 
 
 def execute_changed(source: Path, out: Path) -> dict[str, str]:

@@ -78,6 +78,8 @@ def place(path: Path, notebook, cell) -> str:
 
     place(path, notebook, cell) -> 'chapters/02_bigram.ipynb, code cell 3 ("counts = ...")'
     """
+    if exercise := cell.metadata.get("exercise"):  # behind the chapter, see solutions.py
+        return f"{name_of(path)}, code of exercise {exercise}"
     number = next(n for n, other in enumerate(code_cells(notebook), 1) if other is cell)
     first = next((line.strip() for line in cell.source.splitlines() if line.strip()), "")
     return f'{name_of(path)}, code cell {number} ("{first[:60]}")'

@@ -4,9 +4,10 @@ Chapters stay ordinary notebooks. Here, at build time, figures get their alt tex
 of a glossary term in a chapter becomes a link, references can be linked by their key, and buttons
 that would lead nowhere are left out. The directive `{house-picture}` draws who may import whom;
 `{widget}` sets a widget on a page that is no chapter.
-Six modules beside this one do the rest: folds.py what a page hides until it is asked for,
-mathset.py its formulas, alive.py its widgets, sources.py the pages with gptlib's code, prices.py
-the start page's figure, finish.py what is put right in the text of every page.
+Seven modules beside this one do the rest: folds.py what a page hides until it is asked for,
+exercising.py its exercises, mathset.py its formulas, alive.py its widgets, sources.py the pages
+with gptlib's code, prices.py the start page's figure, finish.py what is put right in the text of
+every page.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import re
 from pathlib import Path
 
 import alive
+import exercising
 import finish
 import folds
 import house
@@ -320,9 +322,8 @@ def footer(root: Path) -> str:
     version, date = str(citation["version"]), str(citation.get("date-released", ""))
     title = citation["title"]
     authors = ", ".join(author["name"] for author in citation["authors"])
-    when = f", {date}" if date else ""
-    year = date[:4] or "2026"
-    cite = f"{authors} ({year}). <em>{title}</em>, version {version}."
+    when, year = (f", {date}", f" ({date[:4]})") if date else ("", "")
+    cite = f"{authors}{year}. <em>{title}</em>, version {version}."
     return (
         f"<p>Version {version}{when}</p>"
         f'<details class="fold cite"><summary>Cite this book</summary><p>{cite}</p></details>'
@@ -345,6 +346,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("doctree-read", allow_links_to_references)
     app.connect("html-page-context", no_thebe, priority=900)
     app.connect("config-inited", add_footer)
+    exercising.setup(app)
     folds.setup(app)
     mathset.setup(app)
     sources.setup(app)

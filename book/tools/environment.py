@@ -7,6 +7,7 @@ the stamp fits, setting up again does nothing and needs no network.
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -106,6 +107,21 @@ def make(venv, python):
     return False
 
 
+def quieten(venv):
+    """Keep nbgrader's buttons out of a learner's JupyterLab: the kit's tests alone use it."""
+    names = ("formgrader", "validate_assignment", "assignment_list", "course_list")
+    off = {f"nbgrader.server_extensions.{name}": False for name in names}
+    settings = {
+        # Read in the order of their names, after nbgrader's own.
+        "jupyter_server_config.d/quiet.json": {"ServerApp": {"jpserver_extensions": off}},
+        "labconfig/page_config.json": {"disabledExtensions": {"@jupyter/nbgrader": True}},
+    }
+    for name, content in settings.items():
+        path = venv / "etc" / "jupyter" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
 def install(venv, python, also=None):
     """Make the environment and install every pin and gptlib itself; nothing if that is done.
 
@@ -122,6 +138,7 @@ def install(venv, python, also=None):
     if not (is_kept and was_finished):  # a finished one that was moved needs no network
         say("installing requirements.lock (the first time this takes a few minutes)")
         install_locked(program, pip)
+        quieten(venv)
         if also:
             also()
     # setuptools is pinned, so building gptlib needs no second, unpinned environment.

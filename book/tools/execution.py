@@ -15,6 +15,7 @@ from traitlets import default
 
 PROFILE = ROOT / "_build" / ".ipython"
 TIMEOUT = 900  # seconds for one cell
+LESS = "c.IPKernelApp.log_level = 40\n"
 
 
 class ThisPython(AsyncKernelManager):
@@ -30,8 +31,9 @@ def kernel_environment() -> dict[str, str]:
     profile = PROFILE / "profile_default"
     profile.mkdir(parents=True, exist_ok=True)
     # Warnings of the kernel itself, such as how it is connected, say nothing about a chapter.
-    (profile / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 40\n")
-    (PROFILE / "matplotlibrc").write_text("")  # figures look the same whatever the user prefers
+    (profile / "ipython_kernel_config.py").write_text(LESS, encoding="utf-8")
+    # Figures look the same whatever the user prefers.
+    (PROFILE / "matplotlibrc").write_text("", encoding="utf-8")
     ours = {
         "IPYTHONDIR": str(PROFILE),
         "MATPLOTLIBRC": str(PROFILE / "matplotlibrc"),

@@ -24,7 +24,7 @@ DRAWING = re.compile(r'[{,]"?([a-z][a-z0-9-]*)"?:\[(\d+),(\d+),\[[^\]]*\],"\w+",
 BIG = ("fontawesome.js", *(f"{name}.js.map" for name in ("fontawesome", "bootstrap")))
 BIG += ("pydata-sphinx-theme.js.map",)
 
-SCRIPTS = ("book.js", "progress.js")  # of book/_static, on every page
+SCRIPTS = ("book.js", "progress.js", "predictions.js")  # of book/_static, on every page
 
 # Light or dark is settled before anything is drawn; with no script the page is light.
 THEME = """<script>

@@ -14,10 +14,12 @@ import re
 from collections.abc import Iterator
 
 from docutils import nodes
+from exercising import only_asks, shows_ours
 from sphinx.transforms import SphinxTransform
 
 ANSWER, FIGURE, SEEN = "Show the answer", "Show the figure", "What is to be seen"
 CHECK, DRAWING = "The check of this", "The code of this figure"
+OURS = "The course's own code"
 WORDS_A_MINUTE = 200
 # A paragraph that begins like this goes on with the chapter; it does not answer a question.
 GOES_ON = ("So ", "To ", "(")
@@ -186,6 +188,11 @@ class FoldCode(SphinxTransform):
             if not block:
                 continue
             code = block.astext()
+            if only_asks(cell) and output:
+                cell.remove(output)  # it says that nothing is written yet
+            if shows_ours(cell):
+                self.wrap(source, "ours", OURS)
+                continue
             if is_check(code) and not output:
                 self.wrap(source, "check", CHECK)
                 continue
@@ -232,7 +239,8 @@ class FoldAnswers(SphinxTransform):
             node = parent[place]
             if is_prediction(node) or isinstance(node, nodes.section):
                 return
-            if isinstance(node, nodes.raw) and "<details" in node.astext():
+            html_of = node.astext() if isinstance(node, nodes.raw) else ""
+            if "<details" in html_of and "<summary>Hint" not in html_of:
                 return  # the author has folded the answer already
             if is_cell(node):
                 cell = node
@@ -386,6 +394,16 @@ class NameExercises(SphinxTransform):
                     paragraph += nodes.raw("", link, format="html")
 
 
+def open_paragraphs(document: nodes.document) -> Iterator[nodes.paragraph]:
+    """The paragraphs outside of hints and solutions."""
+    depth = 0
+    for node in document.findall(lambda n: isinstance(n, nodes.paragraph | nodes.raw)):
+        if isinstance(node, nodes.raw):
+            depth += node.astext().count("<details") - node.astext().count("</details")
+        elif not depth:
+            yield node
+
+
 class SayReadingTime(SphinxTransform):
     """Say under a chapter's title how long its text is."""
 
@@ -394,7 +412,7 @@ class SayReadingTime(SphinxTransform):
     def apply(self, **kwargs) -> None:
         if not self.env.docname.startswith("chapters/"):
             return
-        texts = [n for p in self.document.findall(nodes.paragraph) for n in p.findall(nodes.Text)]
+        texts = [n for p in open_paragraphs(self.document) for n in p.findall(nodes.Text)]
         words = sum(len(t.split()) for t in texts if not isinstance(t.parent, nodes.math))
         minutes = max(5, round(words / WORDS_A_MINUTE / 5) * 5)
         title = next(iter(self.document.findall(nodes.title)), None)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import os
 import re
 import sys
 import sysconfig
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import house
 from chapterfiles import NOT_PYTHON, ROOT, ChapterError, code_cells, code_of, name_of, read, tags
+from solutions import exercises
 
 # What opens a record in gptlib.given.records, and at which place its name stands.
 SHOW_RECORDS = {"record": 0, "load_recorded": 1, "recorded_file": 0}
@@ -38,10 +40,14 @@ def environment(root: Path = ROOT) -> str:
     return "\n".join(lines)
 
 
-def modules_behind(code: str, root: Path = ROOT) -> set[Path]:
-    """The files of gptlib that a piece of code runs by its imports, directly or by theirs."""
+def modules_behind(code: str, root: Path = ROOT, but: str = "\0") -> set[Path]:
+    """The files of gptlib that a piece of code runs by its imports, directly or by theirs.
+
+    What the code itself imports from a room named `but` is left out.
+    """
     known = house.modules_in(root)
-    todo, files = house.imports_of(code, known), set()
+    todo = {name for name in house.imports_of(code, known) if name.partition(".")[0] != but}
+    files: set[Path] = set()
     while todo:
         name = todo.pop()
         above = {name.rsplit(".", n)[0] for n in range(name.count(".") + 1)} | {""}
@@ -129,7 +135,9 @@ def files_of(path: Path, root: Path = ROOT) -> set[Path]:
     own = any((folder / top).is_dir() or (folder / f"{top}.py").is_file() for top in tops)
     if own or "get_ipython()" in code:  # a reader's own module, a shell: who knows what they use
         return everything(root)
-    return {*modules, *records_shown(tree, modules, root), *files_named(tree, folder)}
+    # The bug foundry of the exercises reads records; a page shows none of them.
+    showing = modules_behind(code, root, but="exercises")
+    return {*modules, *records_shown(tree, showing, root), *files_named(tree, folder)}
 
 
 def fingerprint(path: Path, root: Path = ROOT) -> str:
@@ -139,7 +147,8 @@ def fingerprint(path: Path, root: Path = ROOT) -> str:
     package = [f for f in (root / "gptlib").rglob("*") if f.is_file()]
     files |= {f for f in package if f.suffix not in {".py", ".pyc"}}
     tagged = [tags(cell) for cell in code_cells(read(path))]  # a tag may allow a cell to fail
-    return digest(files, root, environment(root), name_of(path), str(tagged))
+    asked = exercises(read(path))  # their code runs behind the chapter
+    return digest(files, root, environment(root), name_of(path), f"{tagged} {asked}")
 
 
 def digest(files: Iterable[Path], root: Path, *words: str) -> str:
@@ -156,9 +165,11 @@ def fingerprint_of_pages(root: Path = ROOT) -> str:
     """A hash of what shapes every page: settings, order, the extension, styles, references."""
     names = ("_config.yml", "_toc.yml", "CITATION.cff", "book/package-lock.json")
     files = [root / name for name in (*names, "book/references.bib")]
-    tools = ("alive", "coursebook", "finish", "folds", "mathset", "picture", "prices", "sources")
+    tools = ("alive", "coursebook", "exercising", "finish", "folds", "mathset", "picture")
+    tools += ("prices", "sources")
     names = (*(f"{name}.py" for name in tools), "typeset.js")
     files += [root / "book" / "tools" / name for name in names]
     for folder in ("_static", "assets"):
         files += [f for f in (root / "book" / folder).rglob("*") if f.is_file()]
-    return digest([file for file in files if file.is_file()], root, environment(ROOT))
+    said = os.environ.get("GPTLIB_SOLUTIONS", "yes")  # see exercising.py
+    return digest([file for file in files if file.is_file()], root, environment(ROOT), said)

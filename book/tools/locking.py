@@ -19,6 +19,7 @@ from packages import LOCK, REQUIREMENTS, digest_of_pins, pins
 from running import ROOT, clean_environment, run, say
 
 UV = "uv==0.13.9"
+COLAB = ROOT / "book" / "colab.lock"  # its versions are written by hand, its hashes here
 # The oldest release of each minor version: a pin that asks for 3.11.5 must not pass as 3.11.
 PYTHONS = ("3.11.0", "3.12.0", "3.13.0", "3.14.0")
 PLATFORMS = {  # by uv's names
@@ -51,10 +52,10 @@ def header(date):
     )
 
 
-def resolve(uv, *options):
-    """What uv resolves the pins to, wheels only; the second value is its complaint or None."""
+def resolve(uv, *options, file="requirements.txt"):
+    """What uv resolves a file's pins to, wheels only; then its complaint, or None."""
     command = [uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-config"]
-    command += ["--only-binary", ":all:", *options, "requirements.txt"]
+    command += ["--only-binary", ":all:", *options, file]
     # torch has wheels for macOS 14 on; uv would ask for macOS 13.
     environment = {**clean_environment(), "MACOSX_DEPLOYMENT_TARGET": "14.0"}
     environment["UV_PYTHON_DOWNLOADS"] = "never"  # it need not run a Python to resolve for it
@@ -67,8 +68,33 @@ def resolve(uv, *options):
     return answer.stdout, answer.stderr if answer.returncode else None
 
 
+def versions(text):
+    """The pins of a lock without their hashes.
+
+    >>> versions("# why\\na==1 \\\\\\n    --hash=sha256:00\\n")
+    ['a==1']
+    """
+    return [entry.split()[0] for entry in pins(text).values()]
+
+
+def comments(text):
+    """The lines that a lock begins with.
+
+    >>> comments("# why\\na==1\\n")
+    '# why\\n'
+    """
+    return "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+
+
+def write(path, text):
+    """A file, whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
 def lock():
-    """Resolve the pins for all Pythons and platforms, and write requirements.lock whole."""
+    """Resolve the pins for all Pythons and platforms, and write both locks, each whole."""
     with tempfile.TemporaryDirectory() as folder:
         venv = Path(folder, "venv")
         run([sys.executable, "-m", "venv", venv])
@@ -78,6 +104,11 @@ def lock():
         text, complaint = resolve(uv, "--generate-hashes", *universal)
         if complaint:
             sys.exit(f"the pins do not resolve:\n{complaint}")
+        file = Path(folder, "colab.txt")
+        file.write_text("\n".join(versions(COLAB.read_text("utf-8"))) + "\n", encoding="utf-8")
+        colab, complaint = resolve(uv, "--generate-hashes", "--no-deps", *universal, file=file)
+        if complaint:
+            sys.exit(f"what Colab has does not resolve:\n{complaint}")
         # Universal means Python in the browser, too, where the course does not run.
         kept = [entry for entry in pins(text).values() if "'emscripten'" not in entry]
         text = "\n".join(kept) + "\n"
@@ -93,7 +124,6 @@ def lock():
                     sys.exit(f"{name}, Python {version}: {complaint or 'torch has a wheel now'}")
                 says = "no torch" if complaint else "every wheel is there"
                 say(f"{name}, Python {version}: {says}")
-    temporary = LOCK.with_suffix(".tmp")
-    temporary.write_text(header(datetime.date.today().isoformat()) + text, encoding="utf-8")
-    os.replace(temporary, LOCK)
+    write(LOCK, header(datetime.date.today().isoformat()) + text)
+    write(COLAB, comments(COLAB.read_text("utf-8")) + colab)
     say(f"{LOCK.name}: {len(pins(text))} packages, {text.count('--hash=')} hashes")

@@ -21,6 +21,7 @@ from chapterfiles import KERNEL, ROOT, ChapterError, chapters, code_cells, read,
 from execution import execute
 
 CHECKED = "nbval-check-output"
+OURS = "ours"
 SETUP_TAGS = ["remove-cell", "setup"]  # the page leaves it out, JupyterLab and Colab show it
 
 SETUP_CELL = """\
@@ -80,6 +81,8 @@ def strip(notebook, keep: bool) -> None:
             if output.output_type == "execute_result":
                 output.execution_count = number
         kept = {"caption": cell.metadata["caption"]} if "caption" in cell.metadata else {}
+        if OURS in tags(cell):  # what an exercise asks for stays closed until it is opened
+            kept["jupyter"] = {"source_hidden": True}
         cell.metadata = {**kept, "tags": sorted(tags(cell))} if tags(cell) else kept
     notebook.metadata = nbformat.from_dict(
         {"kernelspec": KERNEL, "language_info": {"name": "python"}}

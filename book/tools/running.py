@@ -38,8 +38,9 @@ def clean_environment(env=os.environ):
         for name, value in env.items()
         if name not in DROPPED and (name in PIP_KEPT or not name.startswith("PIP_"))
     }
-    # These win over pip's and Jupyter's configuration files.
-    return {**kept, "PIP_USER": "0", "PYTHONNOUSERSITE": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
+    # These win over pip's and Jupyter's configuration files; and text is UTF-8, on Windows too.
+    ours = {"PIP_USER": "0", "PYTHONNOUSERSITE": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
+    return {**kept, **ours, "PYTHONUTF8": "1"}
 
 
 def run(command, **kwargs):

@@ -15,6 +15,7 @@ from pathlib import Path
 import house
 from chapterfiles import NOT_PYTHON
 from docutils import nodes
+from exercising import ROOM, with_solutions
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
@@ -124,7 +125,7 @@ def write_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, str], str]]:
     }
     titles = {int(name[9:11]): name for name in app.env.titles if name[9:11].isdigit()}
     for module, path in house.modules_in(root).items():
-        if not module:
+        if not module or (module.startswith(f"{ROOM}.") and not with_solutions()):
             continue
         page, number = page_of(module), builders.get(module)
         name = titles.get(number)
