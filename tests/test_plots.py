@@ -83,6 +83,18 @@ def test_a_drawing_is_written_without_line_breaks_and_needless_decimals(shown):
     assert any("." in path for path in paths) and not re.search(r"\.\d{3}", "".join(paths))
 
 
+def test_what_stands_outside_of_the_figure_s_edge_is_not_cut_off(shown):
+    def size(fig):
+        plots.show(fig, alt="A falling line.")
+        svg = ElementTree.fromstring(shown[-1][0]["image/svg+xml"])
+        return [float(part) for part in svg.get("viewBox").split()][2:]
+
+    usual, labelled = line_figure(), line_figure()
+    labelled.text(1.4, 1.3, "beside and above")
+    (width, height), (wider, higher) = size(usual), size(labelled)
+    assert wider > 1.4 * 72 * 6.4 > width and higher > 1.3 * 72 * 3.5 > height
+
+
 def test_a_drawing_with_very_many_parts_travels_as_pixels(shown, monkeypatch):
     monkeypatch.setattr(plots, "MAX_SVG", 1000)
     plots.show(line_figure(), alt="A falling line.")
@@ -123,6 +135,8 @@ def luminance(color):
 
 def test_the_lines_can_be_told_apart_without_colour_and_seen_on_white(shown):
     assert len(set(plots.DASHES)) == len(plots.COLORS) == len(set(plots.COLORS))
+    for start, lengths in (dashes for dashes in plots.DASHES if dashes != "-"):
+        assert start == 0 and min(lengths) >= 1  # a short piece in a legend begins with ink
     fig, ax = plt.subplots()
     lines = [ax.plot([0, 1])[0] for _ in plots.COLORS]
     assert [line.get_color() for line in lines] == list(plots.COLORS)

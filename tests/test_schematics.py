@@ -59,7 +59,7 @@ def test_lookup_is_attention_of_one_query():
     assert [t for t in texts(fig) if t in wanted][:5] == wanted
     assert texts(fig)[-2:] == [drawing.written(float(v), 2) for v in mixed]
     assert all(number in alt for number in (*wanted, *texts(fig)[-2:]))
-    assert "query of “doll”" in texts(fig)
+    assert {"query of “doll”", "key", "score", "weight", "value"} <= set(texts(fig))
 
 
 def test_the_causal_mask_leaves_what_attention_leaves():
@@ -84,6 +84,22 @@ def test_the_heads_are_those_of_the_chapter():
     assert written[:12] == written[36:] == written[24:36] == by_head.flatten().tolist()
     assert written[12:24] == by_token.flatten().tolist()
     assert "(B, n_head, T, hs) = (1, 2, 3, 2)" in texts(fig)
+
+
+def test_a_number_keeps_the_colour_of_its_head_through_all_stages():
+    fig, _ = schematics.heads(torch.arange(24).view(3, 8), n_head=4)
+    (ax,) = fig.axes
+    filled = [patch for patch in ax.patches if patch.get_facecolor()[3]]
+    seen = {}
+    for text in (text for text in ax.texts if text.get_text().isdigit()):
+        x, y = text.get_position()
+        (cell,) = (patch for patch in filled if patch.get_bbox().contains(x, y))
+        seen.setdefault(int(text.get_text()), []).append(cell.get_facecolor())
+    assert [len(colours) for colours in seen.values()] == [4] * 24
+    colours = [{seen[number][stage] for stage in range(4)} for number in range(24)]
+    assert all(len(of_one) == 1 for of_one in colours)
+    assert [colours[i] for i in range(24)] == [colours[i % 8 // 2 * 2] for i in range(24)]
+    assert len(set(map(frozenset, colours))) == 4
 
 
 def test_heads_that_do_not_fit_are_refused():
@@ -137,6 +153,36 @@ def test_nothing_is_cut_and_no_two_words_overlap(name):
         assert fig.bbox.padded(1).containsy(box.y0) and fig.bbox.padded(1).containsy(box.y1), text
         for other, second in boxes[:i]:
             assert not box.padded(-1).overlaps(second.padded(-1)), (text, other)
+
+
+@every_drawing
+def test_no_arrow_begins_or_ends_in_the_void(name):
+    """Each end touches a box, a table, a plus, a line of words or another arrow."""
+    fig, _ = DRAWINGS[name]()
+    (ax,) = fig.axes
+    renderer, back = fig.canvas.get_renderer(), ax.transData.inverted()
+    things = [patch.get_bbox() for patch in ax.patches if isinstance(patch, Rectangle)]
+    # Words to the right of a point are those of an arrow itself.
+    for text in (text for text in ax.texts if text.get_text() and text.get_ha() != "left"):
+        things.append(text.get_window_extent(renderer).transformed(back))
+    heads = [text.xy for text in ax.texts if not text.get_text() and hasattr(text, "xy")]
+    lines = [[tuple(point) for point in line.get_xydata()] for line in ax.lines]
+    arrows = [(*line, head) for line, head in zip(lines, heads, strict=True)]
+    assert arrows
+
+    def away(point, box) -> float:
+        x, y = point
+        return max(box.xmin - x, x - box.xmax, box.ymin - y, y - box.ymax, 0)
+
+    def forks(point, arrow) -> bool:
+        (x0, y0), (x1, y1) = arrow[0], arrow[-1]
+        return x0 == x1 == point[0] and y0 < point[1] < y1
+
+    for arrow in arrows:
+        assert arrow[0] != arrow[-1]
+        for end in (arrow[0], arrow[-1]):
+            nearest = min(away(end, box) for box in things)
+            assert nearest < 0.5 or any(forks(end, other) for other in arrows), (end, nearest)
 
 
 @every_drawing

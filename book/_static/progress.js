@@ -47,6 +47,7 @@
     button.type = "button";
     button.addEventListener("click", () => {
       clear();
+      document.dispatchEvent(new Event("gptlib-forget"));
       seen = null;
       document.querySelectorAll(".go-on").forEach((line) => line.remove());
       box.textContent = "Forgotten: the marks were kept in this browser alone.";

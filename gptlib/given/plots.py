@@ -127,9 +127,18 @@ def svg_of(fig: Figure, alt: str) -> str:
     drawing = buffer.getvalue()
     drawing = drawing[drawing.index("<svg") :]  # no XML prologue: this stands inside a page
     # Millionths of a point and a line for each of them are nearly half of the text.
-    drawing = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), drawing)
-    drawing = re.sub(r"\s*\n\s*", " ", drawing)
+    drawing = re.sub(r' d="([^"]*)"', lambda path: f' d="{_short_path(path[1])}"', drawing)
+    drawing = re.sub(r"\s*<!--.*?-->", "", re.sub(r"\s*\n\s*", " ", drawing))
     return re.sub(r"^<svg", f'<svg role="img" aria-label={quoteattr(alt)}', drawing, count=1)
+
+
+def _short_path(steps: str) -> str:
+    """A path's steps in fewer characters.
+
+    _short_path("M 1.23456 2 L 3 4 z ") -> "M1.23 2L3 4z"
+    """
+    steps = re.sub(r"(\.\d\d)\d+", r"\1", steps)
+    return re.sub(r"\s*([A-Za-z])\s*", r"\1", steps).strip()
 
 
 def _png(fig: Figure) -> tuple[str, dict[str, int]]:

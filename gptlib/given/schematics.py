@@ -167,7 +167,7 @@ def heads(x: Table, n_head: int) -> Drawing:
 
 def block(B: int, T: int, C: int, n_head: int) -> Drawing:
     """The Transformer block with its two shortcuts and the shape at each step; norms in front."""
-    fig, ax = canvas(9.8, 18.6)
+    fig, ax = canvas(9.8, 17.0)
     middle, side, shape, y = 4.2, 8.9, f"({B}, {T}, {C})", 0.4
     words(ax, middle, y, f"x (B, T, C) = {shape}", **MONO)
     parts = (f"{n_head} heads of ({T}, {C // n_head})", f"{C} to {4 * C} to {C} numbers")
@@ -197,7 +197,7 @@ def gpt(
     tied: bool = False,
 ) -> Drawing:  # fmt: skip
     """The whole GPT with the shape at each step, from ids to logits."""
-    fig, ax = canvas(11.8, 18.4)
+    fig, ax = canvas(11.8, 16.0)
     left, right, middle, end = 3.0, 8.8, 5.9, 3.2
     vector, logits = f"({B}, {T}, {C})", f"({B}, {T}, {V:,})"
     words(ax, left, 0.4, f"idx ({B}, {T})", **MONO)

@@ -4,19 +4,25 @@ from gptlib.widgets import DistributionExplorer
 DistributionExplorer(logits, labels)
 """
 
+from gptlib.widgets.attention_explorer import AttentionExplorer
 from gptlib.widgets.distribution_explorer import DistributionExplorer
 from gptlib.widgets.live_gpt import LiveGPT, switched_off
 from gptlib.widgets.model_file import export_model, import_model
 from gptlib.widgets.model_picture import ModelPicture
 from gptlib.widgets.signal_explorer import SignalExplorer
+from gptlib.widgets.tape import Tape
 from gptlib.widgets.tokenizer_explorer import TokenizerExplorer
+from gptlib.widgets.training_scrubber import TrainingScrubber
 
 __all__ = [
+    "AttentionExplorer",
     "DistributionExplorer",
     "LiveGPT",
     "ModelPicture",
     "SignalExplorer",
+    "Tape",
     "TokenizerExplorer",
+    "TrainingScrubber",
     "export_model",
     "import_model",
     "switched_off",

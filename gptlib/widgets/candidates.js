@@ -1,5 +1,5 @@
 // The tokens that may come next, as a list of bars, and the three settings that shape it.
-import { h, percent, put, say, slider } from "./drawing.js";
+import { h, percent, put, say, slider, stops } from "./drawing.js";
 
 // The settings that a model of traits holds, as nextTokenProbs takes them.
 export function settings(model, size) {
@@ -7,12 +7,15 @@ export function settings(model, size) {
   return { temperature: model.get("temperature"), topK: topK < size ? topK : 0, topP: model.get("top_p") };
 }
 
+// What top-k can be set to: each of the small numbers, then fewer and fewer, then all.
+const USUAL = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50, 70, 100, 150, 200, 300, 500, 700, 1000];
+
 // Their sliders: { els, show() }.
 export function settingSliders(model, size) {
   const change = (name) => (value) => put(model, name, value);
   const temperature = slider({ label: "temperature", min: 0, max: 3, step: 0.05, change: change("temperature") });
-  const topK = slider({
-    label: "top-k", min: 1, max: size, step: 1, change: change("top_k"),
+  const topK = stops({
+    label: "top-k", values: [...USUAL.filter((k) => k < size), size], change: change("top_k"),
     show: (k) => (k < size ? say(k) : "off"),
   });
   const topP = slider({
@@ -30,7 +33,8 @@ export function settingSliders(model, size) {
 }
 
 // A list with `length` lines. `show(lines, n)` takes { label, p, before, count } for each line: the
-// filled bar, the outline, and of n draws a dot. With `pick(i)` each label is a button.
+// filled bar, the outline, and of n draws a dot. With `pick(i)` each label is a button. The longest
+// bar is that of a token: the others together may need more, and fade out at the end.
 export function candidateList({ length, drawn = false, pick = null, name = "token" }) {
   const lines = Array.from({ length }, (_, i) => line(drawn, pick && (() => pick(i))));
   const columns = [name, "probability", "as bars", ...(drawn ? ["drawn"] : [])];
@@ -39,7 +43,9 @@ export function candidateList({ length, drawn = false, pick = null, name = "toke
   return {
     el,
     show(shown, n = 0) {
-      const most = Math.max(...shown.map((one) => Math.max(one.p, one.before, n ? one.count / n : 0)));
+      el.classList.toggle("gw-undrawn", !n); // an empty column would take room from the bars
+      const lengths = (one) => Math.max(one.p, one.before, n ? one.count / n : 0);
+      const most = Math.max(...shown.filter((one) => one.id !== undefined).map(lengths)) || 1;
       lines.forEach((one, k) => one.show(shown[k], n, most));
     },
   };
@@ -76,7 +82,8 @@ function line(drawn, pick) {
     show(one, n, most) {
       el.hidden = !one;
       if (!one) return;
-      const width = (share) => `${(100 * Math.max(0, share) / most).toFixed(2)}%`;
+      const width = (share) => `${Math.min(100, 100 * Math.max(0, share) / most).toFixed(2)}%`;
+      for (const [mark, share] of [[fill, one.p], [outline, one.before]]) mark.classList.toggle("gw-longer", share > most);
       label.textContent = one.label;
       if (pick) label.disabled = one.id === undefined;
       el.classList.toggle("gw-chosen", Boolean(one.chosen));

@@ -1,6 +1,6 @@
 // Logits become probabilities, and probabilities become draws.
 import { candidateList, legend, settings, settingSliders, shownOf } from "./candidates.js";
-import { batched, button, follow, frame, h, heatMap, percent, picker, put, row, say, visible, floats } from "./drawing.js";
+import { batched, button, follow, frame, h, heatMap, percent, picker, put, row, say, visible, floats, write } from "./drawing.js";
 import { byProbability, entropy, nextTokenProbs, sampleCounts } from "./sampling.js";
 
 const SHOWN = 12; // tokens in the list; all others share its last line
@@ -30,10 +30,22 @@ function render({ model, el }) {
     value: (i, j) => Math.sqrt(plain[i][j]),
     pick: (i) => put(model, "row", Math.min(names.length - 1, Math.max(0, i))),
   });
+  const square = h("p", { class: "gw-legend gw-read" });
+  if (map) {
+    const resting = "Each row is one line of the menu, each column a token; darker is likelier. Press a row.";
+    const readSquare = (event) => {
+      const [i, j] = map.place(event);
+      if (i >= 0 && j >= 0 && i < names.length && j < size) write(square, `${visible(names[i])}, then ${visible(labels[j])}: ${percent(plain[i][j])}`);
+    };
+    map.canvas.addEventListener("pointermove", readSquare);
+    map.canvas.addEventListener("pointerdown", readSquare);
+    map.canvas.addEventListener("pointerleave", () => write(square, resting));
+    write(square, resting);
+  }
   const plain = map ? names.map((_, i) => nextTokenProbs(logitsOf(i))) : [];
   const view = frame(el, model.get("title"),
     row(rows && rows.el, ...sliders.els),
-    h("div", { class: "gw-split" }, h("div", {}, list.el, legend(true)), map && map.el), facts, buttons);
+    h("div", { class: "gw-split" }, h("div", {}, list.el, legend(true)), map && h("div", { class: "gw-mapped" }, map.el, square)), facts, buttons);
   const stop = follow(model, ["row", "temperature", "top_k", "top_p", "n_samples", "seed"], redraw);
 
   function draw() {
@@ -53,12 +65,18 @@ function render({ model, el }) {
     const kept = probs.filter((p) => p > 0).length;
     facts.textContent = `entropy ${nats.toFixed(3)} nats, perplexity ${Math.exp(nats).toFixed(2)}, ` +
       `${say(kept)} of ${say(size)} tokens possible`;
-    draws.textContent = n ? `${say(n)} drawn` : "";
+    write(draws, n ? `${say(n)} drawn${n <= 100 ? `, the last: ${visible(labels[lastOf(probs, counts, n)])}` : ""}` : "");
     sliders.show();
     if (rows) rows.show(i);
     if (map) map.draw(i);
     view.tell(`${rows ? `Row ${visible(names[i])}. ` : ""}Most likely: ${shown[0].label}, ${percent(shown[0].p)}. ` +
       `Entropy ${nats.toFixed(2)} nats.`);
+  }
+
+  // The draw that makes n of n - 1.
+  function lastOf(probs, counts, n) {
+    const before = sampleCounts(probs, n - 1, model.get("seed"));
+    return counts.findIndex((count, t) => count > before[t]);
   }
 
   draw();

@@ -26,9 +26,9 @@ const GROUPED = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
 // A number as people write it: 0.0312, 4.61, 1,024.
 export function say(x, digits = 3) {
   if (!Number.isFinite(x)) return String(x);
-  if (Number.isInteger(x)) return GROUPED.format(x);
   const size = Math.abs(x);
   if (size >= 1000) return GROUPED.format(x);
+  if (Number.isInteger(x)) return String(x);
   if (size < 10 ** -(digits + 1)) return x === 0 ? "0" : x.toExponential(1);
   return Number(x.toPrecision(digits)).toString();
 }
@@ -56,16 +56,30 @@ export function frame(el, title, ...parts) {
     root,
     tell(words) {
       clearTimeout(waiting);
-      waiting = setTimeout(() => { if (live.textContent !== words) live.textContent = words; }, 400);
+      waiting = setTimeout(() => write(live, words), 400);
     },
     end() { clearTimeout(waiting); root.remove(); },
   };
+}
+
+// Other words for an element, and none where they are the same: a screen reader would say them again.
+export function write(element, words) {
+  if (element.textContent !== words) element.textContent = words;
 }
 
 // Listens to traits until the widget goes: `const stop = follow(model, ["row"], redraw)`.
 export function follow(model, names, redraw) {
   for (const name of names) model.on(`change:${name}`, redraw);
   return () => { for (const name of names) model.off(`change:${name}`, redraw); };
+}
+
+// Calls `redraw` when the page, or the notebook, turns light or dark: `const stop = onTheme(redraw)`.
+export function onTheme(redraw) {
+  const watch = new MutationObserver(redraw);
+  for (const element of [document.documentElement, document.body]) {
+    watch.observe(element, { attributeFilter: ["data-theme", "data-jp-theme-light"] });
+  }
+  return () => watch.disconnect();
 }
 
 // Put a trait and let Python know.
@@ -85,16 +99,16 @@ export function batched(draw) {
 // Controls. Each is `{ el, show(value) }`; `change(value)` is called when the reader moves it.
 
 export function slider({ label, min, max, step, show = say, change }) {
-  const output = h("output", { class: "gw-value" });
+  const output = h("output", { class: "gw-value", "aria-live": "off" }); // the slider says its value
   const input = h("input", { type: "range", min, max, step });
   const name = h("span", { class: "gw-name" }, label);
   const el = h("label", { class: "gw-slider" }, name, input, output);
-  const write = (value) => {
+  const showValue = (value) => {
     output.textContent = show(value);
     input.setAttribute("aria-valuetext", show(value));
   };
-  input.addEventListener("input", () => { write(Number(input.value)); change(Number(input.value)); });
-  return { el, input, show(value) { input.value = value; write(value); } };
+  input.addEventListener("input", () => { showValue(Number(input.value)); change(Number(input.value)); });
+  return { el, input, show(value) { input.value = value; showValue(value); } };
 }
 
 // A slider over a list of values: `stops({ label, values: [1, 2, 4], change })`. A value that is shown
@@ -201,30 +215,41 @@ export function curve(xs, ys, x, y) {
 }
 
 // Dark is much, in both themes: white to blue for 0 to 1.
-export function shade(share) {
+export const shade = (share) => `rgb(${mixed(share).join(",")})`;
+
+function mixed(share) {
   const t = Math.min(1, Math.max(0, share)) || 0;
   const stops = [[247, 251, 255], [158, 202, 225], [49, 130, 189], [8, 48, 107]];
   const at = Math.min(2, Math.floor(t * 3));
-  const mix = stops[at].map((c, k) => Math.round(c + (stops[at + 1][k] - c) * (t * 3 - at)));
-  return `rgb(${mix.join(",")})`;
+  return stops[at].map((c, k) => Math.round(c + (stops[at + 1][k] - c) * (t * 3 - at)));
 }
 
-// A heat map of numbers in [0, 1] on a canvas, one square a number; `pick(row, column)` on a press.
+// The shades of 0 to 1 in 256 steps, each as a pixel of a canvas: red, green, blue and opaque.
+const SHADES = new Uint32Array(
+  Uint8Array.from(Array.from({ length: 256 }, (_, i) => [...mixed(i / 255), 255]).flat()).buffer);
+
+// A heat map of numbers in [0, 1] on a canvas, one square a number, none where it is not a number;
+// `pick(row, column)` on a press. `draw(row)` marks a row, and may bring another size.
 export function heatMap({ rows, columns, value, pick, label }) {
   const canvas = h("canvas", { class: "gw-heat", width: columns, height: rows, role: "img", "aria-label": label });
-  const draw = (marked = -1) => {
-    const pen = canvas.getContext("2d");
-    for (let i = 0; i < rows; i++) {
-      for (let j = 0; j < columns; j++) {
-        pen.fillStyle = shade(value(i, j));
-        pen.fillRect(j, i, 1, 1);
+  const pen = canvas.getContext("2d", { willReadFrequently: true }); // it stays in memory
+  const draw = (marked = -1, height = canvas.height, width = canvas.width) => {
+    if (canvas.height !== height) canvas.height = height;
+    if (canvas.width !== width) canvas.width = width;
+    const image = new ImageData(width, height);
+    const pixels = new Uint32Array(image.data.buffer);
+    for (let i = 0; i < height; i++) {
+      for (let j = 0; j < width; j++) {
+        const share = value(i, j);
+        if (share >= 0) pixels[i * width + j] = SHADES[Math.min(255, Math.round(255 * share))];
       }
     }
-    if (canvas.parentElement) canvas.parentElement.style.setProperty("--gw-marked", (marked + 0.5) / rows);
+    pen.putImageData(image, 0, 0);
+    if (canvas.parentElement) canvas.parentElement.style.setProperty("--gw-marked", (marked + 0.5) / height);
   };
   const place = (event) => {
     const box = canvas.getBoundingClientRect();
-    return [(event.clientY - box.top) / box.height * rows, (event.clientX - box.left) / box.width * columns]
+    return [(event.clientY - box.top) / box.height * canvas.height, (event.clientX - box.left) / box.width * canvas.width]
       .map(Math.floor);
   };
   if (pick) canvas.addEventListener("pointerdown", (event) => pick(...place(event)));

@@ -1,4 +1,4 @@
-// A GPT in about two hundred lines of JavaScript: the forward pass of gptlib/gpt.py, by hand.
+// A GPT in some 240 lines of JavaScript: the forward pass of gptlib/gpt.py, by hand.
 //
 // The classes, their parts and the names of their weights are those of gptlib (chapters 3 to 6);
 // a test holds the numbers to PyTorch's. Two things differ. There is no batch: one text at a time.
@@ -59,7 +59,9 @@ export function matmul(x, weight, T, n, m) {
 }
 
 // x (…, n_in) -> (…, n_out); the weight is (n_out, n_in), as PyTorch keeps it.
-class Linear {
+export class Linear {
+  product = matmul; // simd.js has another one
+
   constructor(weights, name, n_in) {
     this.weight = weights[`${name}.weight`];
     this.bias = weights[`${name}.bias`]; // undefined where there is none
@@ -68,8 +70,11 @@ class Linear {
   }
 
   forward(x) {
-    const out = matmul(x, this.weight, x.length / this.n_in, this.n_in, this.n_out);
-    if (this.bias) for (let i = 0; i < out.length; i++) out[i] += this.bias[i % this.n_out];
+    const out = this.product(x, this.weight, x.length / this.n_in, this.n_in, this.n_out);
+    if (!this.bias) return out;
+    for (let at = 0; at < out.length; at += this.n_out) {
+      for (let j = 0; j < this.n_out; j++) out[at + j] += this.bias[j];
+    }
     return out;
   }
 }
@@ -98,14 +103,20 @@ export function erf(x) {
   return Math.sign(x) * (1 - sum * Math.exp(-x * x));
 }
 
-// x times the probability that a standard normal number lies below x.
+// x times the probability that a standard normal number lies below x. GPT-2's form of it is written
+// with ½(1 + tanh u); 1 / (1 + exp(-2u)) is the same, and sooner computed.
 export function gelu(x, approximate = "tanh") {
-  return approximate === "none"
-    ? x.map((v) => 0.5 * v * (1 + erf(v / Math.SQRT2)))
-    : x.map((v) => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3))));
+  const out = new Float32Array(x.length);
+  for (let i = 0; i < x.length; i++) {
+    const v = x[i];
+    out[i] = approximate === "none"
+      ? 0.5 * v * (1 + erf(v * Math.SQRT1_2))
+      : v / (1 + Math.exp(-Math.sqrt(8 / Math.PI) * (v + 0.044715 * v * v * v)));
+  }
+  return out;
 }
 
-class CausalSelfAttention {
+export class CausalSelfAttention {
   constructor(weights, name, { n_embd, n_head }) {
     this.qkv = new Linear(weights, `${name}.qkv`, n_embd);
     this.project = new Linear(weights, `${name}.project`, n_embd);
@@ -114,40 +125,44 @@ class CausalSelfAttention {
   }
 
   // x (T, C) of the new tokens -> (T, C). The cache holds keys and values of the `past` tokens
-  // before them. No mask is needed: what comes later is not in the cache yet.
-  forward(x, { keys, values }, past) {
+  // before them, and their queries, to be looked at. No mask is needed: what comes later is not in
+  // the cache yet.
+  forward(x, { queries, keys, values }, past) {
     const C = this.qkv.n_in;
     const T = x.length / C;
     const S = past + T;
     const hs = C / this.n_head;
     const qkv = this.qkv.forward(x); // (T, 3 * C): queries, keys, values, each with all heads
     for (let t = 0; t < T; t++) {
+      queries.set(qkv.subarray(3 * t * C, (3 * t + 1) * C), (past + t) * C);
       keys.set(qkv.subarray((3 * t + 1) * C, (3 * t + 2) * C), (past + t) * C);
       values.set(qkv.subarray((3 * t + 2) * C, (3 * t + 3) * C), (past + t) * C);
     }
     const out = new Float32Array(T * C);
-    this.weights = new Float32Array(this.n_head * T * S); // (n_head, T, S), kept to be looked at
+    const weights = new Float32Array(this.n_head * T * S); // (n_head, T, S)
+    this.weights = weights; // kept to be looked at
+    const query = new Float64Array(hs);
+    const mixed = new Float64Array(hs);
     for (let head = 0; head < this.n_head; head++) {
       for (let t = 0; t < T; t++) {
         const seen = past + t + 1; // a query looks at itself and before
-        const row = this.weights.subarray((head * T + t) * S, (head * T + t) * S + seen);
-        const q = 3 * t * C + head * hs;
+        const row = (head * T + t) * S; // where its weights begin
+        for (let i = 0; i < hs; i++) query[i] = qkv[3 * t * C + head * hs + i] / Math.sqrt(hs);
         let best = -Infinity;
         for (let s = 0, k = head * hs; s < seen; s++, k += C) {
           let score = 0;
-          for (let i = 0; i < hs; i++) score += qkv[q + i] * keys[k + i];
-          row[s] = score / Math.sqrt(hs);
-          if (row[s] > best) best = row[s];
+          for (let i = 0; i < hs; i++) score += query[i] * keys[k + i];
+          weights[row + s] = score;
+          if (score > best) best = score;
         }
         let total = 0;
-        for (let s = 0; s < seen; s++) total += row[s] = Math.exp(row[s] - best);
-        for (let s = 0; s < seen; s++) row[s] /= total;
-        if (this.off.has(head)) continue;
-        for (let i = 0; i < hs; i++) {
-          let mixed = 0;
-          for (let s = 0, v = head * hs + i; s < seen; s++, v += C) mixed += row[s] * values[v];
-          out[t * C + head * hs + i] = mixed;
+        for (let s = 0; s < seen; s++) total += weights[row + s] = Math.exp(weights[row + s] - best);
+        mixed.fill(0);
+        for (let s = 0, v = head * hs; s < seen; s++, v += C) {
+          const share = weights[row + s] /= total;
+          for (let i = 0; i < hs; i++) mixed[i] += share * values[v + i];
         }
+        if (!this.off.has(head)) out.set(mixed, t * C + head * hs);
       }
     }
     return this.project.forward(out);
@@ -188,6 +203,24 @@ class TransformerBlock {
   }
 }
 
+// Nothing read yet: room for the queries, keys and values of each layer.
+export function emptyCache({ context_length, n_layer, n_embd }) {
+  const room = () => new Float32Array(context_length * n_embd);
+  const layers = Array.from({ length: n_layer }, () => ({ queries: room(), keys: room(), values: room() }));
+  return { length: 0, layers };
+}
+
+// The vectors of T ids that stand behind `past` others: what the token is, and where -> (T, C).
+export function embed({ token_embedding, position_embedding, config: { n_embd: C } }, idx, past) {
+  const x = new Float32Array(idx.length * C);
+  for (const [t, id] of idx.entries()) {
+    for (let c = 0; c < C; c++) {
+      x[t * C + c] = token_embedding[id * C + c] + (position_embedding ? position_embedding[(past + t) * C + c] : 0);
+    }
+  }
+  return x;
+}
+
 // config: the fields of GPTConfig. weights: Float32Arrays by the names of the PyTorch model.
 export class GPT {
   constructor(config, weights) {
@@ -195,37 +228,34 @@ export class GPT {
     this.token_embedding = weights["token_embedding.weight"] ?? weights["head.weight"];
     this.position_embedding = weights["position_embedding.weight"];
     this.blocks = Array.from({ length: config.n_layer }, (_, i) => new TransformerBlock(weights, `blocks.${i}`, config));
+    this.final_gain = weights["final_norm.weight"]; // undefined where there is none
     this.final_norm = config.norm === "pre"
-      ? (x) => layer_norm(x, weights["final_norm.weight"], weights["final_norm.bias"])
+      ? (x) => layer_norm(x, this.final_gain, weights["final_norm.bias"])
       : (x) => x; // a post-norm block ends with a norm already
     const head = config.tied ? { "head.weight": this.token_embedding } : weights;
     this.head = new Linear(head, "head", config.n_embd);
   }
 
-  // Nothing read yet: room for the keys and values of each layer.
   cache() {
-    const size = this.config.context_length * this.config.n_embd;
-    const layers = this.blocks.map(() => ({ keys: new Float32Array(size), values: new Float32Array(size) }));
-    return { length: 0, layers };
+    return emptyCache(this.config);
   }
 
-  // idx: T new ids, after the `cache.length` that were read before -> logits (T, V). What went
-  // along the shortcuts stays in `residual`, an x (T, C) before the first block and after each.
+  // idx: T new ids, after the `cache.length` that were read before -> logits (T, V).
   forward(idx, cache = this.cache()) {
-    const C = this.config.n_embd;
-    let x = new Float32Array(idx.length * C);
-    for (const [t, id] of idx.entries()) {
-      for (let c = 0; c < C; c++) {
-        x[t * C + c] = this.token_embedding[id * C + c] + this.position_embedding[(cache.length + t) * C + c];
-      }
-    }
+    return this.logits(this.read(idx, cache));
+  }
+
+  // The same up to the last block's x (T, C), for whoever asks at some places only. What went along
+  // the shortcuts stays in `residual`, an x before the first block and after each.
+  read(idx, cache = this.cache()) {
+    let x = embed(this, idx, cache.length);
     this.residual = [x];
     for (const [i, block] of this.blocks.entries()) {
       x = block.forward(x, cache.layers[i], cache.length);
       this.residual.push(x);
     }
     cache.length += idx.length;
-    return this.logits(x);
+    return x;
   }
 
   // x (T, C) -> (T, V): what the model would say if it ended here.

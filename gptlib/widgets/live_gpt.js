@@ -1,19 +1,21 @@
 // A GPT that runs in the page: it writes, and what it has in mind can be looked at and changed.
 import { candidateList, legend, settings, settingSliders, shownOf } from "./candidates.js";
-import { batched, button, follow, frame, h, percent, picker, put, row, say } from "./drawing.js";
+import { batched, button, follow, frame, h, percent, picker, put, row, say, write } from "./drawing.js";
+import { keyView } from "./key_view.js";
 import { openModel, readModel } from "./model_file.js";
 import { headTable, inText, lensTable, most, tokenText } from "./model_view.js";
 import { ready, Reader } from "./reader.js";
 import { byProbability, nextTokenProbs, randomNumbers, sample, softmax } from "./sampling.js";
 
 const CANDIDATES = 12; // in the list; all others share its last line
-const TRAITS = ["prompt", "ids", "seed", "temperature", "top_k", "top_p", "at", "layer", "head", "bars", "off"];
+const STRIDE = 200; // milliseconds of writing in one go where motion is to be reduced
+const TRAITS = ["prompt", "ids", "seed", "temperature", "top_k", "top_p", "at", "layer", "head", "bars", "off", "marks"];
 
 function render({ model, el }) {
   const place = h("div", {});
   const status = h("p", { class: "gw-legend", role: "status" });
   const file = h("input", { type: "file", accept: ".safetensors", onchange: () => open(file.files[0]) });
-  const back = button("back to the first model", () => show(readModel(model.get("model_file")), model.get("model_name")));
+  const back = button("back to the first model", () => { model.set("marks", true); show(readModel(model.get("model_file")), model.get("model_name")); });
   const view = frame(el, model.get("title"), place,
     row(h("label", { class: "gw-file" }, h("span", { class: "gw-name" }, "open a model of your own"), file), back), status);
   const over = (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); };
@@ -39,7 +41,7 @@ function render({ model, el }) {
   function show(opened, name, own = false) {
     const parts = ready(opened); // or an error, before anything changes
     end();
-    if (own) model.set({ ids: [], at: -1, layer: 0, head: 0, off: [] });
+    if (own) model.set({ ids: [], at: -1, layer: 0, head: 0, off: [], marks: false }); // it may write no stories
     place.replaceChildren();
     back.hidden = !own;
     end = desk(model, place, view, parts);
@@ -53,7 +55,8 @@ function render({ model, el }) {
 }
 
 // All that depends on which model it is; returns its cleanup.
-function desk(model, place, view, { config, vocabulary, model: gpt }) {
+function desk(model, place, view, parts) {
+  const { config, vocabulary, model: gpt } = parts;
   const reader = new Reader(gpt);
   const size = config.vocab_size;
   const label = (id) => (id === vocabulary.end ? "END" : vocabulary.label(id));
@@ -68,11 +71,12 @@ function desk(model, place, view, { config, vocabulary, model: gpt }) {
   const buttons = row(
     button("next token", () => { halt(); step(); }), run,
     button("one back", () => { halt(); rewrite({ ids: model.get("ids").slice(0, -1) }); }),
-    button("clear", () => { halt(); rewrite({ ids: [] }); }));
+    button("back to the beginning", () => { halt(); rewrite({ ids: [] }); }));
   const sliders = settingSliders(model, size);
+  const answers = keyView(model, parts, view.tell);
   const text = tokenText({ label: "the text, token by token: pick one to go back to its place", pick: look });
   const bars = picker({
-    label: "bars show", options: ["how surprised the model was", "what the picked head looks at"],
+    label: "bars below the tokens show", options: ["how surprised the model was", "what the picked head looks at"],
     change: (i) => put(model, "bars", ["surprise", "attention"][i]),
   });
   const heading = h("p", { class: "gw-heading" });
@@ -90,8 +94,8 @@ function desk(model, place, view, { config, vocabulary, model: gpt }) {
     h("div", {}, lensName, lens.el));
   place.append(
     h("label", { class: "gw-prompt" }, h("span", { class: "gw-name" }, "the story begins"), prompt), said, buttons,
-    row(...sliders.els), text.el, row(bars.el),
-    heading, list.el, legend(), facts, inside);
+    row(...sliders.els), text.el, answers.line, row(bars.el),
+    heading, list.el, legend(), facts, inside, answers.exam);
   let shown = [];
   const stop = follow(model, TRAITS, redraw);
 
@@ -101,9 +105,9 @@ function desk(model, place, view, { config, vocabulary, model: gpt }) {
     let begun = [];
     try {
       begun = vocabulary.encode(model.get("prompt"));
-      said.textContent = "";
+      write(said, "");
     } catch (error) {
-      said.textContent = `This prompt cannot be read: ${error.message}.`;
+      write(said, `This prompt cannot be read: ${error.message}.`);
     }
     const ids = [...first, ...begun];
     const start = ids.length ? ids : [0];
@@ -137,11 +141,10 @@ function desk(model, place, view, { config, vocabulary, model: gpt }) {
     let left = Math.max(config.context_length, 1) * 2;
     const on = () => {
       running = 0;
-      for (let ended = false; !ended;) {
-        ended = step() === vocabulary.end || --left <= 0;
-        if (ended) return halt();
-        if (!still) break;
-      }
+      const until = performance.now() + (still ? STRIDE : 0);
+      do {
+        if (step() === vocabulary.end || --left <= 0) return halt();
+      } while (performance.now() < until);
       running = requestAnimationFrame(on);
     };
     running = requestAnimationFrame(on);
@@ -210,14 +213,15 @@ function desk(model, place, view, { config, vocabulary, model: gpt }) {
     const looked = weights[layer].subarray(head * (at - gone), (head + 1) * (at - gone));
     const attention = model.get("bars") === "attention";
     const [best, largest] = most(looked);
+    const noted = answers.read(ids, at);
     const tokens = ids.map((id, i) => {
       const p = i > gone ? reader.probs[i - gone] : null;
       const w = i >= gone && i < at ? looked[i - gone] : 0;
       return {
         text: inText(label(id)),
         share: attention ? w / largest : p === null ? 0 : -Math.log(Math.max(p, 1e-9)) / Math.log(size),
-        title: `id ${id}` + (p === null ? "" : `, the model gave it ${percent(p)}`) + (i < at && i >= gone ? `, looked at with ${percent(w)}` : ""),
-        kind: (i < start ? "gw-begun" : "gw-written") + (i < gone ? " gw-gone" : "") + (id === vocabulary.end ? " gw-end" : ""),
+        title: `id ${id}` + (p === null ? "" : `, the model gave it ${percent(p)}`) + (i < at && i >= gone ? `, looked at with ${percent(w)}` : "") + noted.of(i).title,
+        kind: (i < start ? "gw-begun" : "gw-written") + (i < gone ? " gw-gone" : "") + (id === vocabulary.end ? " gw-end" : "") + noted.of(i).kind,
       };
     });
     tokens.push({ text: " … ", share: 0, title: "what comes next", kind: "gw-next" });
@@ -236,18 +240,19 @@ function desk(model, place, view, { config, vocabulary, model: gpt }) {
     if (document.activeElement !== prompt) prompt.value = model.get("prompt");
     bars.show(attention ? 1 : 0);
     sliders.show();
+    answers.show(noted.words);
     whole.disabled = !model.get("off").length;
     const full = gone ? `; the context of ${config.context_length} is full, so the first ${gone} are forgotten` : "";
     facts.textContent = `${say(ids.length)} tokens${full}` + (perToken ? `; ${perToken.toFixed(2)} ms for a token` : "");
     if (!running) {
       view.tell((chosen === undefined ? "Next" : `Instead of ${label(chosen)}`) +
         `: most likely ${label(order[0])}, ${percent(before[order[0]])}. Block ${layer}, head ${head} looks at ${label(ids[gone + best])}.` +
-        (model.get("off").length ? ` Switched off: ${model.get("off").length}.` : ""));
+        (model.get("off").length ? ` Switched off: ${model.get("off").length}.` : "") + (noted.words && ` ${noted.words}`));
     }
   }
 
   draw();
-  return () => { halt(); stop(); redraw.cancel(); };
+  return () => { halt(); stop(); redraw.cancel(); answers.end(); };
 }
 
 export default { render };

@@ -5,6 +5,7 @@ Used in chapter 8 and in the Playground. Given, not built.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 import traitlets
 
+from gptlib.corpus.scoring import end_id
 from gptlib.generation import next_token_probs
 from gptlib.given.models import evaluating, unwrapped
 from gptlib.gpt import GPT
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
+from gptlib.widgets import story_key
 from gptlib.widgets.model_file import model_bytes
 from gptlib.widgets.widget import Widget, bundle, style
 
@@ -31,7 +34,10 @@ class LiveGPT(Widget):
     (the place looked at: that before token `at` of the whole text, END included; -1 for the next),
     layer and head (whose attention is drawn) and off (parts that are switched off, such as
     "blocks.0.attention.3" or "blocks.1.feed_forward") may be set from Python and follow the reader.
-    numbers: how the weights travel to the page, see `model_bytes`. Errors: ValueError as there.
+    answer_key: for a model of the stories, mark in the text which words are forced and where a
+    story first breaks a rule (the trait marks switches it off); offer an exam on `exam_stories`.
+    numbers: how the weights travel to the page, see `model_bytes`. Errors: ValueError as there, and
+    for an answer key with a tokenizer that has no END.
 
     LiveGPT(model, tokenizer, prompt="Tom was a", temperature=0.8)
     """
@@ -52,6 +58,8 @@ class LiveGPT(Widget):
     head = traitlets.Int(0, min=0).tag(sync=True)
     bars = traitlets.Enum(["surprise", "attention"], "surprise").tag(sync=True)
     off = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    key_data = traitlets.Unicode("").tag(sync=True)
+    marks = traitlets.Bool(True).tag(sync=True)
 
     def __init__(
         self,
@@ -59,9 +67,13 @@ class LiveGPT(Widget):
         tokenizer: BPETokenizer | CharTokenizer,
         prompt: str = "",
         numbers: str = "float16",
+        answer_key: bool = False,
         **settings: Any,
     ) -> None:
         data = model_bytes(model, tokenizer, numbers)
+        if answer_key:
+            end_id(tokenizer)  # or an error
+            settings["key_data"] = json.dumps(story_key.answer_key(), separators=(",", ":"))
         tokenizer.encode(prompt)  # or an error
         self._model, self._tokenizer = unwrapped(model), tokenizer
         super().__init__(model_file=data, prompt=prompt, **settings)

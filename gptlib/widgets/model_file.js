@@ -3,16 +3,17 @@
 // Eight bytes say how long the header is; the header is JSON and says where in the rest the numbers
 // of each tensor lie. Whatever is wrong with a file ends in an Error whose message is for people.
 
-export const FORMAT = "gptlib model 1";
 export const MOST_PARAMETERS = 200e6; // 0.8 GB as float32
 const MOST_HEADER = 8e6; // bytes; that of GPT-2 has 60,000
 const BYTES = { F32: 4, F16: 2, I8: 1 };
+// What a kind of file is marked with, and what its configuration and its weights have to be.
+export const GPT_FILE = { format: "gptlib model 1", check: checkConfig, shapes: shapesOf };
 
 // A file of bytes in memory -> { config, weights, tokenizer }: `new GPT(config, weights)` runs it.
-export function readModel(view) {
+export function readModel(view, kind = GPT_FILE) {
   const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-  const header = readHeader(bytes, bytes.length);
-  return { ...header, weights: readWeights(header, bytes.subarray(header.start)) };
+  const header = readHeader(bytes, bytes.length, kind);
+  return { ...header, weights: readWeights(header, bytes.subarray(header.start), kind) };
 }
 
 // The same for a file that the reader chose. A file that cannot be one is not read to its end.
@@ -23,7 +24,7 @@ export async function openModel(file) {
   const header = readHeader(head, file.size);
   const body = new Uint8Array(await file.slice(header.start).arrayBuffer());
   if (body.length !== file.size - header.start) throw new Error("The file changed while it was read.");
-  return { ...header, weights: readWeights(header, body) };
+  return { ...header, weights: readWeights(header, body, GPT_FILE) };
 }
 
 function headerLength(bytes, size) {
@@ -36,7 +37,7 @@ function headerLength(bytes, size) {
 }
 
 // What the header says, once all of it fits together: { config, tokenizer, places, start }.
-export function readHeader(bytes, size) {
+export function readHeader(bytes, size, kind = GPT_FILE) {
   const length = headerLength(bytes, size);
   let header;
   try {
@@ -45,12 +46,12 @@ export function readHeader(bytes, size) {
     throw new Error("This is no safetensors file.");
   }
   const { __metadata__: told, ...places } = header ?? {};
-  if (told?.format !== FORMAT) {
+  if (told?.format !== kind.format) {
     throw new Error("A safetensors file, but not one that gptlib's export_model wrote.");
   }
-  const config = checkConfig(readJson(told.config, "configuration"));
+  const config = kind.check(readJson(told.config, "configuration"));
   const tokenizer = readJson(told.tokenizer, "tokenizer");
-  checkPlaces(places, shapesOf(config), size - 8 - length);
+  checkPlaces(places, kind.shapes(config), size - 8 - length);
   return { config, tokenizer, places, start: 8 + length };
 }
 
@@ -130,7 +131,7 @@ function checkPlace(name, place, shape, types) {
   return end;
 }
 
-function readWeights({ config, places }, body) {
+function readWeights({ config, places }, body, kind) {
   const read = (name) => {
     const { dtype, data_offsets: [begin, end] } = places[name];
     const bytes = body.slice(begin, end); // a copy, so that it begins where a number may begin
@@ -142,7 +143,7 @@ function readWeights({ config, places }, body) {
     return Float32Array.from(whole, (v, i) => v * scale[Math.floor(i / columns)]);
   };
   const weights = {};
-  for (const name of Object.keys(shapesOf(config))) {
+  for (const name of Object.keys(kind.shapes(config))) {
     weights[name] = read(name);
     if (!weights[name].every(Number.isFinite)) {
       throw new Error(`Its weight ${name} holds numbers that are not finite: its training blew up.`);

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 
 from gptlib.given.checks.saved import check_finite_weights, check_weights
 from gptlib.given.checks.tensors import check_choice
@@ -58,17 +59,29 @@ def model_bytes(model: GPT, tokenizer: Any, numbers: str = "float16") -> bytes:
     ValueError for a model that is no GPT, for a tokenizer that is none of gptlib or has another
     vocabulary, and for weights that are not finite or too large for float16.
     """
-    check_choice("numbers", numbers, STORED)
-    config = config_of(model)
+    return file_bytes(FORMAT, asdict(config_of(model)), stored(model, numbers), tokenizer)
+
+
+def file_bytes(
+    form: str, config: dict[str, Any], tensors: dict[str, torch.Tensor], tokenizer: Any
+) -> bytes:
+    """A file in `form`, such as FORMAT, that `model_file.js` reads. Errors as in `model_bytes`."""
     if type(tokenizer).__name__ not in TOKENIZERS:
         raise ValueError(
             f"tokenizer must be one of {', '.join(TOKENIZERS)}; got {type(tokenizer).__name__}."
         )
-    if tokenizer.vocab_size > config.vocab_size:
+    if tokenizer.vocab_size > config["vocab_size"]:
         raise ValueError(
             f"tokenizer has {tokenizer.vocab_size:,} tokens; the model knows "
-            f"{config.vocab_size:,}. Take the tokenizer that it was trained with."
+            f"{config['vocab_size']:,}. Take the tokenizer that it was trained with."
         )
+    told = {"format": form, "config": json.dumps(config), "tokenizer": tokenizer._json()}
+    return save(tensors, metadata=told)
+
+
+def stored(model: nn.Module, numbers: str) -> dict[str, torch.Tensor]:
+    """The weights of a model as a file keeps them; `unpacked` brings them back as float32."""
+    check_choice("numbers", numbers, STORED)
     tensors: dict[str, torch.Tensor] = {}
     for name, weight in check_finite_weights(model).items():
         weight = weight.detach().float().cpu().contiguous()
@@ -82,12 +95,18 @@ def model_bytes(model: GPT, tokenizer: Any, numbers: str = "float16") -> bytes:
             tensors[name] = weight.half()
             if not tensors[name].isfinite().all():
                 raise ValueError(f'{name} has numbers above 65,504: use numbers="float32".')
-    told = {
-        "format": FORMAT,
-        "config": json.dumps(asdict(config)),
-        "tokenizer": tokenizer._json(),
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def unpacked(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights out of a file, as float32: a rounded one is what its file says it is."""
+    return {
+        name: tensor.float() * tensors[f"{name}.scale"][:, None]
+        if tensor.dtype == torch.int8
+        else tensor.float()
+        for name, tensor in tensors.items()
+        if not name.endswith(".scale")
     }
-    return save({name: tensor.clone() for name, tensor in tensors.items()}, metadata=told)
 
 
 def config_of(model: Any) -> GPTConfig:
@@ -125,13 +144,7 @@ def import_model(path: str | os.PathLike[str]) -> tuple[GPT, BPETokenizer | Char
         config = GPTConfig(**json.loads(told["config"]))
         state = json.loads(told["tokenizer"])
         tokenizer = TOKENIZERS[state.pop("type")]._from_state(**state)
-        weights = {
-            name: tensor.float() * tensors[f"{name}.scale"][:, None]
-            if tensor.dtype == torch.int8
-            else tensor.float()
-            for name, tensor in tensors.items()
-            if not name.endswith(".scale")
-        }
+        weights = unpacked(tensors)
         # Counted before it is built: a forged configuration could ask for more than the memory.
         if total_parameters(config) != sum(weight.numel() for weight in weights.values()):
             raise ValueError("its weights are not those of its configuration")

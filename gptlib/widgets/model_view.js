@@ -6,6 +6,7 @@ import { h, percent } from "./drawing.js";
 export function tokenText({ label, pick }) {
   const el = h("div", { class: "gw-tokens", role: "group", "aria-label": label });
   const made = [];
+  const drawn = []; // what each token shows: to compare costs less than to write
   el.addEventListener("keydown", (event) => {
     const now = made.findIndex((token) => token === event.target);
     const to = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: Infinity }[event.key];
@@ -27,13 +28,19 @@ export function tokenText({ label, pick }) {
     show(tokens, at) {
       tokens.forEach(({ text, share, title, kind }, i) => {
         const token = made[i] ?? make(i);
-        if (token.textContent !== text) token.textContent = text;
-        token.hidden = false;
-        token.title = title;
-        token.tabIndex = i === at ? 0 : -1;
-        token.style.setProperty("--share", (Math.min(1, Math.max(0, share)) || 0).toFixed(3));
-        token.className = `gw-token ${kind}${i === at ? " gw-at" : ""}`;
-        if (i === at) token.setAttribute("aria-current", "true");
+        const was = drawn[i] ?? {};
+        const now = drawn[i] = {
+          text, title, picked: i === at, look: `gw-token ${kind}${i === at ? " gw-at" : ""}`,
+          share: (Math.min(1, Math.max(0, share)) || 0).toFixed(3),
+        };
+        if (token.hidden) token.hidden = false;
+        if (was.text !== text) token.textContent = text;
+        if (was.title !== title) token.title = title;
+        if (was.share !== now.share) token.style.setProperty("--share", now.share);
+        if (was.look !== now.look) token.className = now.look;
+        if (was.picked === now.picked) return;
+        token.tabIndex = now.picked ? 0 : -1;
+        if (now.picked) token.setAttribute("aria-current", "true");
         else token.removeAttribute("aria-current");
       });
       made.slice(tokens.length).forEach((token) => { token.hidden = true; });
@@ -98,10 +105,11 @@ export function lensTable(layers) {
     const guess = h("td", { class: "gw-guess" });
     const number = h("td", { class: "gw-number" });
     const bar = h("span", { class: "gw-bar" });
+    const said = h("span", { class: "gw-hidden" }); // the bar's number, for whoever cannot see it
     const name = i ? `after block ${i - 1}` : "embedding";
     const el = h("tr", {}, h("th", { scope: "row" }, name), guess, number,
-      h("td", { class: "gw-track" }, h("div", {}, bar)));
-    return { el, guess, number, bar };
+      h("td", { class: "gw-track" }, h("div", {}, bar, said)));
+    return { el, guess, number, bar, said };
   });
   const counts = h("th", { scope: "col" });
   const head = h("thead", {}, h("tr", {}, ...["stream", "would say", ""].map((text) =>
@@ -111,11 +119,11 @@ export function lensTable(layers) {
     show(stages, wanted) {
       counts.textContent = `gives to ${wanted}`;
       stages.forEach(({ label, share, given }, i) => {
-        const { guess, number, bar } = rows[i];
+        const { guess, number, bar, said } = rows[i];
         guess.textContent = label;
         number.textContent = percent(share);
         bar.style.width = `${(100 * given).toFixed(1)}%`;
-        bar.title = percent(given);
+        bar.title = said.textContent = percent(given);
       });
     },
   };

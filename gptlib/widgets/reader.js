@@ -3,9 +3,19 @@ import { GPT } from "./gpt.js";
 import { openVocabulary } from "./vocabulary.js";
 import { softmax } from "./sampling.js";
 
-// What model_file.js read, ready to be used: { model, vocabulary, config }.
+// What model_file.js read, ready to be used: { model, vocabulary, config, weights }.
 export function ready({ config, weights, tokenizer }) {
-  return { config, vocabulary: openVocabulary(tokenizer, config.vocab_size), model: new GPT(config, weights) };
+  return { config, weights, vocabulary: openVocabulary(tokenizer, config.vocab_size), model: new GPT(config, weights) };
+}
+
+// Switch parts of a GPT off: names such as "blocks.0.attention.3" or "blocks.2.feed_forward".
+export function switchOff(model, off) {
+  for (const [i, block] of model.blocks.entries()) {
+    block.feed_forward.off = off.includes(`blocks.${i}.feed_forward`);
+    block.attention.off = new Set(
+      Array.from({ length: block.attention.n_head }, (_, head) => head)
+        .filter((head) => off.includes(`blocks.${i}.attention.${head}`)));
+  }
 }
 
 export class Reader {
@@ -22,14 +32,8 @@ export class Reader {
     this.last = null;
   }
 
-  // Switch parts off: names such as "blocks.0.attention.3" or "blocks.2.feed_forward".
   lesion(off) {
-    for (const [i, block] of this.model.blocks.entries()) {
-      block.feed_forward.off = off.includes(`blocks.${i}.feed_forward`);
-      block.attention.off = new Set(
-        Array.from({ length: block.attention.n_head }, (_, head) => head)
-          .filter((head) => off.includes(`blocks.${i}.attention.${head}`)));
-    }
+    switchOff(this.model, off);
     this.forget();
   }
 

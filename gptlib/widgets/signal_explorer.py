@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,14 +45,20 @@ def normals(seed: int, offset: int, n: int) -> torch.Tensor:
     return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1).flatten()
 
 
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "layer": LayerNorm,
+    "rms": partial(nn.RMSNorm, eps=1e-5),
+}
+
+
 class SignalLayer(nn.Module):
     """Linear, activation, and perhaps a norm and a way around: x (B, C) -> (B, C)."""
 
-    def __init__(self, width: int, activation: str, norm: str, shortcut: bool):
+    def __init__(self, width: int, activation: str, norm: str, shortcut: bool, kind: str = "layer"):
         super().__init__()
         self.place, self.shortcut = norm, shortcut
         self.linear, self.activation = nn.Linear(width, width), ACTIVATIONS[activation]()
-        self.norm = nn.Identity() if norm == "none" else LayerNorm(width)
+        self.norm = nn.Identity() if norm == "none" else NORMS[kind](width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         change = self.activation(self.linear(self.norm(x) if self.place == "pre" else x))
@@ -63,14 +70,14 @@ class SignalExplorer(Widget):
     """What becomes of numbers on the way up a stack of layers, and of gradients on the way down.
 
     The stack: `depth` layers of a linear map, an activation ("none", "relu", "gelu", "tanh"), a
-    norm ("none", "pre", "post") and a shortcut or none, `width` numbers wide. Weights are drawn
-    from the bell curve with the size gain/√width, biases are 0. It learns to tell apart `batch`
-    random examples of four classes, with "adam" or "sgd" at the rate `lr` (None: 0.003, 0.1);
-    `steps` says how many steps it has taken. The page computes all of it, forward and backward.
-    `layer` is the one whose histograms are drawn (-1: the last), `gradient_of` says which gradients
-    are: "weights", or "numbers" for those at what each layer hands on. All are traits, to be set
-    from Python at any time. `SignalExplorer.of(model, batch)` shows a model of your own.
-    Errors: TraitError for a value that is not allowed.
+    norm ("none", "pre", "post"; of the `norm_kind` "layer" or "rms") and a shortcut or none,
+    `width` numbers wide. Weights are drawn from the bell curve with the size gain/√width, biases
+    are 0. It learns to tell apart `batch` random examples of four classes, with "adam" or "sgd" at
+    the rate `lr` (None: 0.003, 0.1); `steps` says how many steps it has taken. The page computes
+    all of it, forward and backward. `layer` is the one whose histograms are drawn (-1: the last),
+    `gradient_of` says which gradients are: "weights", or "numbers" for those at what each layer
+    hands on. All are traits, to be set from Python at any time. `SignalExplorer.of(model, batch)`
+    shows a model of your own. Errors: TraitError for a value that is not allowed.
 
     SignalExplorer(depth=1, width=8, gain=0.5).sizes()["numbers"][1:] -> [0.3824]
     """
@@ -83,13 +90,14 @@ class SignalExplorer(Widget):
     batch = traitlets.Int(16, min=4, max=64).tag(sync=True)
     activation = traitlets.Enum(list(ACTIVATIONS), "gelu").tag(sync=True)
     norm = traitlets.Enum(["none", "pre", "post"], "none").tag(sync=True)
+    norm_kind = traitlets.Enum(list(NORMS), "layer").tag(sync=True)
     shortcut = traitlets.Bool(False).tag(sync=True)
     gain = traitlets.Float(1.0, min=0.0, max=10.0).tag(sync=True)
     optimizer = traitlets.Enum(list(RATES), "adam").tag(sync=True)
     lr = traitlets.Float(None, min=0.0, allow_none=True).tag(sync=True)
     seed = traitlets.Int(0, min=0).tag(sync=True)
     steps = traitlets.Int(0, min=0, max=5000).tag(sync=True)
-    layer = traitlets.Int(-1, min=-1, max=64).tag(sync=True)
+    layer = traitlets.Int(-1, min=-1).tag(sync=True)
     gradient_of = traitlets.Enum(["weights", "numbers"], "weights").tag(sync=True)
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     depths = traitlets.List(traitlets.Int()).tag(sync=True)
@@ -136,7 +144,8 @@ class SignalExplorer(Widget):
         C, B = self.width, self.batch
         with torch.random.fork_rng(devices=[]):
             layers = nn.ModuleList(
-                SignalLayer(C, self.activation, self.norm, self.shortcut) for _ in range(self.depth)
+                SignalLayer(C, self.activation, self.norm, self.shortcut, self.norm_kind)
+                for _ in range(self.depth)
             ).double()
             head = nn.Linear(C, CLASSES).double()
         x = normals(self.seed, 0, B * C).view(B, C)
@@ -213,7 +222,8 @@ class SignalExplorer(Widget):
             what = f"{self.names[self.shown]}, {depth} layers, recorded in Python."
         else:
             bend = {"none": "no activation"}.get(self.activation, self.activation)
-            norm = {"none": "no norm"}.get(self.norm, f"{self.norm}-norm")
+            kind = " (RMSNorm)" if self.norm_kind == "rms" else ""
+            norm = {"none": "no norm"}.get(self.norm, f"{self.norm}-norm{kind}")
             way = "shortcuts" if self.shortcut else "no shortcuts"
             what = f"{depth} layers, {bend}, {norm}, {way}, gain {self.gain:g}, {self.steps} steps."
         return (
@@ -241,7 +251,7 @@ def _size(numbers: torch.Tensor) -> float:
     return numbers.double().pow(2).mean().sqrt().item()
 
 
-def _layers_of(model: nn.Module) -> list[nn.Module]:
+def layers_of(model: nn.Module) -> list[nn.Module]:
     """The longest list of layers in a model; the outer one where two are as long."""
     lists = [m for m in model.modules() if isinstance(m, nn.ModuleList | nn.Sequential)]
     return list(max(lists, key=len)) if lists else []
@@ -249,7 +259,7 @@ def _layers_of(model: nn.Module) -> list[nn.Module]:
 
 def _record(model: nn.Module, batch: Any, loss: Any, layers: Any) -> dict[str, list[torch.Tensor]]:
     """What goes through a model's layers and what comes back: of each kind, (rows, C) by layer."""
-    parts = list(layers(model)) if layers else _layers_of(model)
+    parts = list(layers(model)) if layers else layers_of(model)
     if not parts:
         raise ValueError("model has no ModuleList or Sequential; say layers=lambda model: [...]")
     states: list[torch.Tensor] = []

@@ -1,8 +1,10 @@
 // A stack of layers with its forward and its backward pass: linear, activation, norm, shortcut.
 // Numbers are 64-bit; rows are examples: (B, C). signal_explorer.py builds the same from PyTorch's
 // parts, and a test holds the two together, every gradient included.
+import { workshop } from "./product.js";
 import { randomNumbers } from "./sampling.js";
 
+const LAYERS = 64; // as many as the face allows
 export const CLASSES = 4; // example i belongs to class i mod 4
 export const RATES = { adam: 0.003, sgd: 0.1 };
 const EPS = 1e-5;
@@ -21,40 +23,44 @@ export function normals(seed, offset, n) {
 }
 
 // Room for a stack of this width; layers are added as they are needed, and used again. Batch and
-// width are multiples of 4.
+// width are multiples of 4. What is multiplied lies where the fast product finds it.
 export function room({ width, batch, seed }) {
   const size = batch * width;
+  const { take, multiply } = workshop(LAYERS * (2 * width * (width + 2 * batch + 3) + 1) + 8 * size + 4096);
+  const x = take(size);
+  x.set(normals(seed, 0, size));
   return {
-    width, batch, seed,
+    width, batch, seed, take, multiply, x,
     layers: [],
-    x: normals(seed, 0, size),
-    dx: new Float64Array(size),
+    fresh: 0, // so many layers are as they were before any step, weights aside
+    dx: take(size),
     firstHead: normals(seed, size, CLASSES * width).map((v) => v / Math.sqrt(width)),
-    head: parameters({ weight: CLASSES * width, bias: CLASSES }),
-    logits: new Float64Array(batch * CLASSES),
-    dLogits: new Float64Array(batch * CLASSES),
-    du: new Float64Array(size), // what comes back through a linear layer
-    back: new Float64Array(size),
+    head: parameters(take, { weight: CLASSES * width, bias: CLASSES }),
+    logits: take(batch * CLASSES),
+    dLogits: take(batch * CLASSES),
+    du: take(size), // what comes back through a linear layer
+    back: take(size),
   };
 }
 
 // Each parameter with its gradient, and the two averages that Adam keeps.
-function parameters(sizes) {
+function parameters(take, sizes) {
   return Object.fromEntries(Object.entries(sizes).map(([name, n]) => [name, {
-    value: new Float64Array(n), gradient: new Float64Array(n),
+    value: take(n), gradient: take(n),
     mean: new Float64Array(n), square: new Float64Array(n),
   }]));
 }
 
 function layerOf(stack, l) {
-  const { width, batch, seed, layers } = stack;
+  const { width, batch, seed, layers, take } = stack;
   while (layers.length <= l) {
     const offset = (batch + CLASSES) * width + layers.length * width * width;
-    const square = () => new Float64Array(batch * width);
+    const square = () => take(batch * width);
     layers.push({
       first: normals(seed, offset, width * width), // its weights on the first day, at gain 1 times √C
-      ...parameters({ weight: width * width, bias: width, scale: width, shift: width }),
-      u: square(), slope: square(), sum: square(), normed: square(), out: square(), dOut: square(),
+      ...parameters(take, { weight: width * width, bias: width, scale: width, shift: width }),
+      u: square(), sum: square(), out: square(), dOut: square(),
+      slope: new Float64Array(batch * width), normed: new Float64Array(batch * width),
       perSize: new Float64Array(batch),
     });
   }
@@ -63,43 +69,19 @@ function layerOf(stack, l) {
 
 // Weights as they are before the first step: matrices of size gain/√C, no biases, norms without effect.
 export function start(stack, { depth, gain }) {
-  const put = (one, value) => {
-    if (typeof value === "number") one.value.fill(value); else one.value.set(value);
-    one.mean.fill(0); one.square.fill(0);
-  };
   const factor = gain / Math.sqrt(stack.width);
   for (let l = 0; l < depth; l++) {
-    const layer = layerOf(stack, l);
-    put(layer.weight, layer.first);
-    for (let i = 0; i < layer.first.length; i++) layer.weight.value[i] *= factor;
-    put(layer.bias, 0); put(layer.scale, 1); put(layer.shift, 0);
+    const { first, weight } = layerOf(stack, l);
+    for (let i = 0; i < first.length; i++) weight.value[i] = factor * first[i];
   }
-  put(stack.head.weight, stack.firstHead); put(stack.head.bias, 0);
-}
-
-// out[i, j] = Σ_k a[i, k] · b[k, j] for (m, n) results, four by four so that sums stay in registers.
-// A matrix is read with any strides: a[i, k] is a[i · ai + k · ak], b[k, j] is b[k · bk + j · bj].
-export function multiply(out, m, n, size, a, ai, ak, b, bk, bj) {
-  for (let i = 0; i < m; i += 4) {
-    for (let j = 0; j < n; j += 4) {
-      let c00 = 0, c01 = 0, c02 = 0, c03 = 0, c10 = 0, c11 = 0, c12 = 0, c13 = 0;
-      let c20 = 0, c21 = 0, c22 = 0, c23 = 0, c30 = 0, c31 = 0, c32 = 0, c33 = 0;
-      let p = i * ai, q = j * bj;
-      for (let k = 0; k < size; k++, p += ak, q += bk) {
-        const a0 = a[p], a1 = a[p + ai], a2 = a[p + 2 * ai], a3 = a[p + 3 * ai];
-        const b0 = b[q], b1 = b[q + bj], b2 = b[q + 2 * bj], b3 = b[q + 3 * bj];
-        c00 += a0 * b0; c01 += a0 * b1; c02 += a0 * b2; c03 += a0 * b3;
-        c10 += a1 * b0; c11 += a1 * b1; c12 += a1 * b2; c13 += a1 * b3;
-        c20 += a2 * b0; c21 += a2 * b1; c22 += a2 * b2; c23 += a2 * b3;
-        c30 += a3 * b0; c31 += a3 * b1; c32 += a3 * b2; c33 += a3 * b3;
-      }
-      let r = i * n + j;
-      out[r] = c00; out[r + 1] = c01; out[r + 2] = c02; out[r + 3] = c03; r += n;
-      out[r] = c10; out[r + 1] = c11; out[r + 2] = c12; out[r + 3] = c13; r += n;
-      out[r] = c20; out[r + 1] = c21; out[r + 2] = c22; out[r + 3] = c23; r += n;
-      out[r] = c30; out[r + 1] = c31; out[r + 2] = c32; out[r + 3] = c33;
-    }
+  for (let l = stack.fresh; l < depth; l++) { // what a step has moved
+    const { weight, bias, scale, shift } = stack.layers[l];
+    bias.value.fill(0); scale.value.fill(1); shift.value.fill(0);
+    for (const one of [weight, bias, scale, shift]) { one.mean.fill(0); one.square.fill(0); }
   }
+  stack.fresh = Math.max(stack.fresh, depth);
+  stack.head.weight.value.set(stack.firstHead); stack.head.bias.value.fill(0);
+  for (const one of Object.values(stack.head)) { one.mean.fill(0); one.square.fill(0); }
 }
 
 function tanh(x) {
@@ -133,14 +115,14 @@ export function activate(kind, y, slope) {
   }
 }
 
-// Each row to mean 0 and variance 1, then scale and shift.
-function normalise(layer, x, out, width) {
+// Each row to mean 0 and variance 1, then scale and shift. RMSNorm leaves the mean, and does not shift.
+function normalise(layer, x, out, width, kind) {
   const { normed, perSize } = layer;
   const scale = layer.scale.value, shift = layer.shift.value;
   for (let b = 0; b < perSize.length; b++) {
     let mean = 0, square = 0;
     const from = b * width, to = from + width;
-    for (let i = from; i < to; i++) mean += x[i];
+    if (kind !== "rms") for (let i = from; i < to; i++) mean += x[i];
     mean /= width;
     for (let i = from; i < to; i++) { const d = x[i] - mean; square += d * d; }
     const r = 1 / Math.sqrt(square / width + EPS);
@@ -154,7 +136,7 @@ function normalise(layer, x, out, width) {
 }
 
 // The gradient on its way back through a norm: from dOut to dIn; it may be the same array.
-function normaliseBack(layer, dOut, dIn, width) {
+function normaliseBack(layer, dOut, dIn, width, kind) {
   const { normed, perSize } = layer;
   const scale = layer.scale.value, dScale = layer.scale.gradient, dShift = layer.shift.gradient;
   dScale.fill(0); dShift.fill(0);
@@ -166,7 +148,8 @@ function normaliseBack(layer, dOut, dIn, width) {
       dScale[c] += d * y; dShift[c] += d;
       mean += g; along += g * y;
     }
-    mean /= width; along /= width;
+    mean = kind === "rms" ? 0 : mean / width;
+    along /= width;
     for (let i = from, c = 0; i < to; i++, c++) dIn[i] = r * (dOut[i] * scale[c] - mean - normed[i] * along);
   }
 }
@@ -181,18 +164,18 @@ function sumRows(dy, into, width) {
 }
 
 // From the examples to the loss: how much there is to learn, and how many are right.
-export function forward(stack, { depth, activation, norm, shortcut }) {
-  const { width: C, batch: B } = stack;
+export function forward(stack, { depth, activation, norm, norm_kind, shortcut }) {
+  const { width: C, batch: B, multiply } = stack;
   let x = stack.x;
   for (let l = 0; l < depth; l++) {
     const layer = layerOf(stack, l);
     const y = norm === "post" ? layer.sum : layer.out;
-    if (norm === "pre") normalise(layer, x, layer.u, C); else layer.u.set(x);
+    if (norm === "pre") normalise(layer, x, layer.u, C, norm_kind); else layer.u.set(x);
     multiply(y, B, C, C, layer.u, C, 1, layer.weight.value, 1, C); // u (B, C) @ weight.T
     addBias(y, layer.bias.value, C);
     activate(activation, y, layer.slope);
     if (shortcut) for (let i = 0; i < y.length; i++) y[i] += x[i];
-    if (norm === "post") normalise(layer, y, layer.out, C);
+    if (norm === "post") normalise(layer, y, layer.out, C, norm_kind);
     x = layer.out;
   }
   const { head, logits, dLogits } = stack;
@@ -215,8 +198,8 @@ export function forward(stack, { depth, activation, norm, shortcut }) {
 }
 
 // The way back: the gradient of the loss at every layer's output and at every parameter.
-export function backward(stack, { depth, norm, shortcut }) {
-  const { width: C, batch: B, head, dLogits, du, back } = stack;
+export function backward(stack, { depth, norm, norm_kind, shortcut }) {
+  const { width: C, batch: B, head, dLogits, du, back, multiply } = stack;
   const outOf = (l) => (l < 0 ? stack.x : stack.layers[l].out);
   const gradientAt = (l) => (l < 0 ? stack.dx : stack.layers[l].dOut);
   multiply(head.weight.gradient, CLASSES, C, B, dLogits, 1, CLASSES, outOf(depth - 1), C, 1);
@@ -224,25 +207,29 @@ export function backward(stack, { depth, norm, shortcut }) {
   multiply(gradientAt(depth - 1), B, C, CLASSES, dLogits, CLASSES, 1, head.weight.value, C, 1);
   for (let l = depth - 1; l >= 0; l--) {
     const layer = stack.layers[l], below = gradientAt(l - 1);
-    if (norm === "post") normaliseBack(layer, layer.dOut, back, C); else back.set(layer.dOut);
-    if (shortcut) below.set(back); else below.fill(0);
-    for (let i = 0; i < back.length; i++) back[i] *= layer.slope[i];
+    const { slope, dOut } = layer;
+    if (norm === "post") normaliseBack(layer, dOut, back, C, norm_kind);
+    const along = norm === "post" ? back : dOut; // what comes to the plus sign
+    if (shortcut) below.set(along);
+    for (let i = 0; i < back.length; i++) back[i] = along[i] * slope[i];
     multiply(layer.weight.gradient, C, C, B, back, 1, C, layer.u, C, 1); // (C, B) @ (B, C)
     sumRows(back, layer.bias.gradient, C);
-    multiply(du, B, C, C, back, C, 1, layer.weight.value, C, 1); // (B, C) @ weight (C, C)
-    if (norm === "pre") normaliseBack(layer, du, du, C);
-    for (let i = 0; i < du.length; i++) below[i] += du[i];
+    const through = shortcut ? du : below;
+    multiply(through, B, C, C, back, C, 1, layer.weight.value, C, 1); // (B, C) @ weight (C, C)
+    if (norm === "pre") normaliseBack(layer, through, through, C, norm_kind);
+    if (shortcut) for (let i = 0; i < du.length; i++) below[i] += du[i];
   }
 }
 
-function trained(stack, { depth, norm }) {
-  const names = norm === "none" ? ["weight", "bias"] : ["weight", "bias", "scale", "shift"];
+function trained(stack, { depth, norm, norm_kind }) {
+  const names = ["weight", "bias", ...(norm === "none" ? [] : norm_kind === "rms" ? ["scale"] : ["scale", "shift"])];
   return [stack.head.weight, stack.head.bias,
     ...stack.layers.slice(0, depth).flatMap((layer) => names.map((name) => layer[name]))];
 }
 
 // Step number t, from 1 on, along the gradients that `backward` has left.
 export function step(stack, settings, t) {
+  stack.fresh = 0;
   const lr = settings.lr ?? RATES[settings.optimizer];
   for (const { value, gradient, mean, square } of trained(stack, settings)) {
     if (settings.optimizer === "sgd") {
@@ -281,25 +268,26 @@ export function rowsDiffer(numbers, width) {
   return Math.sqrt(sum / numbers.length);
 }
 
-const ONE = new Float32Array(1);
-const BITS = new Uint32Array(ONE.buffer);
 export const SIZE_BINS = 512;
 
-// How many of the numbers have which size: two bins for each doubling, read off the bits of the
-// number itself, which is faster than a logarithm. Zeros are in bin 0.
+// How many of a Float32Array or Float64Array have which size: two bins for each doubling, from
+// 2^-127 on, read off the bits of the number itself, which is faster than a logarithm. What is
+// smaller is in bin 0, what is larger in the last.
 export function sizesCounted(numbers, counts = new Uint32Array(SIZE_BINS)) {
+  const double = numbers.BYTES_PER_ELEMENT === 8;
+  const words = new Uint32Array(numbers.buffer, numbers.byteOffset, numbers.byteLength / 4);
+  const [first, step, shift, zero] = double ? [1, 2, 19, 2 * (1023 - 127)] : [0, 1, 22, 0];
   counts.fill(0);
-  for (let i = 0; i < numbers.length; i++) {
-    ONE[0] = numbers[i];
-    counts[(BITS[0] & 0x7fffffff) >>> 22] += 1;
+  for (let i = first; i < words.length; i += step) {
+    const bin = ((words[i] & 0x7fffffff) >>> shift) - zero;
+    counts[bin < 0 ? 0 : bin < SIZE_BINS ? bin : SIZE_BINS - 1] += 1;
   }
   return counts;
 }
 
-// Where a bin of `sizesCounted` begins.
-export function sizeBin(bin) {
-  return 2 ** ((bin >> 1) - 127) * (1 + (bin & 1) / 2);
-}
+// Where a bin of `sizesCounted` begins. Powers are dear: they are worked out once.
+const BEGINS = Float64Array.from({ length: SIZE_BINS + 1 }, (_, bin) => 2 ** ((bin >> 1) - 127) * (1 + (bin & 1) / 2));
+export const sizeBin = (bin) => BEGINS[bin];
 
 // How many of the numbers lie where, from -limit to limit; the outermost bins take what lies beyond.
 export function counted(numbers, limit, bins = 41) {
@@ -329,7 +317,7 @@ export function passOf(settings) {
     for (const name of ["weight", "bias"]) gradients[`layers.${l}.linear.${name}`] = layer[name].gradient;
     if (settings.norm === "none") return;
     gradients[`layers.${l}.norm.weight`] = layer.scale.gradient;
-    gradients[`layers.${l}.norm.bias`] = layer.shift.gradient;
+    if (settings.norm_kind !== "rms") gradients[`layers.${l}.norm.bias`] = layer.shift.gradient;
   });
   return {
     ...answer, logits: stack.logits, gradients,

@@ -8,11 +8,11 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pdf
+
 LOOPBACK = ("127.0.0.1", "localhost")
-FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-FLAGS += ["--disable-sync", "--no-first-run"]
 # A second lock beside the routing of the tests: every name but this computer's resolves to nothing.
-FLAGS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"]
+FLAGS = [*pdf.FLAGS, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"]
 AXE = Path(__file__).parents[2] / "book" / "node_modules" / "axe-core" / "axe.min.js"
 NARROW, WIDE = 390, 1400
 PATIENCE = 120_000  # milliseconds: a busy machine is slow, and that is no fault of a page
@@ -20,6 +20,12 @@ PATIENCE = 120_000  # milliseconds: a busy machine is slow, and that is no fault
 UNFOLD = """new Promise(done => {
     document.querySelectorAll('main details').forEach(d => { d.open = true });
     setTimeout(done, 300);
+})"""
+# Three frames: a widget draws once a frame, and a drawing may ask for one more.
+FRAMES = """new Promise(done => {
+    let left = 3;
+    const next = () => left-- ? requestAnimationFrame(next) : done();
+    next();
 })"""
 SOURCES = ("source/attention.html", "source/given/plots.html")
 PACKED = (".html", ".css", ".js", ".svg", ".json")
@@ -66,3 +72,13 @@ def pages_of(folder: Path) -> list[str]:
     found = (page.relative_to(folder) for page in folder.rglob("*.html"))
     pages = sorted(p.as_posix() for p in found if p.parts[0] != "_static")
     return [p for p in pages if not p.startswith("source/") or p in SOURCES]
+
+
+def settle(page):
+    """Wait until all that was asked of the page's widgets has been drawn, however long it takes."""
+    page.evaluate(FRAMES)
+
+
+def tells(page, words: str):
+    """Wait until a widget has told a screen reader these words."""
+    page.locator(".gw-words", has_text=words).wait_for(state="attached", timeout=PATIENCE)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -43,6 +44,10 @@ def lab(tmp_path):
     keep = tmp_path / "settings" / "@jupyter-widgets" / "jupyterlab-manager"
     keep.mkdir(parents=True)
     (keep / "plugin.jupyterlab-settings").write_text('{"saveState": true}', encoding="utf-8")
+    # A long notebook is in the page as a whole, so that a test finds every cell.
+    tracker = tmp_path / "settings" / "@jupyterlab" / "notebook-extension"
+    tracker.mkdir(parents=True)
+    (tracker / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}', "utf-8")
     options = ["--no-browser", f"--port={port}", "--IdentityProvider.token=", "--allow-root"]
     options += [f"--ServerApp.root_dir={tmp_path / 'work'}"]
     log = open(tmp_path / "lab.log", "w")  # noqa: SIM115
@@ -66,6 +71,16 @@ def lab(tmp_path):
         server.terminate()
         server.wait()
         log.close()
+
+
+def write_notebook(tmp_path, codes: list[str]) -> Path:
+    """A notebook with these cells, where the server looks for it."""
+    cells = [nbformat.v4.new_code_cell(code) for code in codes]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    path = tmp_path / "work" / "try.ipynb"
+    nbformat.write(notebook, path)
+    return path
 
 
 def open_notebook(browser, address: str):
@@ -93,13 +108,35 @@ def run(page, cell: int) -> None:
         page.wait_for_timeout(1000)
 
 
+def run_all(browser, lab, tmp_path, codes: list[str]):
+    """The page of a notebook whose cells have run and show two widgets."""
+    write_notebook(tmp_path, codes)
+    page = open_notebook(browser, lab)
+    page.set_viewport_size({"width": 1100, "height": 3600})  # all cells are in the page
+    page.wait_for_selector("text=Idle", state="attached")
+    for cell in range(len(codes)):
+        run(page, cell)
+    page.wait_for_function("document.querySelectorAll('.gpt-widget').length === 2")
+    return page
+
+
+def reopened(page, browser, address: str, path: Path):
+    """The page of a notebook that was saved, closed and opened again, with no cell run."""
+    shown = page.locator(".gpt-widget").count()
+    page.keyboard.press("Control+s")
+    deadline = time.monotonic() + PATIENCE / 1000
+    while "widget-state" not in path.read_text(encoding="utf-8"):
+        assert time.monotonic() < deadline, "the state of the widgets was not saved"
+        time.sleep(0.3)
+    page.context.close()
+    page = open_notebook(browser, address)
+    page.wait_for_function(f"document.querySelectorAll('.gpt-widget').length === {shown}")
+    return page
+
+
 @pytest.mark.slow
 def test_a_widget_in_jupyterlab_talks_with_python_and_is_kept(browser, lab, tmp_path):
-    cells = [nbformat.v4.new_code_cell(code) for code in CODE[:2]]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    path = tmp_path / "work" / "try.ipynb"
-    nbformat.write(notebook, path)
+    path = write_notebook(tmp_path, CODE[:2])
     page = open_notebook(browser, lab)
     page.wait_for_selector("text=Idle", state="attached")
     run(page, 0)
@@ -123,16 +160,36 @@ def test_a_widget_in_jupyterlab_talks_with_python_and_is_kept(browser, lab, tmp_
     assert page.locator(".gpt-widget output").first.inner_text() == "2"
 
     # Saved with its state, it is there again with no cell run.
-    page.keyboard.press("Control+s")
-    deadline = time.monotonic() + PATIENCE / 1000
-    while "widget-state" not in path.read_text(encoding="utf-8"):
-        assert time.monotonic() < deadline, "the state of the widgets was not saved"
-        time.sleep(0.3)
-    page.context.close()
+    page = reopened(page, browser, lab, path)
     assert re.search(r'"temperature": 2', path.read_text(encoding="utf-8"))
-    page = open_notebook(browser, lab)
-    page.wait_for_selector(".gpt-widget")
     assert page.locator(".gpt-widget output").first.inner_text() == "2"
+    page.context.close()
+
+
+@pytest.mark.slow
+def test_a_whole_chapter_runs_and_its_widget_is_there_again_when_it_is_opened(
+    browser, lab, tmp_path
+):
+    """Chapter 1 as a learner has it: run all cells, play, ask Python, save, open."""
+    chapter = nbformat.read(ROOT / "chapters" / "01_tokenizer.ipynb", as_version=4)
+    asks = "shown = next(o for o in Out.values() if hasattr(o, 'step'))"
+    asks += "\nprint('python has', shown.step, shown.text)"
+    chapter.cells.append(nbformat.v4.new_code_cell(asks))
+    path = write_notebook(tmp_path, ["1"])
+    nbformat.write(chapter, path)
+    page = open_notebook(browser, lab)
+    page.wait_for_selector("text=Idle", state="attached")
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.wait_for_selector("text=python has 0 an umbrella, two umbrellas")
+    page.wait_for_selector(".gpt-widget")
+    page.get_by_role("button", name="all", exact=True).press("Enter")
+    run(page, -1)
+    page.wait_for_selector("text=python has -1 an umbrella, two umbrellas")
+    tokens = page.locator(".gpt-widget .gw-main .gw-token").all_inner_texts()
+    assert len(tokens) < 12
+    page = reopened(page, browser, lab, path)
+    assert page.locator(".gpt-widget .gw-main .gw-token").all_inner_texts() == tokens
     page.context.close()
 
 
@@ -150,16 +207,7 @@ TWO = [
 
 @pytest.mark.slow
 def test_keys_in_a_widget_are_the_widget_s_and_not_jupyterlab_s(browser, lab, tmp_path):
-    cells = [nbformat.v4.new_code_cell(code) for code in TWO]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(notebook, tmp_path / "work" / "try.ipynb")
-    page = open_notebook(browser, lab)
-    page.set_viewport_size({"width": 1100, "height": 3000})  # all cells are in the page
-    page.wait_for_selector("text=Idle", state="attached")
-    for cell in range(4):
-        run(page, cell)
-    page.wait_for_function("document.querySelectorAll('.gpt-widget').length === 2")
+    page = run_all(browser, lab, tmp_path, TWO)
     page.wait_for_selector("text=python has 64 4 [257, 32, 256] []")
 
     # In command mode an arrow to the right opens a heading: not while a slider has the keyboard.
@@ -176,4 +224,138 @@ def test_keys_in_a_widget_are_the_widget_s_and_not_jupyterlab_s(browser, lab, tm
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("text=7 blocks like this one")
     assert page.locator(".gw-main .gw-token").all_inner_texts() == ["ab", "␣", "ab"]
+    page = reopened(page, browser, lab, tmp_path / "work" / "try.ipynb")
+    page.wait_for_selector("text=7 blocks like this one")
+    assert page.locator(".gw-main .gw-token").all_inner_texts() == ["ab", "␣", "ab"]
     page.context.close()
+
+
+RECORDED = [
+    "import torch\n"
+    "from gptlib.attention import AttentionModel\n"
+    "from gptlib.tokenizer import CharTokenizer\n"
+    "from gptlib.widgets import AttentionExplorer, TrainingScrubber\n"
+    "two = {name: AttentionModel(5, 16, 8, 2) for name in ('before', 'after')}\n"
+    "a = AttentionExplorer(two, 'lower', CharTokenizer('lower'))\n"
+    "from gptlib.given.records import record\n"
+    "s = TrainingScrubber.lab(record('patients'))",
+    "print('python has', a.shown, a.head, a.mask, s.moment, s.shown)",
+    "a",
+    "s",
+]
+
+
+@pytest.mark.slow
+def test_models_and_recorded_runs_travel_to_jupyterlab(browser, lab, tmp_path):
+    """Lists of bytes and whole records are traits like others: what moves in the page returns."""
+    page = run_all(browser, lab, tmp_path, RECORDED)
+    page.wait_for_selector("text=python has 0 0 True -1 1")
+
+    page.get_by_role("button", name="after", exact=True).click()
+    page.get_by_role("group", name="the heads").get_by_role("button").nth(1).press("Enter")
+    page.get_by_role("checkbox", name="mask").press("Space")
+    page.get_by_role("slider", name="step").press("ArrowLeft")
+    page.get_by_role("combobox", name="run").select_option("2")
+    run(page, 1)
+    page.wait_for_selector("text=python has 1 1 False 16 2")
+
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content").nth(1).fill("a.head = 0; s.moment = 0")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("document.querySelector('.gw-now').innerText.startsWith('Step 0')")
+    page = reopened(page, browser, lab, tmp_path / "work" / "try.ipynb")
+    page.wait_for_function("document.querySelector('.gw-now').innerText.startsWith('Step 0')")
+    assert not page.get_by_role("checkbox", name="mask").is_checked()
+    page.context.close()
+
+
+COMPUTING = [
+    "import torch\n"
+    "from gptlib.gpt import GPT, GPTConfig\n"
+    "from gptlib.tokenizer import CharTokenizer\n"
+    "from gptlib.widgets import LiveGPT, SignalExplorer\n"
+    "tiny = GPT(GPTConfig(5, 16, 1, n_head=2, n_embd=8))\n"
+    "g = LiveGPT(tiny, CharTokenizer('lower'), 'low', numbers='float32')\n"
+    "s = SignalExplorer(depth=5, width=8)",
+    "print('python has', s.depth, s.norm, s.steps, len(g.ids), *g.off)",
+    "display(s, g)",  # in one cell: a click below the first would miss as it grows
+]
+
+
+@pytest.mark.slow
+def test_what_the_page_computes_itself_it_computes_in_jupyterlab_too(browser, lab, tmp_path):
+    page = run_all(browser, lab, tmp_path, COMPUTING)
+    page.wait_for_selector("text=python has 5 none 0 0")
+    assert page.get_by_role("slider", name="layers").input_value() == "5"
+    # JupyterLab puts a widget into the page after it has drawn: its colour comes then
+    page.wait_for_function("""() => {
+        const c = document.querySelector('.gw-signal-shades');
+        const all = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+        const at = all.findIndex((v, i) => i % 4 === 3 && v > 150);
+        const ink = getComputedStyle(c).color.match(/\\d+/g).map(Number);
+        return ink.every((v, k) => Math.abs(all[at - 3 + k] - v) < 3);
+    }""")
+
+    page.get_by_role("slider", name="layers").press("ArrowRight")
+    page.get_by_role("combobox", name="norm").select_option(label="before the layer (pre)")
+    page.get_by_role("button", name="train 50 steps").click()
+    page.get_by_text("after 50 steps").wait_for()
+    page.get_by_role("button", name="next token").press("Enter")
+    page.get_by_role("button", name="next token").press("Enter")
+    page.get_by_role("checkbox", name="block 0, feed-forward is on").press(" ")
+    run(page, 1)
+    page.wait_for_selector("text=python has 6 pre 50 2 blocks.0.feed_forward")
+
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content").nth(1).fill("s.steps = 0; g.ids = [0]")
+    page.keyboard.press("Control+Enter")
+    page.get_by_text("after 0 steps").wait_for()
+    page.wait_for_function("document.querySelectorAll('.gw-written:not([hidden])').length === 1")
+    page = reopened(page, browser, lab, tmp_path / "work" / "try.ipynb")
+    page.get_by_text("after 0 steps").wait_for()
+    assert page.get_by_role("slider", name="layers").input_value() == "6"
+    assert not page.get_by_role("checkbox", name="block 0, feed-forward is on").is_checked()
+    page.context.close()
+
+
+@pytest.mark.slow
+def test_an_exercise_in_jupyterlab_is_done_wrongly_and_then_rightly(browser, lab, tmp_path):
+    """Chapter 3's own cells: nothing, a wrong answer, a right one, and ours stays closed."""
+    chapter = nbformat.read(ROOT / "chapters" / "03_attention.ipynb", as_version=4)
+    named = [i for i, c in enumerate(chapter.cells) if c.id == "exercise-03-causal-mask"]
+    stub, ours = (c for c in chapter.cells[named[0] : named[0] + 3] if c.cell_type == "code")
+    assert "@otherwise" in ours.source and ours.metadata.jupyter.source_hidden
+    path = write_notebook(tmp_path, ["import torch\nfrom gptlib.exercises import *", "", "", "1"])
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1:3] = stub, ours
+    notebook.cells[3].source = "print('whose:', causal_mask.__doc__)"
+    nbformat.write(notebook, path)
+    page = open_notebook(browser, lab)
+    page.wait_for_selector("text=Idle", state="attached")
+    assert page.get_by_text("nbgrader", exact=False).count() == 0  # it is there for the kit's tests
+    run(page, 0)
+    said = page.locator(".jp-Notebook .jp-CodeCell").nth(1).locator(".jp-OutputArea")
+    placeholder = page.locator(".jp-Notebook .jp-CodeCell").nth(2).locator(".jp-Placeholder")
+    assert placeholder.is_visible()
+
+    def answer(body: str) -> str:
+        editor = page.locator(".jp-Notebook .jp-CodeCell").nth(1).locator(".cm-content")
+        editor.click()
+        page.keyboard.press("Control+A")
+        head = '@exercise("attention.causal_mask")\ndef causal_mask(context_length):\n'
+        page.keyboard.insert_text(f'{head}    """Mine."""\n    {body}')
+        run(page, 1)
+        return said.inner_text()
+
+    run(page, 1)
+    assert "nothing is written yet" in said.inner_text()
+    wrong = answer("return torch.ones(context_length, context_length).bool().triu()")
+    assert "upside down" in wrong and "asked     causal_mask(3)" in wrong
+    assert "A hint: hint(" in wrong and not (tmp_path / "work" / "my_gpt").exists()
+    right = answer("return torch.arange(context_length)[:, None] >= torch.arange(context_length)")
+    kept = tmp_path / "work" / "my_gpt" / "attention" / "causal_mask.py"
+    assert "right." in right and "It is kept in" in right and "Mine." in kept.read_text()
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Control+Enter")  # the closed cell that shows ours
+    run(page, 3)
+    page.wait_for_selector("text=whose: Mine.")
+    assert placeholder.is_visible()

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from looking import NARROW, PATIENCE, WIDE
+from bookmodel import book
+from looking import NARROW, PATIENCE, WIDE, settle, tells
 from widgetpage import write_page
 
 from gptlib import corpus
+from gptlib.attention import AttentionModel
+from gptlib.corpus.scoring import AnswerKey
 from gptlib.generation import stream
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
+from gptlib.training import TrainConfig, train
 from gptlib.widgets import (
+    AttentionExplorer,
     DistributionExplorer,
     LiveGPT,
     ModelPicture,
     SignalExplorer,
+    Tape,
     TokenizerExplorer,
+    TrainingScrubber,
     export_model,
+    switched_off,
 )
+from gptlib.widgets.story_key import answer_key, exam_stories
 from gptlib.widgets.tokenizer_explorer import readable
 
 AXE = Path(__file__).parents[2] / "book" / "node_modules" / "axe-core" / "axe.min.js"
@@ -53,6 +65,35 @@ def live(seed=0, n_layer=2, **settings) -> LiveGPT:
     return LiveGPT(GPT(config), tokenizer, "lower lower", numbers="float32", **settings)
 
 
+def attention(n_layer=2, **settings) -> AttentionExplorer:
+    """Two models; the text is longer than what the page reads in one frame."""
+    tokenizer = CharTokenizer("lower, lowest; and <more>")
+    models = {}
+    for seed, name in enumerate(("before", "after")):
+        torch.manual_seed(seed)
+        sizes = {"n_layer": n_layer, "n_head": 2, "n_embd": 16, "init": "torch"}
+        models[name] = GPT(GPTConfig(tokenizer.vocab_size, 40, **sizes))
+    return AttentionExplorer(models, "lower lowest and more lower wards", tokenizer, **settings)
+
+
+def attention_of_chapter_3() -> AttentionExplorer:
+    tokenizer = BPETokenizer.train(corpus.load("stories", n=50), 300, special_tokens=[corpus.END])
+    torch.manual_seed(0)
+    return AttentionExplorer(AttentionModel(300, 32, 24, 3), "A fox had a kite.", tokenizer)
+
+
+def teller(prompt: str = corpus.stories(1, seed=9)[0].text, **settings) -> LiveGPT:
+    """The book's model with the stories' answer key, and a shorter exam."""
+    widget = LiveGPT(*book(), prompt, answer_key=True, **settings)
+    key = answer_key() | {"exam": {"seed": 4, "places": 3}}
+    widget.key_data = json.dumps(key)
+    return widget
+
+
+def spoilt_teller() -> LiveGPT:
+    return teller(corpus.stories(1, seed=9)[0].text.replace("she", "he"))
+
+
 def signals() -> SignalExplorer:
     return SignalExplorer(depth=12, gain=0.8, activation="relu")
 
@@ -73,6 +114,36 @@ def recorded_signals() -> SignalExplorer:
     )  # fmt: skip
 
 
+def scrubber(**settings) -> TrainingScrubber:
+    """Two short runs on tape, the second at a tenth of the rate and with its last block frozen."""
+    tokenizer = CharTokenizer("lower, lowest; and <more>")
+    ids = torch.tensor(tokenizer.encode("lower, lowest; and <more> " * 20))
+    tapes = {}
+    for name, lr in (("healthy", 0.01), ("patient", 0.001)):
+        torch.manual_seed(0)
+        model = GPT(GPTConfig(tokenizer.vocab_size, 24, 2, n_head=2, n_embd=16))
+        model.blocks[1].requires_grad_(name == "healthy")
+        tape = Tape(tokenizer, "lower, low", at=range(0, 31, 5), max_new_tokens=8)
+        config = TrainConfig(steps=30, batch_size=4, lr=lr, eval_every=5, device="cpu")
+
+        def examine(model):
+            x, y = ids[None, :24], ids[None, 1:25]
+            logits, loss = model(x, y)
+            right = logits.argmax(-1) == y  # (1, T)
+            early, late = (half.float().mean().item() for half in right.chunk(2, dim=1))
+            return {"val_loss": loss.item(), "early": early, "late": late}
+
+        train(model, ids, None, config, evaluate=examine, callbacks=[tape], progress=False)
+        tapes[name] = {**tape.run(["block 0, head 1", "block 1, head 0"]), "exam": 1.5}
+    band = {"step": [0, 15, 30], "low": [2.5, 1.5, 1.0], "high": [3.0, 2.5, 2.0]}
+    return TrainingScrubber(tapes, floor=0.5, band=band, **settings)
+
+
+def one_run() -> TrainingScrubber:
+    """The least that there can be to wind."""
+    return TrainingScrubber({"step": [0, 10, 20], "val": [3.0, 2.0, None]})
+
+
 # What a finger presses, with its label, is at least 24 pixels high.
 SMALL = """[...document.querySelectorAll('.gpt-widget :is(button, select, input, [tabindex="0"])')]
     .map(e => e.closest('label') || e).filter(e => e.offsetParent)
@@ -82,23 +153,34 @@ MADE = {
     "tokens": tokens,
     "picture": picture,
     "live": live,
+    "attention": attention,
+    "attention_of_chapter_3": attention_of_chapter_3,
+    "teller": spoilt_teller,
     "signals": signals,
     "recorded_signals": recorded_signals,
+    "scrubber": partial(scrubber, shown=1),
+    "one_run": one_run,
 }
 
 
 @pytest.fixture
 def shown(browser, tmp_path):
-    """Open a page with widgets: `shown(widget, width=, theme=)`. It may ask nobody for anything."""
+    """Open a page with widgets: `shown(widget, width=, theme=)`. It may ask nobody for anything.
+
+    `spoil(path)` may do harm to the page before it is opened.
+    """
     contexts = []
 
-    def look(*widgets, width=WIDE, theme="light", script=True):
+    def look(*widgets, width=WIDE, theme="light", script=True, spoil=None, **settings):
         path = write_page(tmp_path, *widgets, theme=theme)
+        if spoil:
+            spoil(path)
         context = browser.new_context(
             viewport={"width": width, "height": 1000},
             color_scheme=theme,
             java_script_enabled=script,
             has_touch=True,
+            **settings,
         )
         contexts.append(context)
         page = context.new_page()
@@ -145,9 +227,11 @@ def test_a_widget_appears_once_and_all_can_use_it(shown, make, theme):
 @pytest.mark.parametrize("make", MADE.values(), ids=MADE)
 def test_a_widget_fits_a_telephone_and_a_finger(shown, make):
     page = shown(make(), width=NARROW - 30)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    small = page.evaluate(SMALL)
-    assert small == []
+    for width in (NARROW - 30, 640, 690):  # a screen of 1,280 at 200 %, and the book's column
+        page.set_viewport_size({"width": width, "height": 500})
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        small = page.evaluate(SMALL)
+        assert small == []
 
 
 @pytest.mark.parametrize("make", MADE.values(), ids=MADE)
@@ -170,6 +254,81 @@ def test_a_broken_widget_leaves_its_figure_and_a_message(shown, make):
     assert page.locator("img").is_visible()
 
 
+def script_lost(path: Path) -> None:
+    for script in (path.parent / "_static" / "widgets").glob("*.js"):
+        if script.name != "host.js":
+            script.unlink()
+
+
+def state_lost(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(r'(class="widget-states">).*', r"\1{}</script>", text), encoding="utf-8")
+
+
+def state_cut(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    cut = re.sub(r'(class="widget-states">.{200}).*', r"\1</script>", text)
+    path.write_text(cut, encoding="utf-8")
+
+
+def state_spoilt(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"labels": [', '"labels": 7, "other": ['), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (script_lost, "its script did not load"),
+        (state_lost, "the page holds no state for it"),
+        (state_cut, "the page holds no state for it"),
+        (state_spoilt, "This figure could not be made one to play with"),
+    ],
+)
+def test_what_is_missing_is_said_where_the_widget_would_be(shown, spoil, said):
+    page = shown(distribution(), spoil=spoil)
+    assert said in page.locator(".widget-failed:visible").inner_text()
+    assert page.locator("img").is_visible() and page.locator(".gpt-widget tbody").count() == 0
+    assert spoil is script_lost or page.faults == []  # a file that is not there is told
+
+
+# Every word that a screen reader is given by itself, in order.
+SAID = """() => {
+    window.said = [];
+    new MutationObserver((all) => all.forEach(({ target }) => {
+        const place = (target.closest ? target : target.parentElement).closest(
+            '[aria-live=polite], [role=status], [role=alert], output:not([aria-live=off])');
+        if (place) window.said.push(place.textContent);
+    })).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
+
+
+@pytest.mark.parametrize("make", MADE.values(), ids=MADE)
+def test_a_widget_says_what_is_shown_and_does_not_chatter(shown, make):
+    """Ten moves of every slider: words when the hand is still, and once each time."""
+    page = shown(make())
+    page.wait_for_timeout(600)
+    page.evaluate(SAID)
+    sliders = page.locator(".gpt-widget input[type=range]:visible")
+    for i in range(sliders.count()):
+        page.evaluate("said = []")
+        for key in ["ArrowLeft"] * 5 + ["ArrowRight"] * 4:
+            sliders.nth(i).press(key)
+        page.wait_for_timeout(600)
+        said = page.evaluate("said")
+        assert len(said) <= 2 and all(said), said  # a slow machine may come to rest half-way
+    assert page.evaluate("said.length") < 3 and page.faults == []
+
+
+def still(widget):
+    """The same widget, which draws once and never again."""
+    before, redraw, after = widget._esm.rpartition("= batched(draw);")
+    if not redraw:
+        raise ValueError("this script draws in another way")
+    widget._esm = f"{before}= batched(() => {{}});{after}"
+    return widget
+
+
 # The distribution explorer -----------------------------------------------------------------------
 
 
@@ -187,33 +346,37 @@ def test_the_distribution_follows_its_controls(shown):
     agrees()
     page.locator("select").select_option("2")
     widget.row = 2
-    page.wait_for_timeout(100)
+    settle(page)
     agrees()
     temperature, top_k, top_p = (page.locator("input[type=range]").nth(i) for i in range(3))
     for _ in range(10):
         temperature.press("ArrowRight")
     widget.temperature = 1.5
-    page.wait_for_timeout(100)
+    settle(page)
     agrees()
     top_k.press("Home")
     for _ in range(4):
         top_k.press("ArrowRight")
     widget.top_k = 5
-    page.wait_for_timeout(100)
+    settle(page)
     agrees()
     top_p.press("Home")
-    page.wait_for_timeout(100)
+    settle(page)
     widget.top_k, widget.top_p = 5, 0.05
     agrees()
     nats = -(widget.probs() * widget.probs().clamp_min(1e-30).log()).sum().item()
-    assert f"entropy {abs(nats):.3f} nats" in page.locator(".gw-facts").inner_text()
+    facts = page.locator(".gw-facts").inner_text()
+    assert f"entropy {abs(nats):.3f} nats" in facts
+    assert float(re.search(r"perplexity ([\d.]+)", facts)[1]) == pytest.approx(
+        math.exp(nats), abs=0.006
+    )
     assert page.faults == []
 
 
 def test_draws_come_near_to_the_probabilities(shown):
     page = shown(distribution())
     page.get_by_role("button", name="draw 1,000").tap()
-    page.wait_for_timeout(100)
+    settle(page)
     assert "1,000 drawn" in page.locator(".gpt-widget").inner_text()
     bars, drawn = (
         numbers(page, f".gw-bars tbody tr:not([hidden]) td.gw-number:nth-child({k})")
@@ -223,13 +386,38 @@ def test_draws_come_near_to_the_probabilities(shown):
     assert all(abs(a - b) < 0.08 for a, b in zip(bars, drawn, strict=True))
 
 
+def test_bars_of_tokens_are_to_be_seen_where_all_others_have_more(shown):
+    """A flat distribution: the longest bar is that of a token, and all are in proportion."""
+    logits = torch.randn(1, 1000, generator=torch.Generator().manual_seed(0))
+    page = shown(DistributionExplorer(logits, [f"t{i}" for i in range(1000)]), width=NARROW)
+    *shares, others = numbers(page, ".gw-bars tbody td.gw-number:nth-child(2)")
+    *widths, last = page.locator(".gw-bars .gw-bar").evaluate_all(
+        "all => all.map(bar => Number(bar.style.width.replace('%', '')))"
+    )
+    assert others > 0.8 and shares[0] < 0.05
+    assert widths[0] == 100 and widths == pytest.approx(
+        [100 * share / shares[0] for share in shares], rel=0.1
+    )
+    bars = page.locator(".gw-bars .gw-bar")
+    assert bars.first.bounding_box()["width"] > 110  # a third of the telephone
+    assert last == 100 and "gw-longer" in bars.last.get_attribute("class")
+    assert page.locator(".gw-bars .gw-longer").count() == 2  # its bar and its outline
+
+
 def test_a_row_of_the_table_is_picked_with_the_pointer(shown):
     widget = distribution()
     page = shown(widget)
     box = page.locator("canvas").bounding_box()
     page.mouse.click(box["x"] + 5, box["y"] + box["height"] * 0.1)
-    page.wait_for_timeout(100)
+    settle(page)
     assert page.locator("select").input_value() == "0"
+    read = page.locator(".gw-read")
+    page.mouse.move(box["x"] + box["width"] * 7.5 / 40, box["y"] + box["height"] * 3.5 / 5)
+    share = widget._table[3].softmax(0)[7].item()
+    assert read.inner_text() == f"y, then t7: {share:.1%}".replace("%", " %")
+    page.mouse.move(0, 0)
+    assert read.inner_text().startswith("Each row is")
+    assert page.faults == []
 
 
 # The tokenizer explorer --------------------------------------------------------------------------
@@ -241,7 +429,7 @@ def boxes(page, lane: int) -> list[str]:
 
 def agrees_with(page, widget: TokenizerExplorer) -> None:
     """What the page shows is what Python says of the same traits."""
-    page.wait_for_timeout(100)
+    settle(page)
     vocab = widget.tokenizer.vocab
     assert boxes(page, 2) == [readable(vocab[i]) for i in widget.ids()]
     assert boxes(page, 0) == [readable(char.encode()) for char in widget.text]
@@ -286,7 +474,7 @@ def test_the_tokens_follow_the_text_and_the_steps(shown):
     widget.text, widget.special = "café 🍎", True
     agrees_with(page, widget)
     page.locator("textarea").fill("")
-    page.wait_for_timeout(100)
+    settle(page)
     assert boxes(page, 0) == boxes(page, 1) == boxes(page, 2) == [] and page.faults == []
 
 
@@ -297,7 +485,7 @@ def test_a_token_is_reached_by_keyboard_and_marked_in_every_line(shown):
     assert page.locator(".gw-token[tabindex='0']").count() == 4  # one a line
     lane.nth(0).focus()
     page.keyboard.press("ArrowRight")
-    page.wait_for_timeout(100)
+    settle(page)
     i = widget.ids()[1]
     said = readable(widget.tokenizer.vocab[i])
     detail = page.locator(".gw-detail").inner_text()
@@ -306,7 +494,7 @@ def test_a_token_is_reached_by_keyboard_and_marked_in_every_line(shown):
     marked = page.locator(".gw-lane").nth(0).locator(".gw-marked").all_inner_texts()
     assert "".join(marked) == said
     page.keyboard.press("End")
-    page.wait_for_timeout(100)
+    settle(page)
     assert f"id {widget.ids()[-1]};" in page.locator(".gw-detail").inner_text()
     page.locator(".gw-lane").nth(1).locator(".gw-token").nth(1).hover()
     assert page.locator(".gw-detail").inner_text() == "byte 32: id 32; byte 32"
@@ -317,7 +505,7 @@ def test_a_token_is_reached_by_keyboard_and_marked_in_every_line(shown):
 
 def counts_agree(page, widget: ModelPicture) -> None:
     """The numbers and the shapes in the page are Python's for the same configuration."""
-    page.wait_for_timeout(100)
+    settle(page)
     c, costs = widget.config, widget.costs()
     assert page.locator(".gw-big").nth(0).inner_text() == f"{costs['parameters']:,}"
     tables = page.locator(".gw-part-cost").all_inner_texts()
@@ -382,7 +570,7 @@ def test_a_part_opens_with_its_cost_and_its_code(shown):
     part = page.get_by_role("button", name="feed-forward, wider")
     assert page.locator(".gw-part-detail").is_hidden()
     part.press("Enter")
-    page.wait_for_timeout(100)
+    settle(page)
     assert part.get_attribute("aria-expanded") == "true"
     said = page.locator(".gw-part-detail").inner_text()
     assert "768 × 3072 + 3072 = 2,362,368 in each of 12 blocks, 28,348,416 together" in said
@@ -392,15 +580,15 @@ def test_a_part_opens_with_its_cost_and_its_code(shown):
         "document.querySelector('h1').innerHTML = '<a href=\"04_layernorm_gelu.html#x\">4</a>'"
     )
     page.get_by_role("button", name="GELU").tap()
-    page.wait_for_timeout(100)
+    settle(page)
     link = page.get_by_role("link", name="chapter 4")
     assert link.get_attribute("href").endswith("/04_layernorm_gelu.html")
     page.get_by_role("combobox").select_option("1")
-    page.wait_for_timeout(100)
+    settle(page)
     shares = numbers(page, ".gw-part-share")
     assert sum(shares) == pytest.approx(1, abs=0.01)
     page.get_by_role("button", name="GELU").tap()
-    page.wait_for_timeout(100)
+    settle(page)
     assert page.locator(".gw-part-detail").is_hidden() and page.faults == []
 
 
@@ -414,7 +602,7 @@ def test_the_model_in_the_page_says_what_pytorch_says(shown):
     toks = page.locator(".gw-token:not([hidden])")
 
     def agrees():
-        page.wait_for_timeout(150)
+        settle(page)
         got = numbers(page, ".gw-bars:not(.gw-lens) tbody tr:not([hidden]) td.gw-number")
         settings = {"temperature": widget.temperature, "top_p": widget.top_p, "off": widget.off}
         widget.set_trait("temperature", 1.0)
@@ -424,6 +612,29 @@ def test_the_model_in_the_page_says_what_pytorch_says(shown):
             widget.set_trait(name, value)
         wanted = widget.probs()[order].tolist()
         assert got[:12] == pytest.approx(wanted, abs=6e-4)
+        lens_agrees()
+
+    def lens_agrees():
+        """What the stream would say before the first block and after each, and what it gives."""
+        model, ids = widget._model, widget.whole()
+        at = widget.at if widget.at > 0 else len(ids)
+        with torch.no_grad(), switched_off(model, widget.off):
+            stages = [model.token_embedding.weight[ids[:at]] + model.position_embedding.weight[:at]]
+            for block in model.blocks:
+                stages.append(block(stages[-1][None])[0])  # (T, C)
+            probs = model.head(model.final_norm(torch.stack(stages)[:, -1])).softmax(-1)
+            likeliest = model(torch.tensor([ids[:at]]))[0][0, -1].argmax().item()
+        counted = ids[at] if at < len(ids) else likeliest
+        rows = [row.split("\t") for row in page.locator(".gw-lens tbody tr").all_inner_texts()]
+        best, which = probs.max(dim=1)
+        assert [row[1] for row in rows] == [
+            readable(widget._tokenizer.decode([i]).encode()) for i in which.tolist()
+        ]
+        assert numbers(page, ".gw-lens .gw-number") == pytest.approx(best.tolist(), abs=6e-4)
+        said = page.locator(".gw-lens .gw-hidden").all_text_contents()
+        assert said == page.locator(".gw-lens .gw-bar").evaluate_all("all => all.map(b => b.title)")
+        given = [0.0 if "<" in text else float(text.rstrip(" %")) / 100 for text in said]
+        assert given == pytest.approx(probs[:, counted].tolist(), abs=6e-4)
 
     agrees()
     page.get_by_role("slider", name="temperature").press("ArrowRight")
@@ -447,7 +658,7 @@ def test_the_model_in_the_page_says_what_pytorch_says(shown):
     other = page.locator(".gw-pick").nth(3)
     name = other.inner_text()
     other.click()
-    page.wait_for_timeout(150)
+    settle(page)
     widget.prompt = page.locator("textarea").input_value()
     shown_text = page.locator(".gw-token.gw-written:not([hidden])").all_inner_texts()
     ids = [i for i in range(widget._tokenizer.vocab_size) if widget._tokenizer.decode([i]) == name]
@@ -461,7 +672,7 @@ def test_the_model_in_the_page_writes(shown):
     widget = live(temperature=0.0)
     page = shown(widget)
     page.get_by_role("button", name="next token").press("Enter")
-    page.wait_for_timeout(150)
+    settle(page)
     wanted = widget.probs().argmax().item()
     assert page.locator(".gw-written:not([hidden])").all_inner_texts() == [
         widget._tokenizer.decode([wanted])
@@ -487,13 +698,42 @@ def test_the_model_in_the_page_writes(shown):
     assert more == "write"
     assert 50 < page.locator(".gw-written:not([hidden])").count() < 70
     page.get_by_role("button", name="one back").tap()
-    page.get_by_role("button", name="clear").tap()
-    page.wait_for_timeout(150)
+    page.get_by_role("button", name="back to the beginning").tap()
+    settle(page)
     assert page.locator(".gw-written:not([hidden])").count() == 0
     page.locator("textarea").fill("lower ?")
-    page.wait_for_timeout(150)
+    settle(page)
     assert 'holds "?"' in page.get_by_role("alert").inner_text()
     assert page.faults == []
+
+
+@pytest.mark.parametrize("clock", [0, 150])
+def test_with_reduced_motion_it_writes_in_strides_and_can_be_stopped(shown, clock):
+    """A model that needs no time writes all in one go; a slow one leaves the page alive."""
+    page = shown(live(temperature=0.0), reduced_motion="reduce")
+    written = page.evaluate(
+        """(step) => new Promise((done) => {
+            let now = 0;
+            performance.now = () => (now += step);
+            const all = [...document.querySelectorAll("button")];
+            const run = all.find((b) => b.innerText === "write");
+            const count = () => document.querySelectorAll(".gw-written:not([hidden])").length;
+            const later = (n, f) => requestAnimationFrame(() => (n ? later(n - 1, f) : f()));
+            run.click();
+            later(6, () => {
+                const before = [count(), run.innerText];
+                if (run.innerText === "stop") run.click();
+                later(6, () => done([...before, count(), run.innerText]));
+            });
+        })""",
+        clock,
+    )
+    early, button, late, last = written
+    assert last == "write" and page.faults == []
+    if clock:
+        assert 2 < early < 30 and button == "stop" and late - early < 4
+    else:
+        assert early == late == 48 and button == "write"
 
 
 def test_the_page_opens_a_model_of_the_readers_own(shown, tmp_path):
@@ -501,8 +741,7 @@ def test_the_page_opens_a_model_of_the_readers_own(shown, tmp_path):
     other = live(seed=5, n_layer=1)
     path = export_model(tmp_path / "mine", other._model, other._tokenizer)
     page.locator("input[type=file]").set_input_files(path)
-    page.wait_for_function("document.querySelector('[role=status]').innerText.includes('mine')")
-    assert "mine.gpt.safetensors: blocks 1, heads 2" in page.locator("p[role=status]").inner_text()
+    page.get_by_text("mine.gpt.safetensors: blocks 1, heads 2").wait_for()
     other.prompt = page.locator("textarea").input_value()
     got = numbers(page, ".gw-bars:not(.gw-lens) tbody tr:not([hidden]) td.gw-number")[:12]
     assert got == pytest.approx(other.probs().topk(12).values.tolist(), abs=6e-4)
@@ -510,14 +749,313 @@ def test_the_page_opens_a_model_of_the_readers_own(shown, tmp_path):
         bad = tmp_path / name
         bad.write_bytes(data)
         page.locator("input[type=file]").set_input_files(bad)
-        page.wait_for_function("document.querySelector('[role=status]').innerText.includes('not')")
-        said = page.locator("p[role=status]").inner_text()
-        assert f"{name} was not opened." in said and "still here" in said
+        page.locator("p[role=status]", has_text=f"{name} was not opened.").wait_for()
+        assert "still here" in page.locator("p[role=status]").inner_text()
         page.get_by_role("button", name="next token").tap()
-    page.wait_for_timeout(150)
+    settle(page)
     assert page.locator(".gw-written:not([hidden])").count() == 2
     page.get_by_role("button", name="back to the first model").tap()
     assert "blocks 2" in page.locator("p[role=status]").inner_text()
+    dropped = """([name, bytes]) => {
+        const data = new DataTransfer();
+        data.items.add(new File([Uint8Array.from(bytes)], name));
+        const place = document.querySelector('.gpt-widget');
+        for (const kind of ['dragover', 'drop']) {
+            const given = { dataTransfer: data, bubbles: true, cancelable: true };
+            if (place.dispatchEvent(new DragEvent(kind, given))) throw Error('the page would go');
+        }
+    }"""
+    page.evaluate(dropped, ["dropped.gpt.safetensors", list(path.read_bytes())])
+    page.get_by_text("dropped.gpt.safetensors: blocks 1, heads 2").wait_for()
+    header = path.read_bytes()[8:]  # the first eight bytes say how long it is
+    for name, data, said in (
+        ("empty.safetensors", b"", "empty, or nearly so"),
+        ("long.safetensors", (2**60).to_bytes(8, "little") + header, "no safetensors file"),
+        ("other.safetensors", (2).to_bytes(8, "little") + b"{}" + bytes(9), "not one that gptlib"),
+    ):
+        page.evaluate(dropped, [name, list(data)])
+        page.locator("p[role=status]", has_text=f"{name} was not opened.").wait_for()
+        assert said in page.locator("p[role=status]").inner_text()
+    assert page.faults == []
+
+
+# The attention explorer --------------------------------------------------------------------------
+
+
+def shown_as(widget: AttentionExplorer, token: int) -> str:
+    return readable(widget._tokenizer.decode([token]).encode())
+
+
+def attention_agrees(page, widget: AttentionExplorer):
+    """List, result, votes, facts and shades in the page are what Python says of the same traits."""
+    settle(page)
+    ids, weights, scores = widget.ids(), widget.weights(), widget.scores()
+    best = weights.sort(descending=True, stable=True).indices[:8]
+    lines = page.locator(".gw-looks tbody tr:not([hidden])")
+    got = [line.split("\t") for line in lines.all_inner_texts()]
+    wanted = [
+        [shown_as(widget, ids[s]), f"{s}", f"{scores[s]:.2f}", f"{widget.parts()[s].norm():.2f}"]
+        for s in best.tolist()
+    ]
+    assert len(got) == min(9, len(weights))
+    for line, (token, place, score, brings) in zip(got, wanted, strict=False):
+        assert (line[0], line[1]) == (token, place)
+        assert float(line[2]) == pytest.approx(float(score), abs=0.011)
+        assert float(line[5]) == pytest.approx(float(brings), abs=0.011)
+    shares = numbers(page, ".gw-looks tbody tr:not([hidden]) .gw-weight")
+    assert shares[: len(best)] == pytest.approx(weights[best].tolist(), abs=6e-4)
+    assert sum(shares) == pytest.approx(1, abs=6e-3)
+    votes = widget.votes().sort(descending=True, stable=True)
+    lines = page.locator(".gw-votes tbody tr:not([hidden])").all_inner_texts()
+    assert [line.split("\t")[0] for line in lines] == [
+        shown_as(widget, i) for i in votes.indices[:5].tolist()
+    ]
+    assert [float(line.split("\t")[1].replace("−", "-")) for line in lines] == pytest.approx(
+        votes.values[:5].tolist(), abs=0.006
+    )
+    facts = page.locator(".gw-facts").inner_text()
+    nats = -(weights * weights.clamp_min(1e-30).log()).sum().item()
+    assert f"Entropy {abs(nats):.3f} nats" in facts and f"{len(weights)} tokens shared" in facts
+    at = page.locator(".gw-token[aria-current='true']:not([hidden])")
+    assert at.get_attribute("title").startswith(f"token {widget._place}, ")
+    tops = page.evaluate(
+        "[...document.querySelectorAll('.gw-vector')]"
+        ".map(r => [r.y, r.height].map(a => a.baseVal.value))"
+    )
+    heights = torch.tensor([(1 if y < 47.9 else -1) * height for y, height in tops])
+    result = widget.result()
+    most = max(result.abs().max().item(), widget.parts()[best[0]].abs().max().item())
+    torch.testing.assert_close(heights, result * 45 / most, atol=0.11, rtol=0)
+    assert shades(page, ".gw-heat-box .gw-heat") == pytest.approx(greens(widget), abs=1)
+
+
+def shades(page, selector: str) -> list[int]:
+    """The green of every square of a heat map; -1 where there is none."""
+    return page.evaluate(
+        """selector => {
+            const map = document.querySelector(selector);
+            const { data } = map.getContext("2d").getImageData(0, 0, map.width, map.height);
+            const pixels = Array.from({ length: data.length / 4 }, (_, i) => 4 * i);
+            return pixels.map((i) => (data[i + 3] ? data[i + 1] : -1));
+        }""",
+        selector,
+    )
+
+
+def greens(widget: AttentionExplorer) -> list[float]:
+    """The same for Python's table: white to blue by the root of the weight."""
+    share = (widget.table().sqrt() * 255).round() / 255 * 3
+    stops = torch.tensor([251.0, 202.0, 130.0, 48.0])
+    low = share.floor().clamp(max=2).long()
+    green = stops[low] + (stops[low + 1] - stops[low]) * (share - low)
+    if widget.mask:
+        green = green.masked_fill(torch.ones_like(green, dtype=torch.bool).triu(1), -1)
+    return green.flatten().tolist()
+
+
+def test_attention_follows_every_control(shown):
+    widget = attention()
+    page = shown(widget)
+    toks = page.locator(".gw-token:not([hidden])")
+    attention_agrees(page, widget)
+    toks.nth(9).tap()
+    widget.query = 9
+    attention_agrees(page, widget)
+    page.keyboard.press("ArrowRight")
+    widget.query = 10
+    attention_agrees(page, widget)
+    page.get_by_role("button", name="block 1, head 0").press("Enter")
+    widget.layer = 1
+    attention_agrees(page, widget)
+    page.get_by_role("button", name="block 1, head 1").tap()
+    widget.head = 1
+    attention_agrees(page, widget)
+    page.get_by_role("button", name="after").click()
+    widget.shown = 1
+    attention_agrees(page, widget)
+    page.get_by_role("checkbox", name="mask").press("Space")
+    widget.mask = False
+    attention_agrees(page, widget)
+    divisor = page.get_by_role("slider", name="scores divided by")
+    assert divisor.get_attribute("aria-valuetext") == "2.83 = √8"
+    for _ in range(2):
+        divisor.press("ArrowLeft")
+    widget.divisor = 1.0
+    attention_agrees(page, widget)
+    assert divisor.get_attribute("aria-valuetext") == "1: not at all"
+    page.get_by_role("checkbox", name="mask").tap()
+    widget.mask = True
+    page.locator("textarea").fill("more and lower and lowest; <more>")
+    widget.text = "more and lower and lowest; <more>"
+    attention_agrees(page, widget)
+    box = page.locator(".gw-heat-box .gw-heat").bounding_box()
+    page.mouse.click(box["x"] + 3, box["y"] + box["height"] * 20.5 / 33)
+    widget.query = 20
+    page.mouse.move(0, 0)
+    attention_agrees(page, widget)
+    assert page.faults == []
+
+
+def test_a_token_below_the_pointer_looks_until_it_leaves(shown):
+    widget = attention(query=30)
+    page = shown(widget)
+    page.locator(".gw-token:not([hidden])").nth(12).hover()
+    widget.query = 12
+    attention_agrees(page, widget)
+    box = page.locator(".gw-heat-box .gw-heat").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 3.5 / 33, box["y"] + box["height"] * 7.5 / 33)
+    widget.query = 30
+    attention_agrees(page, widget)
+    said = page.locator(".gw-read").inner_text()
+    assert f"takes {widget.table()[7, 3]:.1%}".replace("%", " %") in said
+    page.mouse.move(box["x"] + box["width"] * 9.5 / 33, box["y"] + box["height"] * 7.5 / 33)
+    assert "may not see token 9" in page.locator(".gw-read").inner_text()
+    assert page.faults == []
+
+
+def test_the_small_maps_are_those_of_the_heads(shown):
+    widget = attention(mask=False, divisor=1.0)
+    page = shown(widget)
+    for change in (lambda: None, lambda: page.get_by_role("checkbox", name="mask").tap()):
+        change()
+        widget.mask = page.get_by_role("checkbox", name="mask").is_checked()
+        settle(page)
+        for i in range(4):
+            widget.layer, widget.head = divmod(i, 2)
+            found = shades(page, f".gw-thumb:nth-child({i + 1}) .gw-heat")
+            assert found == pytest.approx(greens(widget), abs=1)
+
+
+def test_attention_says_what_it_cannot_read(shown):
+    widget = attention()
+    page = shown(widget)
+    page.locator("textarea").fill("lower?")
+    settle(page)
+    assert 'holds "?"' in page.get_by_role("alert").inner_text()
+    page.locator("textarea").fill("")
+    settle(page)
+    assert not page.locator(".gw-looks").is_visible()
+    page.locator("textarea").fill("l")
+    widget.text = "l"
+    attention_agrees(page, widget)
+    page.locator("textarea").fill("lower " * 8)
+    widget.text = "lower " * 8
+    attention_agrees(page, widget)
+    assert "reads 40 tokens; the last 8 are left out" in page.get_by_role("alert").inner_text()
+    tells(page, "(token 39), block 0, head 0: looks at")
+
+
+def marked(page, kind: str) -> list[tuple[int, str]]:
+    """The tokens with a mark of this kind: their numbers in the text behind the first END."""
+    settle(page)
+    tokens = page.locator(".gw-token:not([hidden])").all()
+    return [
+        (i - 1, token.get_attribute("title"))
+        for i, token in enumerate(tokens)
+        if f"gw-{kind}" in token.get_attribute("class").split()
+    ]
+
+
+def test_the_answer_key_marks_what_is_forced_and_what_breaks_a_rule(shown):
+    """A story, one with a wrong colour, one that runs: the places and the words are Python's."""
+    story = next(s for s in corpus.stories(50, seed=9) if s.plot == "lost")
+    page = shown(teller(story.text))
+    tokenizer = book()[1]
+    places = AnswerKey([story], tokenizer).places
+    wanted = {t: skill for skill in places for _, a, b in places[skill] for t in range(a, b)}
+    got = dict(marked(page, "forced"))
+    assert got.keys() == wanted.keys() and not marked(page, "broken")
+    for t, skill in wanted.items():
+        assert f"forced: {skill}, {corpus.SKILLS[skill]}" in got[t]
+    said = page.locator(".gw-key-words")
+    assert "No rule is broken" in said.inner_text()
+
+    last = max(label for label in story.labels if label.skill == "colour")
+    other = next(s for s in ("red", "blue") if s != story.text[last.start : last.end])
+    spoilt = story.text[: last.start] + other + story.text[last.end :]
+    verdict = corpus.judge(spoilt).verdicts[0]
+    page.locator("textarea").fill(spoilt)
+    [(broken, title)] = marked(page, "broken")
+    before = len(tokenizer.decode(tokenizer.encode(spoilt)[:broken]))
+    assert before <= verdict.position < before + 1 + len(other)
+    assert f"colour, {verdict.message}" in title and verdict.message in said.inner_text()
+    tells(page, verdict.message)
+
+    early = story.text[: story.text.index(". ") + 1]
+    page.locator("textarea").fill(early + corpus.END)
+    settle(page)
+    # in a prompt END is plain text, as in Python's encode
+    assert len(marked(page, "broken")) == 1
+    page.locator("textarea").fill(early)
+    assert not marked(page, "broken")
+    for _ in range(30):
+        page.get_by_role("button", name="next token").press("Enter")
+    written = "".join(page.locator(".gw-token:not([hidden])").all_inner_texts()[1:-1])
+    verdict = corpus.judge(written).verdicts[0]
+    assert bool(marked(page, "broken")) == (verdict.skill not in (None, "end"))
+    page.get_by_role("checkbox", name="answer key").press(" ")
+    assert not marked(page, "forced") and not said.is_visible()
+    assert page.faults == []
+
+
+def test_the_exam_in_the_page_gives_the_marks_of_python(shown):
+    """With all parts on, and with one off: each skill's share, and what is said of it."""
+    widget = teller()
+    page = shown(widget)
+    model, tokenizer = book()
+    stories = exam_stories(seed=4, places=3)
+    key = AnswerKey(stories, tokenizer)
+    off = ["blocks.1.attention.2"]
+
+    def agrees(column: int, off: list[str]) -> dict[str, float]:
+        with switched_off(model, off):
+            wanted = key.score(model).skills
+        names = page.locator(".gw-exam tbody th").all_inner_texts()
+        got = numbers(page, f".gw-exam tbody td:nth-child({column})")
+        assert dict(zip(names, got, strict=True)) == pytest.approx(wanted, abs=6e-4)
+        return wanted
+
+    assert not page.locator(".gw-exam").is_visible()
+    start = page.get_by_role("button", name="set the exam")
+    page.wait_for_timeout(600)
+    page.evaluate(SAID)
+    start.press("Enter")
+    page.locator(".gw-facts", has_text="with all parts on").wait_for()
+    tells(page, "with all parts on")
+    assert len(page.evaluate("said")) == 1  # how far it is, is to be seen, and not read aloud
+    agrees(2, [])
+    page.get_by_role("checkbox", name="block 1, head 2 is on").click()
+    page.locator(".gw-facts", has_text="set the exam again").wait_for()
+    assert page.locator(".gw-exam tbody td:nth-child(2)").all_inner_texts() == ["–"] * 11
+    start.tap()
+    page.locator(".gw-facts", has_text="With these parts off").wait_for()
+    whole, now = agrees(3, []), agrees(2, off)
+    fell = {skill for skill in whole if now[skill] < whole[skill] - 0.05}
+    said = page.locator(".gw-exam ~ .gw-facts").inner_text()
+    assert fell and {skill for skill in whole if f"{skill} from" in said} == fell
+    bars = page.locator(".gw-exam .gw-bar").evaluate_all("all => all.map(b => b.style.width)")
+    assert [float(bar.rstrip("%")) / 100 for bar in bars] == pytest.approx(
+        numbers(page, ".gw-exam tbody td:nth-child(2)"), abs=6e-4
+    )
+    page.get_by_role("button", name="switch all on").tap()
+    page.locator(".gw-facts", has_text="with all parts on").wait_for()  # taken already
+    assert page.faults == []
+
+
+def test_another_model_is_not_marked_until_it_is_asked_for(shown, tmp_path):
+    page = shown(teller())
+    assert marked(page, "forced")
+    path = export_model(tmp_path / "same", *book())
+    page.locator("input[type=file]").set_input_files(path)
+    page.get_by_text("same.gpt.safetensors: blocks").wait_for()
+    assert not marked(page, "forced")
+    page.get_by_role("checkbox", name="answer key").check()
+    assert marked(page, "forced")
+    path = export_model(tmp_path / "other", live()._model, live()._tokenizer)
+    page.locator("input[type=file]").set_input_files(path)
+    page.get_by_text("other.gpt.safetensors: blocks").wait_for()
+    assert not page.get_by_role("checkbox", name="answer key").is_visible()
+    assert not page.get_by_role("button", name="set the exam").is_visible()
     assert page.faults == []
 
 
@@ -553,7 +1091,7 @@ def drawn_sizes(page, panel: int) -> list[float]:
 
 def signals_agree(page, widget: SignalExplorer):
     """The page draws PyTorch's sizes, and says what PyTorch's loss is."""
-    page.wait_for_timeout(150)
+    settle(page)
     sizes = widget.sizes()
     assert drawn_sizes(page, 0) == pytest.approx(sizes["numbers"], rel=0.1)
     kind = "weights" if widget.gradient_of == "weights" else "gradients"
@@ -570,21 +1108,25 @@ def test_signals_follow_every_control(shown):
         gain.press("ArrowLeft")
     widget.depth, widget.gain = 15, 0.65
     signals_agree(page, widget)
-    activation, norm, _, gradients = (page.locator("select").nth(i) for i in range(4))
+    activation, norm, kind, _, gradients = (page.locator("select").nth(i) for i in range(5))
+    assert kind.is_disabled()
     activation.select_option(label="tanh")
     norm.select_option(label="behind the sum (post)")
     page.get_by_label("shortcuts").press("Space")
     widget.activation, widget.norm, widget.shortcut = "tanh", "post", True
     signals_agree(page, widget)
+    kind.select_option(label="RMSNorm")
+    widget.norm_kind = "rms"
+    signals_agree(page, widget)
     gradients.select_option(label="of the numbers handed on")
     widget.gradient_of = "numbers"
     signals_agree(page, widget)
     layer.press("Home")
-    page.wait_for_timeout(150)
+    settle(page)
     assert "layer 0: size 0.9" in page.locator(".gw-signal-panel .gw-facts").first.inner_text()
     plot = page.locator(".gw-signal-plot").first.bounding_box()
     page.mouse.click(plot["x"] + plot["width"] * 0.93, plot["y"] + 50)
-    page.wait_for_timeout(150)
+    settle(page)
     assert layer.input_value() in ("14", "15")
     assert page.faults == []
 
@@ -602,10 +1144,9 @@ def test_signals_train_in_the_page_as_in_pytorch(shown):
     assert f"loss {wanted['loss']:.3g}"[:9] in facts.inner_text()
     assert f"{wanted['right']} of 16" in facts.inner_text()
     assert page.locator(".gw-line-before").first.get_attribute("d")
-    page.wait_for_timeout(500)
-    assert "After 50 steps" in page.locator(".gw-words").inner_text()
+    tells(page, "After 50 steps")
     page.get_by_role("button", name="back to the start").tap()
-    page.wait_for_timeout(200)
+    settle(page)
     assert "after 0 steps" in facts.inner_text()
     assert not page.locator(".gw-line-before").first.get_attribute("d")
 
@@ -619,3 +1160,198 @@ def test_recorded_signals_are_drawn_and_say_that_they_are(shown):
     widget.shown = 1
     signals_agree(page, widget)
     assert page.locator("input[type=range]").get_attribute("max") == "12"
+
+
+def test_a_recorded_model_may_be_deeper_than_the_page_s_own(shown):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(*(torch.nn.Linear(8, 8) for _ in range(90)))
+    widget = SignalExplorer.of(model, torch.randn(16, 8), loss=lambda y: y.pow(2).mean())
+    page = shown(widget)
+    signals_agree(page, widget)
+    last = """() => { const c = document.querySelector('.gw-signal-shades');
+        return [...c.getContext('2d').getImageData(90, 0, 1, c.height).data].some(v => v); }"""
+    assert page.evaluate(last) and page.faults == []
+
+
+def test_signals_that_burst_are_said_to_have_burst(shown):
+    widget = SignalExplorer(depth=40, gain=2.5, shortcut=True, optimizer="sgd", lr=5.0)
+    page = shown(widget)
+    facts = page.locator(".gpt-widget > .gw-facts").first
+    assert "beyond" not in facts.inner_text()
+    page.get_by_role("button", name="train 50 steps").tap()
+    page.locator(".gw-facts", has_text="grown beyond what a computer can hold").wait_for()
+    widget.steps = 50
+    assert math.isnan(widget.signals()["loss"])  # so it is in PyTorch
+    tells(page, "grown beyond")
+
+
+def test_signals_take_the_colours_of_the_theme_as_it_turns(shown):
+    page = shown(signals())
+    ink = """() => { const c = document.querySelector('.gw-signal-shades');
+        const all = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+        const at = all.findIndex((v, i) => i % 4 === 3 && v > 150);
+        return [...all.slice(at - 3, at)]; }"""
+    light = page.evaluate(ink)
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    settle(page)
+    dark = page.evaluate(ink)
+    wanted = page.evaluate(
+        "getComputedStyle(document.querySelector('.gw-signal-shades')).color.match(/\\d+/g)"
+    )
+    assert light != dark
+    assert max(abs(a - int(b)) for a, b in zip(dark, wanted, strict=False)) <= 2
+
+
+# The training scrubber ---------------------------------------------------------------------------
+
+
+def moment_agrees(page, widget: TrainingScrubber):
+    """Every number and every word of the page is Python's for the same moment."""
+    settle(page)
+    now = widget.now()
+    facts = page.locator(".gw-now").inner_text()
+    said = {
+        name: float(v) for name, v in re.findall(r"(Step|loss|training|exam) (\d+\.?\d*)", facts)
+    }
+    assert said["Step"] == now["step"]
+    assert said["loss"] == pytest.approx(now["val"], rel=6e-3)
+    if now["train"] is not None:
+        assert said["training"] == pytest.approx(now["train"], rel=6e-3)
+    assert float(re.search(r"([\d.]+) % above", facts)[1]) == pytest.approx(
+        100 * now["above_floor"], rel=0.06
+    )
+    assert ("exam" in said) == (now["step"] == 30)
+    if widget.shown:
+        behind = re.search(r"\(healthy (\d+\.?\d*)\)", facts)[1]
+        assert float(behind) == pytest.approx(widget.now(0)["val"], rel=6e-3)
+    shares = dict(zip(*(page.locator(f".gw-skills {cell}").all_inner_texts()
+                        for cell in ("th", ".gw-number")), strict=True))  # fmt: skip
+    assert {s: float(p.rstrip(" %")) / 100 for s, p in shares.items()} == pytest.approx(
+        now["skills"], abs=6e-4
+    )
+    names = page.locator(".gw-layers tbody th").all_inner_texts()
+    assert names == ["block 1", "block 0", "embedding"]
+    for column, gauge in ((1, "gradients"), (2, "updates")):
+        cells = f".gw-layers tbody td:nth-of-type({column}) .gw-number"
+        got = dict(zip(names, page.locator(cells).all_inner_texts(), strict=True))
+        for name in names:
+            wanted = now[gauge].get(name)
+            assert (
+                got[name] == "–"
+                if wanted is None
+                else float(got[name]) == pytest.approx(wanted, rel=0.06, abs=1e-12)
+            )
+    written = page.locator(".gw-written").inner_text()
+    run = widget.runs[widget.shown]
+    assert written == run["prompt"] + now["text"]
+    bars = page.locator(".gw-seen").evaluate_all(
+        "all => all.map(e => Number(e.style.getPropertyValue('--share')))"
+    )
+    assert bars == pytest.approx(now["attention"], abs=1e-3) and sum(bars) == pytest.approx(1, 0.02)
+    assert (
+        page.locator(".gw-seen.gw-at").inner_text().strip() == run["tokens"][widget.query].strip()
+    )
+    assert page.faults == []
+
+
+def test_every_picture_shows_the_moment_that_the_slider_says(shown):
+    widget = scrubber()
+    page = shown(widget)
+    moment_agrees(page, widget)
+    time = page.get_by_role("slider", name="step")
+    time.press("ArrowLeft")
+    widget.moment = 5
+    moment_agrees(page, widget)
+    assert page.locator("output").first.inner_text() == "25"
+    page.get_by_role("button", name="one moment back").tap()
+    widget.moment = 4
+    moment_agrees(page, widget)
+    time.press("Home")
+    widget.moment = 0
+    moment_agrees(page, widget)
+    assert page.get_by_role("button", name="one moment back").is_disabled()
+    page.get_by_role("button", name="one moment on").press("Enter")
+    widget.moment = 1
+    moment_agrees(page, widget)
+    box = page.locator(".gw-loss").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * (44 + 408 * 14 / 30) / 464, box["y"] + 90)
+    widget.moment = 3  # step 15 lies nearest to 14
+    moment_agrees(page, widget)
+    tells(page, "Step 15. Loss")
+
+
+def test_the_patient_is_shown_beside_the_healthy_run(shown):
+    widget = scrubber(shown=1)
+    page = shown(widget)
+    moment_agrees(page, widget)
+    assert page.locator(".gw-loss .gw-line-healthy").count() == 1
+    page.get_by_role("combobox", name="run").select_option("0")
+    widget.shown = 0
+    moment_agrees(page, widget)
+    assert page.locator(".gw-loss .gw-line-healthy").count() == 0
+    page.get_by_role("combobox", name="run").select_option("1")
+    page.get_by_role("slider", name="step").press("ArrowLeft")
+    widget.shown, widget.moment = 1, 5
+    moment_agrees(page, widget)
+    page.get_by_role("combobox", name="head").select_option("1")
+    page.get_by_role("slider", name="token that looks").press("ArrowLeft")
+    widget.head, widget.query = 1, 8
+    moment_agrees(page, widget)
+    page.locator(".gw-seen").nth(3).click()
+    widget.query = 3
+    moment_agrees(page, widget)
+
+
+def test_a_run_plays_to_its_end_and_pauses(shown):
+    widget = scrubber()
+    page = shown(widget)
+    output = page.locator("output").first
+    play = page.get_by_role("button", name="play")
+    play.press("Enter")  # at the end: from the beginning
+    page.wait_for_function("document.querySelector('output').textContent === '5'")
+    pause = page.get_by_role("button", name="pause")
+    assert pause.get_attribute("aria-pressed") == "true"
+    page.get_by_role("slider", name="step").press(" ")
+    settle(page)
+    here = output.inner_text()
+    page.wait_for_timeout(1200)
+    assert output.inner_text() == here != "30"
+    widget.moment = int(here) // 5
+    moment_agrees(page, widget)
+    page.get_by_role("slider", name="step").press(" ")
+    page.wait_for_function("document.querySelector('output').textContent === '30'")
+    page.get_by_role("button", name="play").wait_for()
+    widget.moment = -1
+    moment_agrees(page, widget)
+    tells(page, "Step 30. Loss")
+
+
+def test_what_a_run_lacks_is_left_out(shown):
+    page = shown(one_run())
+    assert page.locator(".gw-now").inner_text() == "Step 20: no loss was recorded."
+    page.get_by_role("slider", name="step").press("ArrowLeft")
+    settle(page)
+    assert page.locator(".gw-now").inner_text() == "Step 10: loss 2."
+    for part in (".gw-skills", ".gw-layers", ".gw-written", ".gw-seen"):
+        assert page.locator(f"{part}:visible").count() == 0
+    assert page.faults == []
+
+
+# All seven ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "follows",
+    [
+        test_the_distribution_follows_its_controls,
+        test_the_tokens_follow_the_text_and_the_steps,
+        test_the_picture_follows_its_sizes_and_presets,
+        test_the_model_in_the_page_says_what_pytorch_says,
+        test_attention_follows_every_control,
+        test_signals_follow_every_control,
+        test_every_picture_shows_the_moment_that_the_slider_says,
+    ],
+)
+def test_a_widget_that_no_longer_redraws_is_found(shown, follows):
+    with pytest.raises(AssertionError):
+        follows(lambda widget, **settings: shown(still(widget), **settings))

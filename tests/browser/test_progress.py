@@ -94,6 +94,30 @@ def test_all_is_forgotten_by_keyboard(reader):
     assert reader.locator(".go-on, .read-mark, .forget").count() == 0
 
 
+def test_predictions_are_counted_in_the_browser_and_forgotten_with_the_rest(reader):
+    reader.go(CHAPTER)
+    score = reader.locator(".score[role=status]")
+    assert score.is_hidden() and reader.locator(".guess:visible").count() == 0
+    answers = reader.locator("details.answer:has(.guess)")
+    there = answers.count()
+    assert there >= 3
+    for i, words in ((0, "as I guessed"), (1, "otherwise"), (2, "otherwise")):
+        answers.nth(i).locator("summary").first.click()
+        answers.nth(i).get_by_role("button", name=words).press("Enter")
+    assert score.inner_text() == (
+        f"Predictions: 1 of 3 came out as you guessed; there are {there}."
+    )
+    answers.nth(2).get_by_role("button", name="otherwise").click()  # taken back
+    reader.go(CHAPTER)
+    assert "1 of 2" in score.inner_text()
+    pressed = reader.locator(".guess button[aria-pressed=true]")
+    assert pressed.all_text_contents() == ["as I guessed", "otherwise"]
+    read_to(reader, SECTION)
+    reader.locator(".forget button").click()
+    assert score.is_hidden() and pressed.count() == 0
+    assert reader.evaluate("Object.keys(localStorage).filter(k => k.includes('read'))") == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_where_marks_are(reader, theme):
     reader.emulate_media(color_scheme=theme)
@@ -103,6 +127,9 @@ def test_axe_finds_nothing_where_marks_are(reader, theme):
     reader.go(CHAPTER)
     read_to(reader, SECTION)
     reader.go(CHAPTER)
+    guess = reader.locator("details.answer:has(.guess)").first
+    guess.locator("summary").first.click()
+    guess.get_by_role("button", name="as I guessed").click()
     assert reader.locator(".read-mark").count() == 2 and reader.locator(".go-on").count() == 1
     reader.evaluate(AXE.read_text(encoding="utf-8"))
     found = reader.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
@@ -116,4 +143,5 @@ def test_with_no_storage_the_pages_are_as_they_were(reader):
     reader.go(CHAPTER)
     reader.evaluate("scrollTo(0, document.body.scrollHeight)")
     reader.wait_for_timeout(900)
-    assert reader.locator(".go-on, .read-mark, .forget").count() == 0 and faults == []
+    assert reader.locator(".go-on, .read-mark, .forget, .score, .guess").count() == 0
+    assert faults == []

@@ -1,0 +1,83 @@
+"""The widgets' mathematics in Chromium: tests that hold the scripts to Python, run there too."""
+
+from __future__ import annotations
+
+import base64
+import json
+from functools import partial
+
+import pytest
+import test_attention_explorer
+import test_page_grammar
+import test_page_model
+import test_widgets
+from looking import serve
+from scripts import WIDGETS
+
+RUN = """async ([code, given, data]) => {
+    const known = (key, x) => (x === "-Infinity" ? -Infinity : x);
+    const plain = (key, x) => (ArrayBuffer.isView(x) ? Array.from(x) : x);
+    const module = (name) => import(`${location.origin}/${name}`);
+    const work = new (async () => {}).constructor("module", "given", "data", code);
+    const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+    return JSON.stringify(await work(module, JSON.parse(given, known), bytes) ?? null, plain);
+}"""
+CALL = """
+const script = await module(given.file);
+return given.calls.map(([name, ...given]) => script[name](...given));
+"""
+CONFIGS = test_page_model.CONFIGS
+SAME = [
+    test_widgets.test_the_page_turns_logits_into_the_probabilities_of_python,
+    test_widgets.test_the_page_encodes_as_python_does,
+    test_widgets.test_half_a_character_is_an_error_in_both,
+    test_widgets.test_the_page_counts_what_python_counts,
+    test_widgets.test_the_page_has_pytorchs_forward_and_backward_pass,
+    partial(test_widgets.test_the_fast_product_is_the_product_to_the_last_bit, True),
+    test_page_model.test_single_functions_are_those_of_pytorch,
+    *(
+        partial(test_page_model.test_the_page_has_the_logits_of_pytorch, c)
+        for c in CONFIGS.values()
+    ),
+    *(
+        partial(test_attention_explorer.test_the_page_has_the_numbers_of_the_face, name, "float32")
+        for name in test_attention_explorer.MODELS
+    ),
+    test_page_grammar.test_the_page_judges_as_python_does,
+    partial(test_page_grammar.test_the_fast_product_is_the_product, 13, 64, 24),
+]
+
+
+@pytest.fixture
+def chromium_runs(browser, monkeypatch):
+    """What those tests give to node goes to Chromium instead."""
+    from playwright.sync_api import Error
+
+    server, address = serve(WIDGETS)
+    page = browser.new_page()
+    page.goto(f"{address}/gpt.js")
+
+    def run_script(code: str, given: object = None, data: bytes = b"") -> object:
+        packed = base64.b64encode(data).decode()
+        try:
+            return json.loads(page.evaluate(RUN, [code, json.dumps(given), packed]))
+        except Error as error:
+            raise AssertionError(str(error)) from error  # as where node ends with one
+
+    def in_script(file: str, calls: list[list]) -> list:
+        return run_script(CALL, {"file": file, "calls": calls})
+
+    for tests in (test_attention_explorer, test_page_grammar, test_page_model, test_widgets):
+        for stand_in in (run_script, in_script):
+            monkeypatch.setattr(tests, stand_in.__name__, stand_in, raising=False)
+    yield page
+    page.close()
+    server.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("holds", SAME)
+def test_chromium_computes_what_python_does(chromium_runs, holds):
+    holds()
+    loaded = chromium_runs.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
+    assert any(name.endswith(".js") for name in loaded)  # Chromium did the work
