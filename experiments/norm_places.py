@@ -2,9 +2,9 @@
 
 Claim: a GPT of twelve pre-norm blocks learns at each of seven learning rates from 0.001 to 0.064,
 with warm-up and without; the same blocks in post-norm order learn nothing above 0.004 without
-warm-up and above 0.016 with it.
+warm-up and above 0.016 with it. Two other seeds have the same edge without warm-up.
 
-    python experiments/norm_places.py             # ten quiet minutes; writes
+    python experiments/norm_places.py             # twelve quiet minutes; writes
                                                  # data/runs/norm_places.json
     python experiments/norm_places.py --resume    # only the rows that are not recorded yet
 
@@ -12,7 +12,8 @@ Recorded for each place of the norm, each learning rate, without and with warm-u
 unseen stories after a short run (nats per token; null where it was no longer finite), and the
 gradient of each block before and after: the mean absolute value over the feed-forward network's
 first matrix. After the run, for each feed-forward network, how large its change is beside the
-stream that it is added to.
+stream that it is added to. And the same for post-norm from other first weights, at three rates on
+both sides of the edge.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from gptlib.training import TrainConfig, train
 PLACES = ("pre", "post")
 RATES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)
 WARMUPS = (0, 100)
+SEEDS, EDGE = (1, 2), (0.004, 0.008, 0.016)
 N_LAYER, STEPS, CONTEXT, BATCH = 12, 200, 64, 8
 
 
@@ -88,9 +90,12 @@ def branches(model: GPT, stories: Stories) -> list[float]:
     return shares
 
 
-def run(norm: str, lr: float, warmup: int, stories: Stories) -> dict:
-    """One short run: its last loss, the gradients by block at both ends, and the branches."""
-    torch.manual_seed(0)
+def run(norm: str, lr: float, warmup: int, stories: Stories, seed: int = 0) -> dict:
+    """One short run: its last loss, the gradients by block at both ends, and the branches.
+
+    The seed draws the first weights; all runs read the same batches.
+    """
+    torch.manual_seed(seed)
     model = GPT(GPTConfig.preset("stories", n_layer=N_LAYER, norm=norm))
     config = TrainConfig(
         steps=STEPS, batch_size=BATCH, lr=lr, warmup_steps=warmup, context_length=CONTEXT,
@@ -120,6 +125,15 @@ def row(norm: str, warmup: int, stories: Stories) -> list[dict]:
     return runs
 
 
+def edge(seed: int, stories: Stories) -> list[dict]:
+    """Post-norm without warm-up from other first weights, around the edge."""
+    runs = []
+    for lr in few(EDGE):
+        runs.append(run("post", lr, 0, stories, seed))
+        print(f"post, seed {seed}, lr {lr}: loss {runs[-1]['loss']}", flush=True)
+    return runs
+
+
 def main() -> None:
     args = arguments("norm_places", __doc__)
     stories = Stories()
@@ -129,10 +143,12 @@ def main() -> None:
         for norm in PLACES
         for warmup in WARMUPS
     }
+    jobs |= {("seeds", str(seed)): partial(edge, seed, stories) for seed in SEEDS}
     about = {
         "model": f"stories preset with {N_LAYER} layers; {STEPS} steps of {BATCH} x {CONTEXT}",
         "runs": "norm -> steps of warm-up -> one run for each learning rate",
-        "seed": 0,
+        "seeds": "seed -> post-norm without warm-up, one run for each of three rates",
+        "seed": "0 in runs",
         "units": "loss: nats per token; before, after: mean |gradient| of each expand.weight; "
         "branches: size of the feed-forward network's change / size of the stream",
     }

@@ -28,7 +28,7 @@ from recording import arguments, begin, encode, few, fill, prepare, shortened
 from torch import nn
 
 from gptlib import corpus
-from gptlib.attention import CausalSelfAttention
+from gptlib.attention import CausalSelfAttention, attention_weights
 from gptlib.batches import get_batch
 from gptlib.corpus.scoring import AnswerKey, story_starts
 from gptlib.generation import generate
@@ -106,19 +106,14 @@ class Healthy:
             return self.loss(model, key.idx, key.targets).item()
 
 
-def leaky(method):
-    """A model whose attention layers have another method: (name, function)."""
-    name, function = method
-
-    class Leaky(CausalSelfAttention):
-        pass
-
-    setattr(Leaky, name, function)
+def leaky(**methods):
+    """A model whose attention layers have other methods, by their names."""
+    attention = type("Leaky", (CausalSelfAttention,), methods)
 
     def build(self) -> GPT:
         model = GPT(self.config)
         for block in model.blocks:
-            block.attention.__class__ = Leaky
+            block.attention.__class__ = attention
         return model
 
     return build
@@ -130,6 +125,11 @@ def see_everything(self, x):
     return self.project(out.transpose(1, 2).reshape(B, T, C))
 
 
+def weights_of_everything(self, x):
+    q, k, _ = self.split_heads(x)
+    return attention_weights(q, k)  # the mask is missing here, too
+
+
 def no_transpose(self, x):
     B, T, C = x.size()
     parts = self.qkv(x).split(C, dim=-1)
@@ -137,11 +137,11 @@ def no_transpose(self, x):
 
 
 class NoMask(Healthy):
-    model = leaky(("forward", see_everything))
+    model = leaky(forward=see_everything, weights=weights_of_everything)
 
 
 class WrongReshape(Healthy):
-    model = leaky(("split_heads", no_transpose))
+    model = leaky(split_heads=no_transpose)
 
 
 class NoShift(Healthy):

@@ -72,8 +72,10 @@ def is_many(values: Any) -> bool:
 
 def whole_number(value: Any) -> int | None:
     """A whole number of any library as an int; None for anything else, True and False included."""
+    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+        return None  # to Python, True of torch or of an old NumPy is 1
     try:
-        return None if isinstance(value, bool) else index(value)
+        return index(value)
     except TypeError:
         return None
 

@@ -1,0 +1,1 @@
+"""The command line: `gptlib progress`. One file a verb."""

@@ -1,0 +1,104 @@
+"""An exercise whose answer is typed in: worked out on paper, or measured.
+
+Given, not built. A question is asked about figures that a seed draws, so that every learner of a
+class can have figures of their own; seed 0 has those that the book prints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gptlib.exercises.comparing import shown
+from gptlib.exercises.task import Mistake, Verdict
+
+Answer = int | float | str | bool | tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, its answer, and the answers of those who made a mistake.
+
+    asks: the question, with the names of its figures in braces. figures: from a seed to those.
+    answer: from the figures, by name, to the right answer: a number, a text, or a tuple. mistakes:
+    what people answer instead, from the same figures. within: how far a number may be off, as a
+    share of it; 0 for what is counted. because: what the learner reads beside "right".
+    """
+
+    name: str
+    asks: str
+    figures: Callable[[int], dict[str, Any]]
+    answer: Callable[..., Answer]
+    hints: tuple[str, str, str]
+    mistakes: tuple[Mistake, ...]
+    because: str
+    within: float = 0.0
+    kind: str = "paper"
+
+    def asked(self, seed: int = 0) -> str:
+        """The question with its figures."""
+        figures = self.figures(seed)
+        return self.asks.format(**{key: shown(value) for key, value in figures.items()})
+
+
+def same(said: Any, wanted: Answer, within: float = 0.0) -> bool:
+    """Whether what was typed in is this answer.
+
+    same(" Rows ", "rows") -> True
+    """
+    if isinstance(wanted, str):
+        return isinstance(said, str) and said.strip().casefold() == wanted.casefold()
+    if isinstance(wanted, tuple):
+        return (
+            isinstance(said, tuple | list)
+            and len(said) == len(wanted)
+            and all(same(*pair, within) for pair in zip(said, wanted, strict=True))
+        )
+    if isinstance(wanted, bool) or isinstance(said, bool):
+        return said is wanted
+    if not isinstance(said, int | float):
+        return False
+    return math.isclose(said, wanted, rel_tol=within, abs_tol=within * 1e-3)
+
+
+def mark(question: Question, said: Any, seed: int = 0) -> Verdict:
+    """Look at an answer that was typed in; `...` and None are not attempted."""
+    if said is None or said is ...:
+        return Verdict("not attempted", f"nothing is written yet. {question.asked(seed)}")
+    said = said.item() if hasattr(said, "item") and getattr(said, "ndim", 1) == 0 else said
+    figures = question.figures(seed)
+    wanted = question.answer(**figures)
+    if same(said, wanted, question.within):
+        return Verdict("right", f"right. {question.because}")
+    for mistake in question.mistakes:
+        if _is_of(mistake, said, figures, question.within):
+            return Verdict("wrong", f"not yet: {shown(said)}. {mistake.says}")
+    return Verdict("wrong", f"not yet. {_kind(said, wanted) or f'{shown(said)} is not it.'}")
+
+
+def _is_of(mistake: Mistake, said: Any, figures: dict[str, Any], within: float) -> bool:
+    try:
+        return same(said, mistake.made(**figures), within)
+    except Exception:  # a mistake may make no sense for some figures
+        return False
+
+
+def _kind(said: Any, wanted: Answer) -> str | None:
+    """What is wrong with the kind of an answer, if that is wrong."""
+    if isinstance(wanted, tuple):
+        if not isinstance(said, tuple | list):
+            return f"{len(wanted)} values in brackets are asked for; got {shown(said)}."
+        if len(said) != len(wanted):
+            return f"{len(wanted)} values are asked for; got {len(said)}."
+        return None
+    if isinstance(wanted, bool) and not isinstance(said, bool):
+        return f"True or False is asked for; got {shown(said)}."
+    if isinstance(wanted, str) and not isinstance(said, str):
+        return f"A word in quotes is asked for; got {shown(said)}."
+    if not isinstance(wanted, str) and not isinstance(said, int | float):
+        return f"A number is asked for; got {shown(said)}."
+    if isinstance(wanted, int | float) and not isinstance(wanted, bool):
+        return f"{shown(said)} is too {'large' if said > wanted else 'small'}."
+    return None

@@ -1,0 +1,80 @@
+"""What can be read off a learner's code: whether it does anything, which line raised, and why.
+
+Given, not built.
+"""
+
+from __future__ import annotations
+
+import dis
+import os
+import sysconfig
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+NOTHING = {"RESUME", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE", "NOP", "POP_TOP"}
+PATHS = sysconfig.get_paths()
+OTHERS = (  # where code stands that is not the learner's
+    "<gptlib.",  # in a sandbox, where modules have no files
+    *([str(Path(__file__).resolve().parents[1])] if "__file__" in globals() else []),
+    os.path.dirname(torch.__file__),
+    PATHS["stdlib"],
+    PATHS["purelib"],
+    "<frozen",
+)
+
+
+def attempted(answer: Callable[..., Any]) -> bool:
+    """Whether a function, or any method of a class, does more than `...`, `pass` or a docstring.
+
+    attempted(lambda: None) -> False
+    """
+    if isinstance(answer, type):
+        methods = [m for m in vars(answer).values() if hasattr(m, "__code__")]
+        return not methods or any(_does_something(m) for m in methods)
+    return _does_something(answer)
+
+
+def _does_something(function: Callable[..., Any]) -> bool:
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return True
+    said = {None, Ellipsis, function.__doc__}
+    found = list(dis.get_instructions(code))
+    used = {i.argval for i in found if i.opname.startswith(("LOAD", "RETURN_C"))}
+    # `super().__init__()` alone is what the task has written already.
+    if function.__name__ == "__init__" and set(code.co_names) <= {"super", "__init__"}:
+        return False
+    return not ({i.opname for i in found} <= NOTHING and used <= said)
+
+
+def line_of(error: Exception) -> str:
+    """The line of the learner's that raised, as an end for a message; nothing if it is not known.
+
+    It is the last one that stands in a notebook, or in a file that belongs to no package.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [one for one in frames if one.line and not one.filename.startswith(OTHERS)]
+    return f"\n  in line   {own[-1].line}" if own else ""
+
+
+def advice(error: str) -> str:
+    """What to do instead, for the ways to get there that beginners take."""
+    if "inplace" in error or "in-place" in error:
+        return (
+            "\nx += ... and x[0] = ... write into numbers that the way back still needs: make new "
+            "ones, x = x + ... ."
+        )
+    if "can't be cast" in error:
+        return "\nx += ... keeps the kind of number that x holds: x = x + ... makes a new one."
+    if "is ambiguous" in error:
+        return (
+            "\nMany numbers are neither true nor false as a whole: torch.where chooses for each, "
+            "and `is None` asks whether there are any."
+        )
+    if "numpy" in error:
+        return "\nNumPy knows no gradients. Say it with torch alone, and do not detach."
+    return ""

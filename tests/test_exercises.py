@@ -1,0 +1,434 @@
+"""Exercises: every wrong answer is told apart in words of its own, every right one goes on."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import re
+import threading
+import time
+
+import house
+import pytest
+import torch
+
+from gptlib.attention import attention_weights, causal_mask
+from gptlib.exercises import exercise, hint, solution
+from gptlib.exercises.book import CHAPTERS, QUESTIONS, TASKS
+from gptlib.exercises.comparing import shown
+from gptlib.exercises.ending import at_most
+from gptlib.exercises.hunts import dealt
+from gptlib.exercises.layers_beyond import silent_units
+from gptlib.exercises.question import mark
+from gptlib.exercises.slopes import CUT, WithSlopes
+from gptlib.exercises.task import KINDS, SECONDS, Mistake, Use, judge
+from gptlib.exercises.written import attempted
+from gptlib.layers import gelu
+from gptlib.loss import next_token_loss
+from gptlib.merges import apply_merges, train_merges
+
+EACH = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+EACH_QUESTION = pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+BUGS = [name for name, task in TASKS.items() if task.kind == "bug"]
+SEEDS = range(10)
+
+
+@EACH
+def test_right_answers_pass_with_every_seed(task):
+    assert len(task.right) >= 2
+    for answer in (task.reference, *task.right):
+        assert {judge(task, answer, seed).words for seed in SEEDS} == {"right."}
+
+
+@EACH
+def test_each_wrong_answer_is_told_what_is_wrong_with_it(task):
+    assert len(task.mistakes) >= (5 if task.kind == "core" else 3)
+    assert len({mistake.says for mistake in task.mistakes}) == len(task.mistakes)
+    for mistake in task.mistakes:
+        for seed in SEEDS:
+            verdict = judge(task, mistake.made, seed)
+            assert verdict.state == "wrong"
+            assert verdict.words.startswith(f"not yet. {mistake.says}\n  asked "), verdict.words
+
+
+@EACH
+def test_a_check_takes_less_than_two_seconds_and_has_three_hints(task):
+    judge(task, task.reference)  # what a program loads once is not counted
+    began = time.process_time()
+    judge(task, task.reference)
+    assert time.process_time() - began < SECONDS
+    assert len(set(task.hints)) == 3 and task.kind in KINDS
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_bug_that_is_still_there_is_told_from_a_wrong_repair(name):
+    for seed in SEEDS:
+        verdict = judge(TASKS[name], TASKS[name].bug, seed)
+        assert verdict.state == "not attempted"
+        assert verdict.words.startswith("the bug is still there. ")
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_class_may_be_dealt_another_bug(name):
+    """It runs, is wrong in another way than the book's, and the mistakes keep their words."""
+    ours, other = TASKS[name], dealt(TASKS[name], 1)
+    assert dealt(ours, 0) is ours and dealt(ours, 2) is ours
+    assert other.hints != ours.hints and len(set(other.hints)) == 3
+    for seed in SEEDS:
+        assert judge(ours, other.bug, seed).state == "wrong"
+        assert judge(other, ours.bug, seed).state == "wrong"
+        assert judge(other, other.bug, seed).words.startswith("the bug is still there. ")
+        for answer in (other.reference, *other.right):
+            assert judge(other, answer, seed).words == "right."
+        words = [judge(other, mistake.made, seed).words for mistake in other.mistakes]
+        told = [f"not yet. {mistake.says}" for mistake in other.mistakes]
+        same = [said for said in words if said.startswith("the bug is still there. ")]
+        assert len(same) <= 1
+        assert all(one.startswith((*same, say)) for one, say in zip(words, told, strict=True))
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_a_chapter_has_exercises_of_every_kind(number):
+    chapter = CHAPTERS[number - 1]
+    found = [*chapter.TASKS, *chapter.QUESTIONS]
+    assert len(found) >= 7 and {one.kind for one in found} == {*KINDS}
+    assert len({one.name for one in found}) == len(found)
+
+
+def imported_by(module, seen):
+    """The modules of the course that an exercise's file imports, through other such files too."""
+    if module in seen:
+        return set()
+    seen.add(module)
+    tree = ast.parse(inspect.getsource(importlib.import_module(module)))
+    names = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("gptlib"):
+            continue
+        folder = node.module in ("gptlib", "gptlib.exercises")
+        for name in (
+            [f"{node.module}.{one.name}" for one in node.names] if folder else [node.module]
+        ):
+            names |= imported_by(name, seen) if ".exercises." in name else {name.split(".")[1]}
+    return names
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_a_check_needs_nothing_from_later_chapters(number):
+    built = {name: int(n) for n, names in house.table()["chapters"].items() for name in names}
+    needed = imported_by(CHAPTERS[number - 1].__name__, set())
+    assert {built[name] for name in needed if name in built} >= {number}
+    assert {name for name in needed if built.get(name, 0) > number} == set()
+
+
+# Functions whose result nobody learns through, and why.
+NOT_LEARNED = {
+    "block.states": "the states are looked at",
+    "block.residual_gradient": "it is a gradient itself",
+    "generation.only_top_k": "what is drawn from has no gradient",
+    "generation.keep_top_p": "what is drawn from has no gradient",
+    "generation.next_token_probs": "what is drawn from has no gradient",
+}
+
+
+def cut(value):
+    """The same numbers, without the way back to what they were made of."""
+    if isinstance(value, tuple):
+        return tuple(map(cut, value))
+    return value.detach() if torch.is_tensor(value) else value
+
+
+def wanting(given):
+    """The same arguments; a gradient is wanted for those that can have one."""
+    return [one.clone().requires_grad_() if torch.is_tensor(one) and one.is_floating_point()
+            else one for one in given]  # fmt: skip
+
+
+@EACH
+def test_right_numbers_without_their_gradient_are_told_from_right_ones(task):
+    if isinstance(task.reference, type) or type(task.use) not in (Use, WithSlopes):
+        return
+    outs = [task.reference(*wanting(given)) for given in task.inputs(0)]
+    learned = any(torch.is_tensor(one) and one.requires_grad for out in outs
+                  for one in (out if isinstance(out, tuple) else (out,)))  # fmt: skip
+    assert (task.name in NOT_LEARNED) == (learned and type(task.use) is Use)
+    if learned and task.name not in NOT_LEARNED:
+        verdict = judge(task, lambda *given: cut(task.reference(*given)))
+        assert verdict.words.startswith(f"not yet. {CUT}\n  asked ")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["attention.Head", "attention.CausalSelfAttention", "layers.LayerNorm", "layers.FeedForward",
+     "block.TransformerBlock"],
+)  # fmt: skip
+def test_a_layer_that_learns_and_cuts_off_those_before_it_is_wrong(name):
+    reference = TASKS[name].reference
+
+    class Cut(reference):
+        def forward(self, x):
+            return super().forward(x.detach())
+
+    assert "no gradient goes on to it" in judge(TASKS[name], Cut).words
+
+
+def test_what_runs_and_cannot_be_trained_is_told_why():
+    def around(x, weights):
+        x = x.clone()
+        for weight in weights:
+            x += torch.tanh(x @ weight)
+        return x
+
+    verdict = judge(TASKS["block.around"], around)
+    assert verdict.state == "wrong" and "inplace" in verdict.words
+    assert "x = x + ..." in verdict.words
+    block = TASKS["block.TransformerBlock"]
+    idle = type("Idle", (block.reference,), {"forward": lambda self, x: x})
+    assert "do the layers take part" in judge(block, idle).words
+    verdict = judge(TASKS["layers.gelu"], lambda x: torch.from_numpy(gelu(x).numpy()))
+    assert verdict.state == "wrong" and "with torch alone" in verdict.words
+
+
+# Questions ---------------------------------------------------------------------------------------
+
+
+@EACH_QUESTION
+def test_the_right_value_is_right_with_every_seed(question):
+    for seed in SEEDS:
+        wanted = question.answer(**question.figures(seed))
+        assert mark(question, wanted, seed).words == f"right. {question.because}"
+        if isinstance(wanted, tuple):
+            assert mark(question, list(wanted), seed).state == "right"
+
+
+@EACH_QUESTION
+def test_each_wrong_value_is_told_what_is_wrong_with_it(question):
+    assert len(question.mistakes) >= 3
+    assert len({mistake.says for mistake in question.mistakes}) == len(question.mistakes)
+    for mistake in question.mistakes:
+        for seed in SEEDS:
+            said = mistake.made(**question.figures(seed))
+            verdict = mark(question, said, seed)
+            assert verdict.state == "wrong"
+            assert verdict.words == f"not yet: {shown(said)}. {mistake.says}"
+
+
+@EACH_QUESTION
+def test_a_class_gets_variants_of_what_is_worked_out_on_paper(question):
+    assert question.kind in ("paper", "measurement")
+    if question.kind == "paper":
+        assert len({question.asked(seed) for seed in SEEDS}) >= 3
+        assert len({shown(question.answer(**question.figures(seed))) for seed in SEEDS}) >= 3
+
+
+@EACH_QUESTION
+def test_a_question_has_three_hints_and_is_marked_in_less_than_two_seconds(question):
+    assert len(set(question.hints)) == 3
+    began = time.process_time()
+    mark(question, "no such value")
+    assert time.process_time() - began < SECONDS
+
+
+@EACH_QUESTION
+def test_a_value_that_is_not_there_or_of_another_kind_gets_words(question):
+    for nothing_said in (..., None):
+        verdict = mark(question, nothing_said)
+        assert verdict.state == "not attempted" and verdict.words.endswith(question.asked())
+    wanted = question.answer(**question.figures(0))
+    others = ["no such value", {}, torch.zeros(2, 2), len, (), (1, 2, 3, 4, 5, 6, 7), -123456789]
+    for said in others:
+        verdict = mark(question, said)
+        assert verdict.state == "wrong" and verdict.words.startswith("not yet. ")
+    kinds = {
+        tuple: "values",
+        bool: "True or False",
+        str: "A word",
+        int: "A number",
+        float: "A number",
+    }
+    assert kinds[type(wanted)] in mark(question, {}).words
+
+
+# What else is said -------------------------------------------------------------------------------
+
+
+def nothing(context_length):
+    """(T, T) booleans."""
+    ...
+
+
+def changes_it(query, key, mask=None):
+    query /= key.size(-1) ** 0.5
+    scores = query @ key.transpose(-2, -1)
+    return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
+
+
+def one_batch(query, key, mask=None):
+    scores = torch.einsum("btc,bsc->bts", query, key) / key.size(-1) ** 0.5
+    return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
+
+
+def slow(context_length):
+    time.sleep(SECONDS * 1.1)
+    return causal_mask(context_length)
+
+
+OTHERS = {
+    "gives nothing back": ("attention.causal_mask", lambda T: print(end=""), "gives None"),
+    "raises": ("attention.causal_mask", lambda T: T.missing, "raises AttributeError"),
+    "a list": ("attention.causal_mask", lambda T: [[True] * T] * T, "a list; it should be a ten"),
+    "shape": ("attention.causal_mask", lambda T: causal_mask(T)[None], "shape is (1, 3, 3)"),
+    "only for three": ("attention.causal_mask", lambda T: causal_mask(3), "causal_mask(1)"),
+    "slow": ("attention.causal_mask", slow, "more than 2 seconds"),
+    "changes its input": ("attention.attention_weights", changes_it, "changes what it was given"),
+    "one batch": ("attention.attention_weights", one_batch, "raises RuntimeError"),
+    "nan": ("attention.causal_mask", lambda T: causal_mask(T) / 0, "torch.float32"),
+    "an array": ("attention.causal_mask", lambda T: causal_mask(T).numpy(), "an array of NumPy"),
+    "a line that raises": (
+        "attention.attention_weights",
+        one_batch,
+        "\n  in line   scores = torch",
+    ),
+    "right before": (
+        "attention.causal_mask",
+        lambda T: causal_mask(3),
+        "\n  right for causal_mask(3)",
+    ),
+    "before and after": ("attention.attention_weights", changes_it, "\n  after it  [[-0.5"),
+    "one kind of number": (
+        "attention.attention_weights",
+        lambda q, k, mask=None: attention_weights(q, k, mask).float(),
+        "should hold torch.float64. So does what it was given",
+    ),
+    # The second count is that of the units that fire, and the first was right: it is by chance.
+    "only single precision": (
+        "bigram.next_token_loss",
+        lambda z, t: next_token_loss(z.float(), t),
+        "torch.float64. So does what it was given",
+    ),
+    "by chance": (
+        "layers.silent_units",
+        lambda x: silent_units(x) + (len(x) > 2) * (x.size(-1) - 2 * silent_units(x)),
+        "not yet. It is ",
+    ),
+    "far behind the point": (
+        "layers.gelu",
+        lambda x, _="": gelu(x) + 2e-5,
+        "At [4] it is 1.95462 and not 1.9546.",
+    ),
+    "another entry": (
+        "tokenizer.train_merges",
+        lambda words, n: {**train_merges(words, n), (97, 98): 300},
+        "(97, 98): It is 300 and not 256.",
+    ),
+    "an entry too many": (
+        "tokenizer.train_merges",
+        lambda words, n: {**train_merges(words, n), (1, 2): 300},
+        "an entry too many, for (1, 2)",
+    ),
+    "one place": (
+        "tokenizer.apply_merges",
+        lambda i, m: [7, *apply_merges(i, m)[1:]],
+        "At place 0",
+    ),
+    "too long": (
+        "tokenizer.apply_merges",
+        lambda i, m: [*apply_merges(i, m), 7],
+        "It holds 9 values",
+    ),
+    "a number without a place": (
+        "bigram.next_token_loss",
+        lambda logits, targets: logits.sum() * 0 + 7,
+        "What comes out: It is 7.0 and not ",
+    ),
+    "whole numbers that should be others": (
+        "bigram.bigram_probs",
+        lambda counts, smoothing=0.0: counts.add_(smoothing),
+        "x = x + ... makes a new one",
+    ),
+    "a question to many numbers": (
+        "block.dropout",
+        lambda x, draws, p, training: 0 * x if draws < p else x,
+        "torch.where chooses for each",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "answer", "words"), OTHERS.values(), ids=OTHERS)
+def test_other_faults_are_named(name, answer, words):
+    verdict = judge(TASKS[name], answer)
+    assert verdict.state == "wrong" and words in verdict.words
+
+
+def endless(ids, pair, new_id):
+    merged, i = [], 0
+    while i < len(ids):
+        if (ids[i], ids[(i + 1) % len(ids)]) == pair:
+            merged.append(new_id)
+            i += 2
+    return merged
+
+
+def test_an_answer_that_does_not_end_is_broken_off(monkeypatch):
+    monkeypatch.setattr(Use, "limit", 0.2)
+    began = time.perf_counter()
+    words = judge(TASKS["tokenizer.merge_pair"], endless).words
+    assert time.perf_counter() - began < 30  # and not for ever; the machine may be busy
+    assert "does not end: it was broken off" in words and "come nearer to the end?" in words
+    assert re.search(r"\n  in line   (while i|if \(ids)", words)
+    time.sleep(0.3)  # nothing comes after it
+    monkeypatch.setattr(Use, "limit", None)
+    assert judge(TASKS["tokenizer.merge_pair"], TASKS["tokenizer.merge_pair"].right[0]).words
+
+
+def test_what_ends_in_time_is_left_alone():
+    for _ in range(50):
+        with at_most(2.0):
+            pass
+    time.sleep(2.1)
+    assert not [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
+
+
+def test_a_mistake_of_a_kind_nobody_thought_of_is_shown_by_an_example():
+    verdict = judge(TASKS["attention.causal_mask"], lambda T: torch.eye(T, dtype=torch.bool))
+    assert "asked     causal_mask(3)" in verdict.words
+    assert "got       [[True, False, False], [False, True, False]" in verdict.words
+
+
+def test_the_notebook_goes_on_with_the_right_code(capsys):
+    mine = exercise("attention.causal_mask")(lambda T: torch.arange(T)[:, None] >= torch.arange(T))
+    assert mine is not causal_mask and "goes on with your code" in capsys.readouterr().out
+    wrong = exercise("attention.causal_mask")(lambda T: causal_mask(T).T)
+    assert wrong is causal_mask and "upside down" in capsys.readouterr().out
+    absent = exercise("attention.causal_mask")(nothing)
+    said = capsys.readouterr().out
+    assert absent is causal_mask and "nothing is written yet" in said and "hint(" in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [(nothing, False), (lambda T: None, False), (lambda T: 5, True), (lambda T: T, True),
+     (torch.nn.Linear, True), (slow, True)],
+)  # fmt: skip
+def test_only_what_does_nothing_is_not_attempted(answer, wanted):
+    assert attempted(answer) is wanted
+
+
+def test_hints_come_one_by_one_and_the_solution_when_asked(capsys):
+    for n in (1, 2, 3, 3):
+        hint("attention.attention_weights")
+        assert capsys.readouterr().out.startswith(f"Hint {n} of 3: ")
+    solution("attention.causal_mask")
+    assert "def causal_mask" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"attention\.causal_mask, .*got 'attention\.mask'"):
+        hint("attention.mask")
+
+
+def test_a_check_that_knows_a_mistake_by_the_wrong_name_is_seen():
+    """The guard above, guarded: with another code under a sentence the sentence is not said."""
+    task = TASKS["attention.causal_mask"]
+    other = Mistake(task.mistakes[0].says, lambda T: torch.eye(T, dtype=torch.bool))
+    changed = type(task)(**{**vars(task), "mistakes": (other,)})
+    verdict = judge(changed, task.mistakes[0].made)
+    assert not verdict.words.startswith(f"not yet. {other.says}")

@@ -1,0 +1,232 @@
+"""What a learner has done is kept in files of theirs, used in a whole GPT, and counted."""
+
+from __future__ import annotations
+
+import json
+import linecache
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+import gptlib
+from gptlib.attention import causal_mask
+from gptlib.cli.main import main
+from gptlib.exercises import came_out, my_gpt, predict, progress, work
+from gptlib.exercises.book import TASKS, exercise, otherwise
+from gptlib.given.notebook import add_to
+from gptlib.gpt import GPTConfig
+
+MASK = "attention.causal_mask"
+RIGHT = "def causal_mask(T):\n    return torch.arange(T)[:, None] >= torch.arange(T)\n"
+OTHER = "def causal_mask(T):\n    return torch.ones(T, T, dtype=torch.bool).tril()\n"
+
+
+@pytest.fixture(autouse=True)
+def mine(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("GPTLIB_WORK", str(tmp_path / "my_gpt"))
+    return tmp_path / "my_gpt"
+
+
+def written(code: str, name: str, space: dict | None = None):
+    """What a notebook's cell defines: its code is found by its file's name alone."""
+    path = f"<cell {len(linecache.cache)}>"
+    linecache.cache[path] = (len(code), None, code.splitlines(keepends=True), path)
+    space = {"torch": torch, "exercise": exercise, "__name__": "__main__", **(space or {})}
+    exec(compile(code, path, "exec"), space)
+    return space[name]
+
+
+def cell(code: str, name: str = MASK, **space):
+    """The same with the exercise's decorator above it."""
+    return written(f'@exercise("{name}")\n{code}', name.split(".")[-1], space)
+
+
+def test_a_right_answer_is_kept_as_plain_source(mine, capsys):
+    assert not mine.exists()
+    cell(RIGHT)
+    path = mine / "attention" / "causal_mask.py"
+    assert path.read_text() == f"# {MASK}, right with gptlib {gptlib.__version__}\n\n{RIGHT}"
+    assert f"It is kept in {path}." in capsys.readouterr().out
+    cell(RIGHT)
+    assert f"It stands in {path}." in capsys.readouterr().out
+    assert [p.name for p in path.parent.iterdir()] == ["causal_mask.py"]
+
+
+def test_nothing_of_the_learner_s_is_overwritten(mine):
+    cell(RIGHT)
+    path = mine / "attention" / "causal_mask.py"
+    path.write_text(path.read_text() + "\n# a thought of mine\n")
+    cell(OTHER)
+    cell(RIGHT)
+    assert "a thought of mine" in path.with_suffix(".1.py").read_text()
+    assert "tril" in path.with_suffix(".2.py").read_text()
+    assert "arange" in path.read_text()
+
+
+def test_a_wrong_or_empty_answer_is_not_kept(mine):
+    cell("def causal_mask(T):\n    return torch.ones(T, T).bool()\n")
+    cell("def causal_mask(T): ...\n")
+    assert not mine.exists()
+
+
+def test_an_answer_that_leans_on_its_notebook_is_right_and_not_kept(mine, capsys):
+    code = f'@exercise("{MASK}")\ndef causal_mask(T):\n    return lower(torch.ones(T, T).bool())\n'
+    written(code, "causal_mask", {"lower": torch.tril})
+    said = capsys.readouterr().out
+    assert f"{MASK}: right." in said and "not kept" in said and "'lower' is not defined" in said
+    assert not mine.exists()
+
+
+def test_an_answer_may_call_an_earlier_one_and_keep_its_own_decorators(mine, capsys):
+    code = (
+        "@torch.enable_grad()\ndef attention_weights(query, key, mask=None):\n"
+        "    scores = query @ key.transpose(-2, -1) / key.size(-1) ** 0.5\n"
+        "    if mask is not None:\n"
+        "        scores = scores.masked_fill(~(mask & causal_mask(len(mask))), -torch.inf)\n"
+        "    return scores.softmax(-1)\n"
+    )
+    cell(code, "attention.attention_weights", causal_mask=causal_mask)
+    path = mine / "attention" / "attention_weights.py"
+    assert f"It is kept in {path}." in capsys.readouterr().out
+    assert "@torch.enable_grad()\ndef attention_weights" in path.read_text()
+
+
+def test_the_source_of_a_class_of_a_notebook_is_found():
+    code = "class A:\n    x = 1\n    def f(self):\n        return 1\n\n\nclass B:\n    pass\n"
+    assert work.source_of(written(code, "A")) == code[: code.index("\n\n\n") + 1]
+    with pytest.raises(OSError, match="the code of B was not found"):
+        work.source_of(written(code, "B"))
+
+
+def test_the_learner_s_piece_is_called_by_the_course_s(mine, capsys):
+    """Every other piece stays the course's and calls theirs: a mask that is seen at its work."""
+    cell(RIGHT.replace("    return", "    causal_mask.asked = T\n    return"))
+    pieces = my_gpt()
+    assert f"Yours: {MASK} (1 of " in capsys.readouterr().out
+    assert pieces.causal_mask.__code__.co_filename == str(mine / "attention" / "causal_mask.py")
+    model = pieces.GPT(GPTConfig(20, 7, n_layer=1, n_head=2, n_embd=8))
+    assert (
+        pieces.causal_mask.asked == 7
+        and model(torch.zeros(1, 3, dtype=torch.long))[0].isfinite().all()
+    )
+
+
+def test_a_file_that_is_no_longer_right_says_why_and_stays(mine, capsys):
+    cell(RIGHT)
+    path = mine / "attention" / "causal_mask.py"
+    path.write_text(path.read_text().replace(">=", "<="))
+    my_gpt()
+    said = capsys.readouterr().out
+    assert "upside down" in said and "the course's" in said and "Yours: none yet" in said
+    path.write_text("def causal_mask(T:\n")
+    my_gpt()
+    assert "SyntaxError" in capsys.readouterr().out and path.exists()
+
+
+def test_the_chapter_s_own_code_does_not_take_the_place_of_the_learner_s():
+    right = cell(RIGHT)
+    assert otherwise(MASK)(print) is right
+    cell("def causal_mask(T): ...\n")
+    assert otherwise(MASK)(print) is print
+
+
+def test_a_class_of_the_learner_s_gets_no_methods_of_the_chapter_s():
+    class Whole:
+        written_by_learner = True
+
+    class Below(Whole):
+        pass
+
+    for cls, taken in ((Whole, False), (Below, True)):
+        add_to(cls)(lambda self: 1)
+        assert hasattr(cls, "<lambda>") is taken
+
+
+def test_progress_counts_and_says_what_is_next(mine, capsys):
+    before = progress()
+    assert before.next and before.of(3) and all(line.state == "open" for line in before.lines)
+    cell(RIGHT)
+    assert [line.name for line in progress().lines if line.state == "done"] == [MASK]
+    assert f"3. Attention: 1 of {len(before.of(3))}" in progress().text()
+    assert '<th scope="row">3. Attention</th><td>1 of' in progress()._repr_html_()
+    path = mine / "attention" / "causal_mask.py"
+    path.write_text(path.read_text().replace(">=", "<="))
+    assert "upside down" in progress().text() and "3. Attention: 0 of" in progress().text()
+    capsys.readouterr()
+    assert main(["progress", "--all"]) == 0
+    assert "Next: " in capsys.readouterr().out
+
+
+def test_predictions_are_kept_counted_and_not_counted_twice(mine, capsys):
+    predict("about six thousand")
+    assert "came_out(True)" in capsys.readouterr().out
+    assert "Predictions" not in progress().text()  # it is not known yet
+    came_out(False)
+    assert capsys.readouterr().out == "Predictions: 0 of 1 came out as you guessed.\n"
+    predict("the second row")
+    came_out(True)
+    capsys.readouterr()
+    for said, right in (("about six thousand", True), ("the second row", False)):
+        predict(said)  # the notebook runs once more, and nothing is counted anew
+        came_out(right)
+    assert "noted already" in capsys.readouterr().out
+    wanted = "Predictions: 1 of 2 came out as you guessed."
+    assert wanted in progress().text() and f"<caption>{wanted} Next: " in progress()._repr_html_()
+    kept = json.loads((mine / "answers.json").read_text())["predictions"]
+    assert [one["came_out"] for one in kept] == [False, True]
+
+
+def test_what_is_no_prediction_is_refused(mine):
+    for nothing in ("", "  ", None, 5):
+        with pytest.raises(ValueError, match="said must be your guess in words"):
+            predict(nothing)
+    with pytest.raises(ValueError, match="There is no guess yet"):
+        came_out(True)
+    predict("a few")
+    with pytest.raises(ValueError, match="right must be True or False; got 'yes'"):
+        came_out("yes")
+    (mine / "answers.json").write_text('{"predictions": {"said": "a few"}}')
+    with pytest.raises(ValueError, match="holds no predictions"):
+        progress()
+
+
+def test_damaged_answers_are_said_and_stay(mine, capsys):
+    mine.mkdir()
+    (mine / "answers.json").write_text("{")
+    assert main(["progress"]) == 2
+    said = capsys.readouterr()
+    assert "answers.json is damaged" in said.err and not said.out
+    assert (mine / "answers.json").read_text() == "{"
+
+
+def test_the_command_is_installed_and_finds_the_work_of_the_notebooks(tmp_path, monkeypatch):
+    folder = tmp_path / "chapters" / "my_gpt" / "attention"
+    folder.mkdir(parents=True)
+    (folder / "causal_mask.py").write_text(RIGHT)
+    env = {k: v for k, v in os.environ.items() if k != "GPTLIB_WORK"}
+    env["PYTHONPATH"] = str(Path(gptlib.__file__).parents[1])
+    code = "import sys; from gptlib.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "progress", "--all"]
+    said = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert f"done: {MASK}" in said.stdout and said.returncode == 0
+    said = subprocess.run(
+        [*command, "--work", "nowhere"], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert said.returncode == 2 and "nowhere is no folder" in said.stderr
+    assert textwrap.dedent(said.stderr).count("\n") == 1
+
+
+def test_the_core_pieces_are_all_that_a_gpt_is_written_from():
+    """Tokenizer, bigram, a walk back through a graph, attention to sampler: no two of one name."""
+    core = [name for name, task in TASKS.items() if task.kind == "core"]
+    last = [name.split(".")[-1] for name in core]
+    assert len(set(last)) == len(last)
+    wanted = """CharTokenizer count_pairs merge_pair train_merges apply_merges get_batch BigramModel
+        backward attention_weights CausalSelfAttention LayerNorm gelu FeedForward TransformerBlock
+        GPT adamw_step parameter_groups learning_rate training_step next_token_probs generate"""
+    assert set(wanted.split()) <= set(last)
