@@ -294,7 +294,7 @@ class BPETokenizer(JsonFile):
         return stream_text(self.vocab[i] for i in check_ids(ids, self.vocab_size))
 
     def to_tiktoken(self, name: str = "gptlib") -> tiktoken.Encoding:
-        """The same tokenizer as a `tiktoken.Encoding`: the same ids, many times faster.
+        """The same tokenizer as a `tiktoken.Encoding`: the same ids, several times faster.
 
         tiktoken knows a token by its bytes, not by its two parts. So each token, encoded alone,
         must come out as itself, as trained merges do. Errors: ValueError for others.
