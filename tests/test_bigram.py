@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptlib import corpus
-from gptlib.batches import train_val_split
+from gptlib.batches import get_batch, train_val_split
 from gptlib.bigram import (
     BigramModel,
     bigram_probs,
@@ -21,8 +21,9 @@ from gptlib.bigram import (
     count_bigrams,
     fit,
 )
+from gptlib.exercises.bigram_graph import Value, backward
 from gptlib.loss import next_token_loss
-from gptlib.tokenizer import BPETokenizer
+from gptlib.tokenizer import BPETokenizer, CharTokenizer
 
 VOCAB_SIZE = 6
 
@@ -287,3 +288,109 @@ def test_a_random_table_begins_above_ln_v(tokens, seed):
         torch.nn.init.normal_(model.table.weight, std=std)
         above.append(model(x, y)[1].item() - math.log(1536))
     assert 0.4 < above[0] < 0.6 and 3 < above[1] < 15
+
+
+@pytest.fixture(scope="module")
+def characters():
+    """The chapter's characters to learn from, as ids, and how often each pair comes."""
+    text = "".join(story.text + "\n" for story in corpus.stories(3000))
+    tokenizer = CharTokenizer(text)
+    train, _ = train_val_split(tokenizer.encode(text))
+    return train, count_bigrams(train, tokenizer.vocab_size)
+
+
+def on_all(logits, counts):
+    """The loss of a table of logits on all counted pairs at once."""
+    return -(counts / counts.sum() * logits.log_softmax(dim=-1)).sum()
+
+
+def test_three_functions_fill_the_table(characters):
+    counts = characters[1]
+    shares = counts / counts.sum()
+    starts = {torch.exp: 0.0, F.softplus: 0.0, torch.square: 1.0}
+    best = {}
+    for f, start in starts.items():
+        ends = []
+        for k in range(6):
+            z = torch.full(counts.shape, start, dtype=torch.float64, requires_grad=True)
+            for _ in range(300):
+                w = f(z)
+                loss = -torch.xlogy(shares, w / w.sum(dim=1, keepdim=True)).sum()
+                (gradient,) = torch.autograd.grad(loss, z)
+                z = (z - 10 * 3**k * gradient).detach().requires_grad_()
+            ends.append(loss.item())
+        best[f] = min(ends)
+    assert max(best.values()) < 1.03 * conditional_entropy(counts)
+    assert max(best.values()) == best[torch.exp]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_short_steps_win_against_the_luck_of_batches(characters, seed):
+    train, counts = characters
+
+    def go_on(lr, everything):
+        table = BigramModel(len(counts))
+        generator = torch.Generator().manual_seed(seed)
+        optimizer = torch.optim.AdamW(table.parameters(), lr=0.1, weight_decay=0.0)
+        for step in range(210):
+            if step == 150:
+                optimizer = torch.optim.AdamW(table.parameters(), lr=lr, weight_decay=0.0)
+            if everything and step >= 150:
+                loss = on_all(table.table.weight, counts)
+            else:
+                loss = table(*get_batch(train, 16, 64, generator=generator))[1]
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return on_all(table.table.weight, counts).item()
+
+    assert go_on(0.01, everything=False) < go_on(0.1, everything=False) - 0.002
+    assert go_on(0.1, everything=True) < go_on(0.01, everything=True) - 0.002
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_tied_table_cannot_hold_a_bigram(characters, seed):
+    counts = characters[1]
+    n = len(counts)
+
+    def fitted(make_logits, *shapes, steps=500):
+        generator = torch.Generator().manual_seed(seed)
+        numbers = [0.1 * torch.randn(shape, generator=generator) for shape in shapes]
+        numbers = [number.requires_grad_() for number in numbers]
+        optimizer = torch.optim.AdamW(numbers, lr=0.1, weight_decay=0.0)
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / steps)
+            loss = on_all(make_logits(*numbers), counts)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss.item()
+
+    floor = conditional_entropy(counts)
+    assert fitted(lambda E, U: E @ U.T, (n, 32), (n, 32)) < floor + 0.005
+    assert fitted(lambda E, M: E @ M @ E.T, (n, 32), (32, 32)) < floor + 0.005
+    assert fitted(lambda E: E @ E.T, (n, 64)) == pytest.approx(2.915, abs=0.01)
+    assert fitted(lambda A: A + A.T, (n, n)) == pytest.approx(2.59, abs=0.01)
+    assert fitted(lambda E, d: E @ E.T + d.diag(), (n, 64), (n,)) == pytest.approx(2.60, abs=0.01)
+
+
+def test_our_backward_walks_each_way_and_pytorch_each_node():
+    heard = Counter()
+
+    class Counted(Value):
+        def backward(self, grad=1.0):
+            heard[id(self)] += 1
+            backward(self, grad)
+
+    ours = [Counted(1.0)]
+    theirs = [torch.tensor(1.0, requires_grad=True)]
+    for _ in range(6):
+        ours.append(ours[-1] * ours[-1])
+        theirs.append(theirs[-1] * theirs[-1])
+    for number in theirs[1:]:
+        number.grad_fn.register_hook(lambda *_: heard.update(["theirs"]))
+    ours[-1].backward()
+    theirs[-1].backward()
+    assert [heard[id(number)] for number in ours] == [2**k for k in range(6, -1, -1)]
+    assert heard["theirs"] == 6
+    assert ours[0].grad == theirs[0].grad.item() == 2**6

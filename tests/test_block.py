@@ -149,6 +149,38 @@ def test_a_weight_hears_what_came_in_times_what_comes_back():
     assert [round(size, 2) for size in came_in[:2]] == [0.67, 0.14]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_changes_of_a_gelu_lean_one_way_and_those_of_tanh_do_not(seed):
+    """Chapter 5, exercise 7: 64 times x + f(norm(x)), beside what unrelated changes would give."""
+    found = {}
+    for bend in (torch.nn.GELU, torch.nn.Tanh):
+        torch.manual_seed(seed)
+        x, squares = torch.randn(500, 64), 1.0
+        for _ in range(64):
+            layer = torch.nn.Sequential(torch.nn.LayerNorm(64), torch.nn.Linear(64, 64), bend())
+            change = layer(x).detach()
+            squares += change.pow(2).mean().item()
+            x = x + change
+        found[bend] = x.pow(2).mean().sqrt().item() / squares**0.5
+    assert found[torch.nn.GELU] > 2 and abs(found[torch.nn.Tanh] - 1) < 0.1
+
+
+def test_a_block_that_writes_over_the_stream_is_noticed_where_a_gradient_is_taken():
+    """Chapter 5, exercise 8."""
+
+    class InPlace(TransformerBlock):
+        def forward(self, x):
+            x += self.attention(self.norm_1(x))
+            x += self.feed_forward(self.norm_2(x))
+            return x
+
+    block, x = InPlace(C, N_HEAD, CONTEXT), torch.randn(B, T, C)
+    with torch.no_grad():
+        assert block(x) is x  # nobody complains, and what went in is gone
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        block(torch.randn(B, T, C, requires_grad=True) * 1).sum().backward()
+
+
 def test_mean_gradients_lists_the_weight_matrices_in_order():
     model = ShortcutMLP([2, 2, 1], shortcut=False)
     with pytest.raises(ValueError, match=r"layers\.0\.0\.weight: call loss\.backward\(\) first"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -93,6 +92,25 @@ def test_every_picture_has_words(pages):
     assert sum(len(page.images) for page in pages.values()) > 40
     silent = [(p.name, i) for p, page in pages.items() for i in page.images if not i.get("alt")]
     assert silent == []
+
+
+def parts_of(path: Path, page: Page) -> list[Path]:
+    """A page, its pictures, and the scripts of its widgets; not what every page has."""
+    linked = [path.parent / unquote(urlsplit(link).path) for link in page.links]
+    return [path, *(part for part in linked if part.parent.name in ("_images", "widgets"))]
+
+
+def test_a_page_with_its_widgets_is_below_two_and_a_half_megabytes(pages):
+    """Nothing packed. The host comes once, and to no page without a widget."""
+    alive = 0
+    for path, page in pages.items():
+        parts = [part.resolve() for part in parts_of(path, page)]
+        assert sum(part.stat().st_size for part in set(parts)) < 2_500_000, path
+        hosts = [part for part in parts if part.name == "host.js"]
+        widgets = [image for image in page.images if "widget-" in image.get("class", "")]
+        assert len(hosts) == bool(widgets), path
+        alive += len(widgets)
+    assert alive >= len(CHAPTERS)
 
 
 def test_every_page_of_the_book_is_in_it(html):
@@ -316,11 +334,6 @@ def test_chapters_link_to_the_glossary_once_a_term(html, pages):
 # What a page folds --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", [coursebook, folds, prices, sources])
-def test_the_extension_s_worked_values(module):
-    assert doctest.testmod(module).failed == 0
-
-
 def test_figures_are_numbered_and_captioned(html):
     from bs4 import BeautifulSoup
 
@@ -328,7 +341,7 @@ def test_figures_are_numbered_and_captioned(html):
     for chapter in CHAPTERS:
         page = (html / "chapters" / f"{chapter.stem}.html").read_text(encoding="utf-8")
         figures = BeautifulSoup(page, "html.parser").select(".with-figure")
-        number = int(chapter.stem[:2])
+        number = int(chapter.stem[:2]) if chapter.stem[0].isdigit() else chapter.stem[0].upper()
         for n, figure in enumerate(figures, 1):
             below = figure.select_one(".figure-number").get_text()
             assert re.fullmatch(rf"Figure {number}\.{n}\. \S.*\.", below), below

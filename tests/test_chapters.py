@@ -15,14 +15,23 @@ import house
 import nbformat
 import notebooks
 import pytest
-from bookbuild import cache_in, find
-from chapterfiles import ROOT, chapters, code_cells, code_of, tags
+from bookbuild import cache_in
+from bookbuild import find as find_executed
+from chapterfiles import ROOT, chapters, code_cells, code_of, python_of, tags
 from course import course
 from inputs import fingerprint
-from notebooks import CHECKED, setup_cell
+from notebooks import CHECKED, OURS, setup_cell
+from torch import nn
+
+from gptlib.exercises.book import find
+from gptlib.exercises.question import Question
+from gptlib.exercises.work import source_of as source_of_answer
+from gptlib.exercises.written import attempted
 
 HOUSE = house.table()
 MAX_LINES = 25
+# What a stub may use: it is empty, and its decorator is replaced by one that keeps it.
+EXECUTED = {"nn": nn, "kept": lambda name: lambda answer: answer}
 MAX_COLUMNS = 84  # chapters/.ruff.toml says why
 # Words that tell the reader how hard something should feel. Code, figures of speech in quotation
 # marks and quoted sources are not looked at.
@@ -139,6 +148,18 @@ def class_that(decorator: ast.expr) -> str | None:
     return None
 
 
+def put_aside(decorator: ast.expr) -> bool:
+    """Whether a decorator belongs to the notebook alone: `add_to(…)`, `otherwise(…)`."""
+    called = ast.unparse(decorator.func) if isinstance(decorator, ast.Call) else ""
+    return called in ("add_to", "otherwise")
+
+
+def asked(node: ast.stmt) -> bool:
+    """Whether a definition is what a learner is to write, and no part of the chapter."""
+    decorators = getattr(node, "decorator_list", [])
+    return any(isinstance(d, ast.Call) and ast.unparse(d.func) == "exercise" for d in decorators)
+
+
 def definitions(source: str) -> dict[str, dict[str, str]]:
     """The last definition of each class and function at the top of a source, part by part.
 
@@ -146,6 +167,8 @@ def definitions(source: str) -> dict[str, dict[str, str]]:
     """
     found: dict[str, dict[str, str]] = {}
     for node in Bare().visit(ast.parse(source)).body:
+        if asked(node):
+            continue
         if isinstance(node, ast.ClassDef):
             methods = {f.name: ast.dump(f) for f in node.body if isinstance(f, ast.FunctionDef)}
             rest = [ast.dump(n) for n in node.body if not isinstance(n, ast.FunctionDef | ast.Pass)]
@@ -153,7 +176,7 @@ def definitions(source: str) -> dict[str, dict[str, str]]:
             found[node.name] = {**methods, "rest": str(rest), "bases": str(bases)}
         elif isinstance(node, ast.FunctionDef):
             owner = next(filter(None, map(class_that, node.decorator_list)), None)
-            node.decorator_list = [d for d in node.decorator_list if not class_that(d)]
+            node.decorator_list = [d for d in node.decorator_list if not put_aside(d)]
             if owner in found:
                 found[owner][node.name] = ast.dump(node)
             elif owner is None:
@@ -162,12 +185,17 @@ def definitions(source: str) -> dict[str, dict[str, str]]:
 
 
 def built_by(path: Path) -> list[str]:
-    """The modules that a chapter builds, those that exist."""
+    """The modules that a chapter builds, those that exist. An appendix's begin with its name."""
+    if number(path) is None:
+        named = path.stem.partition("_")[2]
+        modules = HOUSE["rooms"]["appendix"]["modules"]
+        return [f"appendix.{module}" for module in modules if module.startswith(named)]
     return house.chapters_of(HOUSE).get(number(path), [])
 
 
 def source_of(module: str) -> str:
-    return (ROOT / "gptlib" / f"{module}.py").read_text(encoding="utf-8")
+    path = ROOT.joinpath("gptlib", *module.split(".")).with_suffix(".py")
+    return path.read_text(encoding="utf-8")
 
 
 @every_chapter
@@ -182,7 +210,7 @@ def test_the_last_definition_in_a_chapter_is_the_module_s(path):
 @every_chapter
 def test_a_chapter_builds_a_part_of_each_of_its_modules(path):
     ours = definitions(code_of(path))
-    assert built_by(path) or number(path) is None
+    assert built_by(path)
     for module in built_by(path):
         public = {name for name in definitions(source_of(module)) if not name.startswith("_")}
         assert public & set(ours), f"the chapter defines nothing of gptlib/{module}.py"
@@ -212,6 +240,64 @@ def test_a_chapter_imports_only_what_was_built_before_it(path):
     """A chapter builds its own modules before the reader's eyes and imports none of them."""
     used = house.imports_of(code_of(path), house.modules_in())
     assert used <= house.allowed_in_chapter(HOUSE, number(path) or 99)
+
+
+# Exercises ---------------------------------------------------------------------------------------
+
+
+def turns(notebook) -> list[tuple[int, str, str]]:
+    """Where a notebook asks for an exercise or shows ours: (cell, "exercise" or "otherwise", name).
+
+    A cell that asks for a value counts as "answer".
+    """
+    found = []
+    for place, cell in enumerate(notebook.cells):
+        calls = ast.walk(ast.parse(python_of(cell.source))) if cell.cell_type == "code" else ()
+        for node in calls:
+            if not isinstance(node, ast.Call) or not node.args:
+                continue
+            called, name = ast.unparse(node.func), node.args[0]
+            if called in ("exercise", "otherwise", "answer") and isinstance(name, ast.Constant):
+                found.append((place, called, name.value))
+    return found
+
+
+@every_chapter
+def test_a_core_piece_is_asked_for_before_it_is_shown(path):
+    """And what shows it is closed, in the page and in JupyterLab."""
+    notebook = read(path)
+    asks = {name: place for place, called, name in turns(notebook) if called == "exercise"}
+    for place, called, name in turns(notebook):
+        if called == "otherwise":
+            cell = notebook.cells[place]
+            assert asks.get(name, place) < place, f"{name} is shown before it is asked for"
+            assert OURS in tags(cell) and cell.metadata.jupyter.source_hidden, name
+            assert ast.unparse(ast.parse(cell.source).body[-1]).startswith("@otherwise"), name
+
+
+@every_chapter
+def test_every_exercise_that_is_asked_exists_and_is_not_done(path):
+    """A stub has nothing in it, and a bug hunt has the code that the task knows as its bug."""
+    for place, called, name in turns(read(path)):
+        cell = read(path).cells[place]
+        if called == "otherwise":
+            continue
+        asked = find(name)
+        assert "answer" if called == "answer" else "exercise" in tags(cell)
+        if called == "answer":
+            assert isinstance(asked, Question) and f'answer("{name}", ...)' in cell.source
+        elif asked.bug is not None:
+            shown = next(n for n in ast.parse(cell.source).body if hasattr(n, "decorator_list"))
+            shown.decorator_list = []
+            bug = Bare().visit(ast.parse(source_of_answer(asked.bug))).body[0]
+            assert Bare().visit(shown) and ast.dump(shown.args) == ast.dump(bug.args), name
+            assert [ast.dump(n) for n in shown.body] == [ast.dump(n) for n in bug.body], name
+        else:
+            space = {}
+            exec(
+                compile(cell.source.replace("@exercise(", "@kept("), name, "exec"), EXECUTED, space
+            )
+            assert not attempted(next(iter(reversed(space.values())))), name
 
 
 # How it reads ------------------------------------------------------------------------------------
@@ -297,7 +383,7 @@ def silent_images(notebook) -> list[str]:
 def executed(html):
     """The executed form of each chapter, from the build of the book: {path: notebook}."""
     cache = cache_in(html.parent)
-    return {path: find(cache, read(path), fingerprint(path)) for path in CHAPTERS}
+    return {path: find_executed(cache, read(path), fingerprint(path)) for path in CHAPTERS}
 
 
 @every_chapter

@@ -7,12 +7,14 @@ import ast
 import copy
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from itertools import pairwise
 from xml.etree import ElementTree
 
+import course
 import house
 import picture
 import pytest
@@ -195,7 +197,8 @@ def test_the_code_on_the_page_runs():
 def test_every_file_that_a_page_names_is_there(name):
     text = re.sub(r"```.*?```", "", PAGES[name], flags=re.S)
     paths = re.findall(r"`((?:\w[\w.-]*/)+[\w.-]*|\w[\w-]*\.(?:md|toml|cff|txt|py|yml))`", text)
-    absent = {"_build/html", "_build/gptlib-book.zip"}  # made by the commands
+    # made by the commands
+    absent = {"_build/html", "_build/gptlib-book.zip", "_build/gptlib-book.pdf"}
     absent |= {f"gptlib/{room}" for room in HOUSE["rooms"]}  # planned
     folders = [ROOT, *(ROOT / f for f in ("book", "book/tools", "tests", "gptlib", "experiments"))]
     missing = [
@@ -204,6 +207,37 @@ def test_every_file_that_a_page_names_is_there(name):
         if path not in absent and not any((folder / path).exists() for folder in folders)
     ]
     assert paths and not missing
+
+
+def tree(text: str) -> set[str]:
+    """The paths of the tree that a page draws: a name a line, indented below its folder."""
+    (block,) = re.findall(r"```\n(README\.md .*?)```", text, flags=re.S)
+    paths, folder = set(), ""
+    for line in block.splitlines():
+        indented, name = line.startswith("  "), line.split()[0]
+        paths.add((folder + name if indented else name).rstrip("/"))
+        folder = folder if indented else name
+    return paths
+
+
+def missing_in_tree(drawn: set[str], files: list[str]) -> set[str]:
+    """What stands at the root, and which rooms of the package, without a line in the tree."""
+    shown = {name.partition("/")[0] for name in drawn}
+    roots = {name.partition("/")[0] for name in files} - {".gitignore", ".gitattributes"}
+    rooms = {"/".join(name.split("/")[:2]) for name in files if name.startswith("gptlib/")}
+    return (roots - shown) | {room for room in rooms if "." not in room} - drawn
+
+
+def test_the_tree_of_the_readme_is_the_tree():
+    drawn = tree(PAGES["README.md"])
+    assert {name for name in drawn if not (ROOT / name).exists()} == set()
+    files = course.git(ROOT, "ls-files")
+    if files is None:  # an archive without git: a reader may have anything here
+        files = "\n".join(f"gptlib/{room}/x" for room in HOUSE["rooms"])
+        files = "\n".join(line for line in files.splitlines() if (ROOT / line).parent.exists())
+    assert missing_in_tree(drawn, files.splitlines()) == set()
+    for own in ("instructor/", "gptlib/cli/"):
+        assert missing_in_tree(drawn - {own.rstrip("/")}, [f"{own}x.py"]) == {own.rstrip("/")}
 
 
 def test_every_command_that_a_page_names_is_one():
@@ -230,10 +264,10 @@ def test_what_the_recipes_call_is_there():
         assert key == "key" or f"{{{key}," in bibliography
 
 
-def test_every_test_file_of_the_table_is_there_and_has_its_row():
+def test_every_test_file_of_the_table_is_there():
     table = PAGES["CONTRIBUTING.md"].partition("## The tests")[2].partition("## Style")[0]
-    for name in re.findall(r"^\| `(test_\w+\.py)`", table, flags=re.M):
-        assert (ROOT / "tests" / name).is_file()
+    names = re.findall(r"^\| `(test_\w+\.py)`", table, flags=re.M)
+    assert len(names) >= 10 and all((ROOT / "tests" / name).is_file() for name in names)
 
 
 def test_every_recorded_run_has_its_row():
@@ -277,6 +311,28 @@ def test_what_moved_is_gone_from_its_old_place_and_there_in_its_new_one():
         else:
             module, _, name = new.rpartition(".")
             assert getattr(importlib.import_module(module), name).__module__ == module
+
+
+def test_a_clone_has_the_same_bytes_on_every_system(tmp_path):
+    """Git for Windows turns line ends round, unless it is told not to."""
+    chapter = next(ROOT.glob("chapters/*.ipynb")).read_bytes()
+    assert b"\r" not in chapter
+
+    def git(*words):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        command = ["git", *identity, "-c", "core.autocrlf=true", *words]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "-q")
+    for told in (False, True):
+        if told:
+            shutil.copy(ROOT / ".gitattributes", tmp_path)
+        (tmp_path / "01.ipynb").write_bytes(chapter)
+        git("add", ".")
+        git("commit", "-qm", "a")
+        (tmp_path / "01.ipynb").unlink()
+        git("checkout", "-f", "HEAD", "--", ".")
+        assert ((tmp_path / "01.ipynb").read_bytes() == chapter) == told  # the danger is real
 
 
 def test_the_hooks_call_what_is_there():

@@ -8,8 +8,8 @@ An arrow in a docstring has one of two forms:
 An example is two Python expressions. The left one may use the names of its module, of torch and
 math, and everything public in gptlib; the right one is a literal, compared as it is written: whole
 numbers, words and True exactly, a decimal number of four digits or more within half of its last
-digit, a shorter one exactly; `...` in a list stands for any number of elements. Tensors count as
-lists. What follows a `#` is for people.
+digit, a shorter one exactly; `...` in a list stands for any number of elements. Tensors and arrays
+count as lists. What follows a `#` is for people.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from functools import cache
 from typing import Any
 
 import house
+import numpy as np
 import pytest
 import torch
 
@@ -76,7 +77,7 @@ def names_of(module: str) -> dict[str, Any]:
 
 def same(got: Any, wanted: ast.expr, source: str) -> bool:
     """Whether a value is the literal that stands in the source, as exactly as it is written."""
-    got = got.tolist() if isinstance(got, torch.Tensor) else got
+    got = got.tolist() if isinstance(got, torch.Tensor | np.ndarray) else got
     if isinstance(wanted, ast.List | ast.Tuple):
         return isinstance(got, list | tuple | torch.Size) and same_row(
             list(got), list(wanted.elts), source

@@ -60,6 +60,17 @@ def test_eps_stands_inside_the_root():
     assert torch.equal(layer_norm(constant), torch.zeros(2, 8))
 
 
+def test_a_unit_can_be_dead_behind_a_norm():
+    """A norm gives mean 0 within each token, not between tokens (chapter 4, exercise 8)."""
+    torch.manual_seed(0)
+    shared = torch.randn(64)
+    tokens = layer_norm(shared + 0.3 * torch.randn(1000, 64))
+    assert tokens.mean(dim=-1).abs().max() < 1e-5
+    assert (tokens @ tokens.mean(dim=0) > 0).all()  # the unit that looks the other way is dead
+    apart = layer_norm(torch.randn(1000, 64))  # nothing in common: it fires at about half of them
+    assert 300 < (apart @ -apart[0] > 0).sum() < 700
+
+
 def test_layer_norm_starts_without_effect_of_its_own():
     x = torch.randn(3, 8)
     assert torch.allclose(LayerNorm(8)(x), layer_norm(x), atol=1e-6)

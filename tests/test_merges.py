@@ -107,6 +107,11 @@ def test_runs_merge_from_left_to_right_wherever_they_stand():
             assert list(train_merges({word: 1}, len(expected))) == expected
 
 
+def test_a_merge_takes_the_smallest_bytes_as_any_other():
+    assert train_merges({"\x00\x01\x00\x01": 1}, 2) == {(0, 1): 256, (256, 256): 257}
+    assert apply_merges([0, 1, 0, 1], {(0, 1): 256, (256, 256): 257}) == [257]
+
+
 def test_merges_on_real_text_equal_those_of_a_naive_trainer(shakespeare):
     text = shakespeare[:8_000]
     assert list(BPETokenizer.train(text, 256 + 60).merges) == naive_merges(text, 60)

@@ -22,14 +22,11 @@ MULTIPLE = 6  # what a reader may take, in sizes of the file
 
 # Reads every checkpoint of a folder and tells how its memory grew; a process of its own.
 READER = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
+from forging import peak
 from test_saved import same_state, small_run
 from gptlib.checkpoint import load_checkpoint
-
-def peak():
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 folder, (run, before) = Path(sys.argv[1]), (small_run(1), small_run(1))
 load_checkpoint(folder / "real", small_run(2).model)

@@ -458,6 +458,9 @@ def test_numbers_of_other_libraries_are_numbers(bpe):
     for bad in (True, np.True_, 300.0, np.float64(300), "300", None, [300]):
         with pytest.raises(ValueError, match="vocab_size is"):
             BPETokenizer.train(SAMPLE, bad)
+    for truth in (True, np.True_, torch.tensor(True)):
+        with pytest.raises(ValueError, match="ids must be one row of whole numbers"):
+            bpe.decode([truth])
 
 
 @pytest.mark.parametrize("tokenizer", [BPETokenizer([(97, 98)]), CharTokenizer("hello")])
