@@ -17,6 +17,8 @@ The notation of a rule:
     {few=number<many}     any row that stands above the row of `many` in its table
     {hat} {hat.a}         what was remembered, again
     {hat~}                the same, labelled: here nothing else may stand
+    {hat~order}           the same, and the skill it takes is `order`
+    {@order}              no text: what a reader needs for `order` has been said here
 """
 
 import math
@@ -30,7 +32,7 @@ Row = dict[str, str]
 Memory = dict[str, Row]
 
 TOKENS = re.compile(r"[\[\]|]|<\w+>|\{[^}]*\}|[^\[\]|<{]+")
-SLOT = re.compile(r"(\w*)(?:\.(\w+))?(?:=(\w+)((?:-\w+)*)(?:<(\w+))?)?(~?)")
+SLOT = re.compile(r"(\w*)(?:\.(\w+))?(?:=(\w+)((?:-\w+)*)(?:<(\w+))?)?(~\w*)?")
 
 
 class Choice(NamedTuple):
@@ -172,6 +174,8 @@ class Grammar:
             return self._rule(token[1:-1])
         if token[0] != "{":
             return token
+        if token[1] == "@":
+            return Copy(token[1:-1], "text", token[2:-1], False)
         match = SLOT.fullmatch(token[1:-1])
         if match is None:
             raise ValueError(f"cannot read the slot {token!r}")
@@ -181,7 +185,7 @@ class Grammar:
             pick = Pick(slot or f"={table}", form, table, tuple(without.split("-")[1:]), below)
             self._given.setdefault(pick.slot, set()).update(pick.without, {below} - {""})
             return pick
-        skill = self.skills.get(f"{slot}.{form}") or self.skills.get(slot, "wording")
+        skill = mark[1:] or self.skills.get(f"{slot}.{form}") or self.skills.get(slot, "wording")
         return Copy(slot, form, skill, bool(mark))
 
     def _candidates(self, node: str | Pick | Copy, memory: Memory) -> list[tuple[str, Row | None]]:
@@ -189,6 +193,8 @@ class Grammar:
         if isinstance(node, str):
             return [(node, None)]
         if isinstance(node, Copy):
+            if node.slot[0] == "@":
+                return [("", None)]
             computed = node.slot in self.computed
             row = self.computed[node.slot][1](memory) if computed else memory[node.slot]
             return [(form_of(row, node.form), None)]
@@ -232,7 +238,7 @@ class Grammar:
                 copies.append(Copied(node.slot, node.skill, len(text), end, node.sure))
             text += piece
             if watch is not None:
-                watch(piece, todo, memory)
+                watch(node, piece, todo, memory)
         return text, Derivation(tuple(choices), tuple(copies), nats)
 
     def states(self, derivation: Derivation) -> list[tuple[Hashable, float]]:
@@ -246,7 +252,7 @@ class Grammar:
         nats = {c.name: math.log(c.options) for c in derivation.choices}
         states: list[tuple[Hashable, float]] = [("start", 0.0)]
 
-        def watch(piece: str, todo: list, memory: Memory) -> None:
+        def watch(node: Any, piece: str, todo: list, memory: Memory) -> None:
             place = tuple(map(id, todo))
             known = sum(nats[slot] for slot in self._behind(self._needs(todo)) if slot in memory)
             inside = [((piece[k:], place), known) for k in range(1, len(piece) + 1)]
@@ -254,6 +260,29 @@ class Grammar:
 
         self._follow(lambda options: next(indices), watch)
         return states[:-1]
+
+    def said(self, derivation: Derivation) -> list[int]:
+        """For each copy of a derivation, the character where what it needs was last said.
+
+        Of several slots that it follows from, the one that was said last the longest time ago. A
+        place marked for the skill itself, `{@skill}`, goes before the slots.
+        """
+        indices = iter([choice.index for choice in derivation.choices])
+        at, last, places = 0, dict[str, int](), list[int]()
+
+        def watch(node: Any, piece: str, todo: list, memory: Memory) -> None:
+            nonlocal at
+            if isinstance(node, Copy):
+                marked = last.get(f"@{node.skill}")
+                followed = node.slot in self.computed and node.slot not in last
+                slots = self.computed[node.slot][0] if followed else [node.slot]
+                places.append(min(last.get(s, at) for s in slots) if marked is None else marked)
+            if isinstance(node, (Pick, Copy)):
+                last[node.slot] = at
+            at += len(piece)
+
+        self._follow(lambda options: next(indices), watch)
+        return places
 
     def _needs(self, nodes: Iterable) -> set[str]:
         """The slots that some continuation through `nodes` uses."""

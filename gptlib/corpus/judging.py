@@ -10,15 +10,15 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from gptlib.corpus.grammar import Derivation
-from gptlib.corpus.story import END, GRAMMAR, SKILLS
+from gptlib.corpus.story import END, Volume, volume_of
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What the parser says of one text: a derivation, or the rule it broke and where.
 
-    `skill`: a key of `SKILLS`, or "end" for a text that stops early; `message`: the same in
-    words; `position`: the character where reading stopped. All three are None for a story.
+    `skill`: a key of the volume's skills, or "end" for a text that stops early; `message`: the same
+    in words; `position`: the character where reading stopped. All three are None for a story.
     """
 
     text: str
@@ -68,8 +68,8 @@ class Judgement:
         return sum(flags) / max(1, len(self.verdicts))
 
 
-def judge(text: str, known: Collection[str] = ()) -> Judgement:
-    """Read a text of stories, separated by `END`, as a strict teacher would.
+def judge(text: str, known: Collection[str] = (), volume: int = 1) -> Judgement:
+    """Read a text of stories of a volume, separated by `END`, as a strict teacher would.
 
     `known`: texts of stories (a training set) that do not count as new. It never raises, whatever
     `text` holds. An empty text has no verdicts, and all its shares are 0.
@@ -77,12 +77,13 @@ def judge(text: str, known: Collection[str] = ()) -> Judgement:
     judge("Mia was a shy boy" + END).verdicts[0].position -> 14
     judge("Mia was a shy boy" + END).verdicts[0].skill -> "pronoun"
     """
+    book = volume_of(volume)
     parts = [part.strip() for part in str(text).split(END)]
-    return Judgement(tuple(_verdict(part) for part in parts if part), frozenset(known))
+    return Judgement(tuple(_verdict(part, book) for part in parts if part), frozenset(known))
 
 
-def _verdict(text: str) -> Verdict:
-    derivations, failure, _ = GRAMMAR.read(text)
+def _verdict(text: str, book: Volume) -> Verdict:
+    derivations, failure, _ = book.grammar.read(text)
     if derivations:
         return Verdict(text, derivation=derivations[0])
     at = failure.position
@@ -92,5 +93,5 @@ def _verdict(text: str) -> Verdict:
         message = f"the story stops after {at} characters, where {wanted} should follow"
         return Verdict(text, skill="end", position=at, message=message)
     found = text[at : at + 20].split("\n")[0]
-    message = f'character {at}: expected {wanted}, found "{found}" ({SKILLS[failure.skill]})'
+    message = f'character {at}: expected {wanted}, found "{found}" ({book.skills[failure.skill]})'
     return Verdict(text, skill=failure.skill, position=at, message=message)

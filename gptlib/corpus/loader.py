@@ -12,10 +12,13 @@ from gptlib.corpus.story import END, stories
 from gptlib.given.sources import SOURCES
 
 
-def load(name_or_path: str | os.PathLike[str], *, n: int = 30_000, seed: int = 0) -> str:
+def load(
+    name_or_path: str | os.PathLike[str], *, n: int = 30_000, seed: int = 0, volume: int = 1
+) -> str:
     """A text to learn from: "stories", a named one from the network, or a file of your own.
 
-    "stories": `n` of them from `seed`, each followed by `END`; they need no network.
+    "stories": `n` of them from `seed`, each followed by `END`; they need no network. `volume`:
+    1, of Part I, or 2, which is longer and harder.
     "tinyshakespeare", "tinystories": fetched once, checked, and kept (`gptlib.given.download`).
     Anything else is the path of a text file in UTF-8, `~` being your home. Errors: ValueError for
     what is neither, for a folder, for a file that is empty or not UTF-8; DownloadError where
@@ -24,7 +27,7 @@ def load(name_or_path: str | os.PathLike[str], *, n: int = 30_000, seed: int = 0
     load("stories", n=1).count(END) -> 1
     """
     if isinstance(name_or_path, str) and name_or_path == "stories":
-        return "".join(story.text + END for story in stories(n, seed))
+        return "".join(story.text + END for story in stories(n, seed, volume))
     if isinstance(name_or_path, str) and name_or_path in SOURCES:
         from gptlib.given.download import fetch  # here: the stories need no network's libraries
 

@@ -6,8 +6,10 @@ whole, after the mark `END` that ends the story before it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -21,11 +23,27 @@ from gptlib.loss import IGNORED_TARGET
 
 @dataclass(frozen=True)
 class Score:
-    """A model's mark: loss and floor in nats per token, accuracy by skill between 0 and 1."""
+    """A model's mark: loss and floor in nats per token, accuracy by skill between 0 and 1.
+
+    `marks`: by skill, for each of its places, how many tokens back what it needs was last said, and
+    whether the model was right.
+    """
 
     loss: float
     floor: float
     skills: dict[str, float]
+    marks: dict[str, list[tuple[int, bool]]] = field(default_factory=dict)
+
+    def by_distance(self, skill: str, edges: Sequence[int]) -> list[tuple[float, int]]:
+        """A skill's accuracy from each distance of `edges` to the next, and at how many places.
+
+        The first stretch begins at 0 tokens, the last one has no end; nan where there is no place.
+        """
+        shares = []
+        for low, high in pairwise([0, *edges, math.inf]):
+            right = [mark for back, mark in self.marks[skill] if low <= back < high]
+            shares.append((sum(right) / len(right) if right else math.nan, len(right)))
+        return shares
 
     @property
     def above_floor(self) -> float:
@@ -54,14 +72,18 @@ class AnswerKey:
         self.targets = torch.full((len(rows), T), IGNORED_TARGET)
         # skill -> (story, first token, one past the last token) of each label
         self.places: dict[str, list[tuple[int, int, int]]] = {}
+        # skill -> how many tokens back what the label needs was last said
+        self.distances: dict[str, list[int]] = {}
         for n, (row, story) in enumerate(zip(rows, texts, strict=True)):
             self.idx[n, : len(row) - 1] = torch.tensor(row[:-1])
             self.targets[n, : len(row) - 1] = torch.tensor(row[1:])
             ends = torch.tensor([len(tokenizer.decode([i])) for i in row[1:-1]]).cumsum(0)
-            for label in story.labels:
+            for label, said in zip(story.labels, story.said, strict=True):
                 first = int(torch.searchsorted(ends, label.start, right=True))
                 last = int(torch.searchsorted(ends, label.end))
                 self.places.setdefault(label.skill, []).append((n, first, last + 1))
+                back = first - int(torch.searchsorted(ends, said, right=True))
+                self.distances.setdefault(label.skill, []).append(back)
 
     @torch.no_grad()
     def score(self, model: LanguageModel, batch_size: int = 50) -> Score:
@@ -96,11 +118,13 @@ class AnswerKey:
                 right.append(logits.argmax(-1) == targets)  # (B, T)
         # wrong[n, t]: how many of the first t tokens of story n were missed
         wrong = F.pad((~torch.cat(right)).cumsum(1), (1, 0))
-        skills = {
-            skill: sum(bool(wrong[n, a] == wrong[n, b]) for n, a, b in places) / len(places)
-            for skill, places in sorted(self.places.items())
-        }
-        return Score(total / int((self.targets != IGNORED_TARGET).sum()), self.floor, skills)
+        marks, skills = {}, {}
+        for skill, places in sorted(self.places.items()):
+            hits = [bool(wrong[n, a] == wrong[n, b]) for n, a, b in places]
+            marks[skill] = list(zip(self.distances[skill], hits, strict=True))
+            skills[skill] = sum(hits) / len(hits)
+        loss = total / int((self.targets != IGNORED_TARGET).sum())
+        return Score(loss, self.floor, skills, marks)
 
 
 def end_id(tokenizer: Tokenizer) -> int:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple, Protocol
 
-from gptlib.corpus import storybook
+from gptlib.corpus import storybook, tales
 from gptlib.corpus.grammar import Derivation, Grammar
 from gptlib.tokenizer import END_OF_TEXT
 
@@ -40,6 +40,50 @@ SKILLS = {
 """Each skill, and the rule that a story breaks where the skill is missing."""
 
 
+TALE_SKILLS = {
+    "rule": "the rule of the house is kept: each sign has its deed",
+    "teller": "who began a tale ends it, the last one first",
+    "traveller": "who goes on is who was on the way before the tale",
+    "pronoun": "she goes with a queen, he with a king",
+    "quest": "what is found is what was looked for, the last thing first",
+    "colour": "a thing keeps its colour",
+    "thing": "a thing is the same when it is named again",
+    "place": "everybody looks where the thing was kept",
+    "owner": "after the swaps, everybody has what was swapped last",
+    "order": "a list is told again in its order",
+    "backwards": "a list is told again from its end",
+    "turn": "on the way back, left is right and right is left",
+    "key": "the key lies where the one sleeps who was named",
+    "number": "a number is told again as it was",
+    "sum": "the sums come out",
+    "day": "a weekday and some days make another weekday",
+    "signal": "a lamp means what was agreed",
+    "door": "the door that is left is the one that was not tried",
+    "missing": "who comes last is who was not there",
+    "rank": "older than older is oldest",
+    "fact": "the bell of each town is made of one thing, told nowhere else",
+    "ending": "the ending takes up the beginning",
+    "wording": "the words are those of the stories",
+}
+"""The same for the second volume."""
+
+
+class Volume(NamedTuple):
+    """One book of stories: its grammar, and its skills with the rule behind each."""
+
+    grammar: Grammar
+    skills: Mapping[str, str]
+
+
+VOLUMES = {
+    1: Volume(GRAMMAR, SKILLS),
+    2: Volume(
+        Grammar(tales.RULES, tales.ROWS, tales.COMPUTED, tales.SKILLS, start="story"), TALE_SKILLS
+    ),
+}
+"""The first volume, which the chapters of Part I are about, and the second, which is harder."""
+
+
 class Label(NamedTuple):
     """A place, in characters, where the story leaves one possibility and a skill is needed."""
 
@@ -53,11 +97,13 @@ class Story:
     """A story and its answer key.
 
     `nats`: minus the logarithm of its exact probability. `labels`: the places that test a
-    skill, in order. `derivation`: every choice that wrote it.
+    skill, in order; `said`: for each of them, where what it needs was last said. `derivation`:
+    every choice that wrote it. `volume`: the book it stands in.
     """
 
     text: str
     derivation: Derivation
+    volume: int = 1
 
     @property
     def nats(self) -> float:
@@ -73,6 +119,14 @@ class Story:
         sure = (c for c in self.derivation.copies if c.sure and c.skill != "wording")
         return tuple(Label(c.skill, c.start, c.end) for c in sure)
 
+    @property
+    def said(self) -> tuple[int, ...]:
+        """For each label, the character where what it needs was last said."""
+        copies = self.derivation.copies
+        said = VOLUMES[self.volume].grammar.said(self.derivation)
+        pairs = zip(copies, said, strict=True)
+        return tuple(at for c, at in pairs if c.sure and c.skill != "wording")
+
 
 class Tokenizer(Protocol):
     """What `floor` needs of a tokenizer: those of chapter 1 have it, tiktoken's too."""
@@ -87,19 +141,27 @@ def plot_of(derivation: Derivation) -> str:
     return derivation.choices[0].taken.split("<")[-1].rstrip(">")
 
 
-def stories(n: int, seed: int = 0) -> list[Story]:
-    """`n` stories; the same seed gives the same bytes on every machine and Python.
+def stories(n: int, seed: int = 0, volume: int = 1) -> list[Story]:
+    """`n` stories of a volume; the same seed gives the same bytes on every machine and Python.
 
     Two seeds are two different texts: train on one, measure on another. A longer list begins
-    with the shorter one of the same seed. Errors: ValueError for a negative `n` or `seed`.
+    with the shorter one of the same seed. Errors: ValueError for a negative `n` or `seed`, and for
+    a `volume` that is not in `VOLUMES`.
 
     stories(1, seed=1)[0].plot -> "basket"
     """
     for name, value in (("n", n), ("seed", seed)):
         if not isinstance(value, int) or value < 0:
             raise ValueError(f"{name} must be a whole number, 0 or more; got {value!r}.")
-    rng = Random(seed)
-    return [Story(*GRAMMAR.write(rng)) for _ in range(n)]
+    grammar, rng = volume_of(volume).grammar, Random(seed)
+    return [Story(*grammar.write(rng), volume) for _ in range(n)]
+
+
+def volume_of(volume: int) -> Volume:
+    """A volume by its number. Errors: ValueError where there is none of that number."""
+    if volume not in VOLUMES:
+        raise ValueError(f"volume must be one of {list(VOLUMES)}; got {volume!r}.")
+    return VOLUMES[volume]
 
 
 @dataclass(frozen=True)
@@ -128,7 +190,7 @@ def floor(texts: Sequence[Story], tokenizer: Tokenizer | None = None) -> Floor:
 
     It is the mean of minus the log-probability, over just these stories, so a model's loss on the
     same stories compares with it free of sampling noise. The expectation over all stories is
-    `GRAMMAR.entropy()`. Errors: ValueError for no stories.
+    `grammar.entropy()` of their volume. Errors: ValueError for no stories.
     """
     if not texts:
         raise ValueError("texts must hold at least one story; got none.")
@@ -145,7 +207,7 @@ def surprisals(story: Story, tokenizer: Tokenizer) -> list[float]:
     to the prefix that ends with it. (A tokenizer that looks ahead, as BPE does within a word, moves
     a little of that cost between neighbouring tokens; the sum stays exact.)
     """
-    prices = GRAMMAR.read(story.text)[2]
+    prices = VOLUMES[story.volume].grammar.read(story.text)[2]
     at, costs = 0, []
     for i in tokenizer.encode(story.text):
         end = at + len(tokenizer.decode([i]))
@@ -172,7 +234,7 @@ def window_floor(
     places: Counter = Counter()
     values = 0.0
     for story in texts:
-        states, at = GRAMMAR.states(story.derivation), 0
+        states, at = VOLUMES[story.volume].grammar.states(story.derivation), 0
         for i in tokenizer.encode(story.text):
             place, cost = states[at]
             places[place] += 1

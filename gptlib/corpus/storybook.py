@@ -313,26 +313,25 @@ PRONOUNS = {
 }
 
 
-def _table(name: str, source: str) -> list[Row]:
-    """Rows from the layout above: a line of column names, then `word, word | column`."""
+def rows_of(source: str) -> list[Row]:
+    """Rows from the layout above: a line of column names, then `word, word | column`.
+
+    The column `child` says girl or boy, and brings the pronouns along.
+    """
     header, *lines = source.split("\n")
     columns = [c.strip() for c in header.split("|")] if header.strip() else []
     rows = []
     for line in lines if columns else [" ".join(" ".join(lines).split())]:
         words, *rest = line.split("|")
         for word in (
-            re.split(r",\s+(?=\S)", words.strip()) if (not columns or name == "name") else [words]
+            re.split(r",\s+(?=\S)", words.strip()) if (columns in ([], ["child"])) else [words]
         ):
             row = {
                 "text": word.strip(),
                 **dict(zip(columns, (r.strip() for r in rest), strict=True)),
             }
             rows.append(row)
-    if name == "name":
-        rows = [row | PRONOUNS[row["child"]] for row in rows]
-    if name == "home":
-        rows = [row | {"back": re.sub(r"\ban?\b", "the", row["text"], count=1)} for row in rows]
-    return rows
+    return [row | PRONOUNS[row["child"]] for row in rows] if columns == ["child"] else rows
 
 
 def _rest(memory: Memory) -> Row:
@@ -340,7 +339,9 @@ def _rest(memory: Memory) -> Row:
     return numbers[numbers.index(memory["many"]) - numbers.index(memory["few"]) - 1]
 
 
-ROWS = {name: _table(name, source) for name, source in TABLES.items()}
+ROWS = {name: rows_of(source) for name, source in TABLES.items()}
+for row in ROWS["home"]:
+    row["back"] = re.sub(r"\ban?\b", "the", row["text"], count=1)
 ROWS["plenty"] = ROWS["number"][2:]  # three or more: enough to give some away and keep some
 
 # What follows from what was said: the slots it needs, and the row that follows.
