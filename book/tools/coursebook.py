@@ -4,10 +4,10 @@ Chapters stay ordinary notebooks. Here, at build time, figures get their alt tex
 of a glossary term in a chapter becomes a link, references can be linked by their key, and buttons
 that would lead nowhere are left out. The directive `{house-picture}` draws who may import whom;
 `{widget}` sets a widget on a page that is no chapter.
-Eight modules beside this one do the rest: folds.py what a page hides until it is asked for,
+Nine modules beside this one do the rest: folds.py what a page hides until it is asked for,
 exercising.py its exercises, mathset.py its formulas, alive.py its widgets, sources.py the pages
-with gptlib's code, prices.py the start page's figure, dates.py the date at the foot of each page,
-finish.py what is put right in the text of every page.
+with gptlib's code, bibliography.py the list of sources, prices.py the start page's figure, dates.py
+the date at the foot of each page, finish.py what is put right in the text of every page.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import re
 from pathlib import Path
 
 import alive
+import bibliography
 import dates
 import exercising
 import finish
@@ -284,6 +285,12 @@ class Widget(SphinxDirective):
 # References, buttons, files --------------------------------------------------------------------
 
 
+def make_list_of_references(_app: Sphinx, name: str, source: list[str]) -> None:
+    """Put the directive in the place of the list that JupyterLab shows."""
+    if name == "book/references":
+        source[0] = bibliography.built(source[0])
+
+
 def allow_links_to_references(app: Sphinx, _doctree: nodes.document) -> None:
     """Let `[words](../book/references.md#key)` in a chapter point at one entry of the list."""
     if app.env.docname != "book/references":
@@ -341,6 +348,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.add_transform(LinkGlossaryTerms)
     app.add_transform(WrapPrintedProse)
     app.connect("config-inited", no_dead_buttons)
+    app.connect("source-read", make_list_of_references)
     app.connect("doctree-read", allow_links_to_references)
     app.connect("html-page-context", no_thebe, priority=900)
     app.connect("config-inited", add_footer)
