@@ -6,7 +6,7 @@ import doctest
 
 import claims
 import pytest
-from claims import Text, faults, names, register, text_of
+from claims import Text, faults, names, register, text_of, unguarded
 
 TEXT = Text("x", ["It falls, because the rate is high.", "A token is a piece."], {"ab12": "1 + 1"})
 GOOD = {
@@ -55,3 +55,44 @@ def test_a_bad_one_is_seen(change, reason):
 def test_each_trigger_asks_for_a_claim(word):
     text = Text("x", [f"It is {word.upper()} so.", f"No s{word}y word."], {})
     assert faults(text, []) == [f"not registered: It is {word.upper()} so."]
+
+
+# Claims that a cell or a record shows, and that nothing would contradict were they false: no test,
+# no assertion, no compared output. A text may have no more of them; with fewer, write the fewer.
+UNGUARDED = {
+    "01_tokenizer": 1,
+    "02_bigram": 2,
+    "03_attention": 6,
+    "04_layernorm_gelu": 1,
+    "05_residuals": 1,
+    "06_gpt": 1,
+    "07_training": 1,
+    "08_generation": 10,
+    "a1_numpy": 1,
+    "c1_by_hand": 1,
+    "intro": 0,
+    "glossary": 0,
+}
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_is_measured_has_something_that_would_go_red(name):
+    bare = unguarded(text_of(name), register(name))
+    assert len(bare) == UNGUARDED[name], bare
+
+
+@pytest.mark.parametrize(
+    ("change", "guarded", "bare"),
+    [
+        ({}, {"ab12"}, False),
+        ({}, set(), True),
+        ({"test": ["test_claims.py::test_a_good_register_passes"]}, set(), False),
+        ({"shown": ["record waves"]}, set(), True),
+        ({"shown": ["test test_claims.py::test_a_good_register_passes"]}, set(), False),
+        ({"shown": ["cell 08_generation 00"]}, {"ab12"}, True),
+        ({"kind": "definition"}, set(), False),
+    ],
+)
+def test_a_claim_that_nothing_guards_is_seen(change, guarded, bare):
+    text = Text(TEXT.name, TEXT.sentences, TEXT.cells, frozenset(guarded))
+    assert bool(unguarded(text, [{**GOOD, **change}])) == bare

@@ -1,6 +1,7 @@
 """The figures: one style, words with every picture, the same bytes for the same figure."""
 
 import base64
+import json
 import math
 import re
 import struct
@@ -8,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 
 import matplotlib
 import pytest
+from chapterfiles import ROOT
 
 matplotlib.use("Agg")  # no window, whatever the machine
 
@@ -144,3 +146,14 @@ def test_the_lines_can_be_told_apart_without_colour_and_seen_on_white(shown):
     plt.close(fig)
     for color in (*plots.COLORS, plots.GREY):
         assert 1.05 / (luminance(color) + 0.05) > 2, color
+
+
+def test_the_greys_that_chapters_draw_with_are_seen_on_white():
+    """A healthy run behind a sick one is grey; WCAG asks 3:1 of what a drawing needs."""
+    seen = []
+    for path in sorted((ROOT / "chapters").glob("*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                seen += re.findall(r'["\'](#[0-9a-fA-F]{6})["\']', "".join(cell["source"]))
+    assert "#858585" in seen  # that of the symptom lab
+    assert [grey for grey in seen if 1.05 / (luminance(grey) + 0.05) < 3] == []

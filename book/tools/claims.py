@@ -20,7 +20,8 @@ import sys
 import tomllib
 from dataclasses import dataclass
 
-from chapterfiles import ROOT, chapters, read
+from chapterfiles import ROOT, chapters, read, tags
+from notebooks import CHECKED
 
 REGISTERS = ROOT / "chapters" / "claims"
 PAGES = ("intro", "glossary")  # pages of book/ that make claims, too
@@ -33,6 +34,7 @@ NEEDED = {
     "cited": {"source"},
     "definition": set(),
 }
+ASSERTS = re.compile(r"^ *assert ", flags=re.MULTILINE)
 KNOWN = {"says", "kind", "shown", "seeds", "control", "source", "test"}
 
 
@@ -43,6 +45,7 @@ class Text:
     name: str
     sentences: list[str]
     cells: dict[str, str]  # the code cells by id
+    guarded: frozenset[str] = frozenset()  # those that fail where something else comes out
 
 
 def sentences(markdown: str) -> list[str]:
@@ -74,7 +77,9 @@ def text_of(name: str) -> Text:
         return Text(name, sentences(markdown), {})
     notebook = read(ROOT / "chapters" / f"{name}.ipynb")
     prose = [s for c in notebook.cells if c.cell_type == "markdown" for s in sentences(c.source)]
-    return Text(name, prose, {c.id: c.source for c in notebook.cells if c.cell_type == "code"})
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    guarded = frozenset(c.id for c in code if CHECKED in tags(c) or ASSERTS.search(c.source))
+    return Text(name, prose, {c.id: c.source for c in code}, guarded)
 
 
 def names() -> list[str]:
@@ -141,11 +146,29 @@ def wrong_place(shown: str, text: Text) -> list[str]:
     return [f"shown must be a cell, a record or a test; got {shown!r}"]
 
 
+def unguarded(text: Text, claims: list[dict]) -> list[str]:
+    """The measured and exact claims for which nothing would go red, were they no longer true.
+
+    A test goes red; so does a cell with an assertion, and one whose output is stored and compared.
+    """
+    found = []
+    for claim in claims:
+        if claim["kind"] not in ("measured", "exact") or claim.get("test"):
+            continue
+        places = [shown.split() for shown in claim["shown"]]
+        cells = [words[1:] for words in places if words[0] == "cell"]
+        red = any(text_of(w[0]).guarded & {w[1]} if w[1:] else text.guarded & {*w} for w in cells)
+        if not red and all(words[0] != "test" for words in places):
+            found.append(claim["says"])
+    return found
+
+
 def main(words: list[str]) -> None:
     for name in words or names():
         found = faults(text_of(name), register(name))
-        print(f"{name}: {len(register(name))} claims, {len(found)} to do")
-        for line in found:
+        bare = unguarded(text_of(name), register(name))
+        print(f"{name}: {len(register(name))} claims, {len(found)} to do, {len(bare)} unguarded")
+        for line in [*found, *(f"nothing would go red: {says}" for says in bare)]:
             print(f"   {line}")
 
 

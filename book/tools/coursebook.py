@@ -4,10 +4,10 @@ Chapters stay ordinary notebooks. Here, at build time, figures get their alt tex
 of a glossary term in a chapter becomes a link, references can be linked by their key, and buttons
 that would lead nowhere are left out. The directive `{house-picture}` draws who may import whom;
 `{widget}` sets a widget on a page that is no chapter.
-Seven modules beside this one do the rest: folds.py what a page hides until it is asked for,
+Nine modules beside this one do the rest: folds.py what a page hides until it is asked for,
 exercising.py its exercises, mathset.py its formulas, alive.py its widgets, sources.py the pages
-with gptlib's code, prices.py the start page's figure, finish.py what is put right in the text of
-every page.
+with gptlib's code, bibliography.py the list of sources, prices.py the start page's figure, dates.py
+the date at the foot of each page, finish.py what is put right in the text of every page.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import re
 from pathlib import Path
 
 import alive
+import bibliography
+import dates
 import exercising
 import finish
 import folds
@@ -26,7 +28,7 @@ import mathset
 import picture
 import prices
 import sources
-import yaml
+from chapterfiles import ROOT
 from docutils import nodes
 from myst_nb.core.render import NbElementRenderer
 from sphinx import addnodes
@@ -283,6 +285,12 @@ class Widget(SphinxDirective):
 # References, buttons, files --------------------------------------------------------------------
 
 
+def make_list_of_references(_app: Sphinx, name: str, source: list[str]) -> None:
+    """Put the directive in the place of the list that JupyterLab shows."""
+    if name == "book/references":
+        source[0] = bibliography.built(source[0])
+
+
 def allow_links_to_references(app: Sphinx, _doctree: nodes.document) -> None:
     """Let `[words](../book/references.md#key)` in a chapter point at one entry of the list."""
     if app.env.docname != "book/references":
@@ -314,24 +322,21 @@ def no_dead_buttons(_app: Sphinx, config) -> None:
 
 
 def footer(root: Path) -> str:
-    """The line at the foot of every page: which version this is, and how to cite it.
-
-    Both come from CITATION.cff and CHANGELOG.md.
-    """
-    citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
-    version, date = str(citation["version"]), str(citation.get("date-released", ""))
-    title = citation["title"]
+    """The line at the foot of every page: which version this is and of what day, how to cite it."""
+    citation, date = dates.about(root), dates.date_of(root)
+    version, title = citation["version"], citation["title"]
     authors = ", ".join(author["name"] for author in citation["authors"])
     when, year = (f", {date}", f" ({date[:4]})") if date else ("", "")
-    cite = f"{authors}{year}. <em>{title}</em>, version {version}."
+    cite = f"{authors}{year}. <em>{title}</em>, version {version}{when}."
     return (
         f"<p>Version {version}{when}</p>"
         f'<details class="fold cite"><summary>Cite this book</summary><p>{cite}</p></details>'
     )
 
 
-def add_footer(app: Sphinx, config) -> None:
-    config.html_theme_options["extra_footer"] = footer(Path(app.srcdir))
+def add_footer(_app: Sphinx, config) -> None:
+    # Not of app.srcdir: what the tests build where a reader has worked is a part of the course.
+    config.html_theme_options["extra_footer"] = footer(ROOT)
 
 
 def setup(app: Sphinx) -> dict[str, object]:
@@ -343,6 +348,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.add_transform(LinkGlossaryTerms)
     app.add_transform(WrapPrintedProse)
     app.connect("config-inited", no_dead_buttons)
+    app.connect("source-read", make_list_of_references)
     app.connect("doctree-read", allow_links_to_references)
     app.connect("html-page-context", no_thebe, priority=900)
     app.connect("config-inited", add_footer)

@@ -165,8 +165,8 @@ def fingerprint_of_pages(root: Path = ROOT) -> str:
     """A hash of what shapes every page: settings, order, the extension, styles, references."""
     names = ("_config.yml", "_toc.yml", "CITATION.cff", "book/package-lock.json")
     files = [root / name for name in (*names, "book/references.bib")]
-    tools = ("alive", "coursebook", "exercising", "finish", "folds", "mathset", "picture")
-    tools += ("prices", "sources")
+    tools = ("alive", "bibliography", "coursebook", "dates", "exercising", "finish", "folds")
+    tools += ("mathset", "picture", "prices", "sources")
     names = (*(f"{name}.py" for name in tools), "typeset.js")
     files += [root / "book" / "tools" / name for name in names]
     for folder in ("_static", "assets"):

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dates
 import yaml
 from bs4 import BeautifulSoup, Tag
 from running import ROOT, say
@@ -104,13 +105,13 @@ def one_page(html: Path = HTML, root: Path = ROOT) -> str:
     )
     styles = [str(link) for link in first.select("link[rel=stylesheet]")]
     head = "\n".join(styles).replace('href="../', 'href="html/')
-    about = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+    about, date = dates.about(root), dates.date_of(root)
     articles = {page: article(html, page, known) for page in sorted(known)}
     return (
         f'<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset="utf-8">'
         f"<title>{about['title']}</title>{head}{STYLE}</head><body><main>"
         f'<div class="title-page"><p style="font-size: 2.4rem">{about["title"]}</p>'
-        f"<p>Version {about['version']}</p></div>"
+        f"<p>Version {about['version']}{f', {date}' if date else ''}</p></div>"
         f'<article class="bd-article"><section class="contents"><h1>Contents</h1>'
         + "".join(contents(parts, articles))
         + "</section></article>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -359,3 +360,33 @@ def test_an_exercise_in_jupyterlab_is_done_wrongly_and_then_rightly(browser, lab
     run(page, 3)
     page.wait_for_selector("text=whose: Mine.")
     assert placeholder.is_visible()
+
+
+@pytest.mark.slow
+def test_in_jupyterlab_a_link_to_a_source_lands_on_its_entry(browser, lab, tmp_path):
+    work = tmp_path / "work"
+    (work / "book").mkdir()
+    shutil.copy(ROOT / "book" / "references.md", work / "book")
+    words = "As in [Yergeau, 2003](book/references.md#yergeau2003)."
+    path = write_notebook(tmp_path, [])
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells = [nbformat.v4.new_markdown_cell(words)]
+    nbformat.write(notebook, path)
+    page = open_notebook(browser, lab)
+    page.locator(".jp-MarkdownCell a", has_text="Yergeau").click()
+    entry = page.locator(".jp-MarkdownViewer p", has_text="Yergeau")
+    entry.wait_for()
+    page.wait_for_function(
+        """entry => {
+            const view = entry.closest('.jp-MarkdownViewer').getBoundingClientRect();
+            const box = entry.getBoundingClientRect();
+            return box.top >= view.top - 2 && box.bottom <= view.bottom + 2;
+        }""",
+        arg=entry.element_handle(),
+    )
+    first = page.locator(".jp-MarkdownViewer p", has_text="Joshua Ainslie")
+    assert not first.evaluate(
+        """e => e.getBoundingClientRect().bottom >
+            e.closest('.jp-MarkdownViewer').getBoundingClientRect().top"""
+    )
+    page.context.close()

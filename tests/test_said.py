@@ -1,0 +1,329 @@
+"""Sentences of the chapters that no cell would contradict, computed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import fields
+
+import pytest
+import torch
+import torch.nn.functional as F
+from claims import text_of
+from torch import nn
+
+from gptlib import corpus
+from gptlib.attention import MultiHeadAttention
+from gptlib.batches import get_batch
+from gptlib.corpus.scoring import story_starts
+from gptlib.generation import keep_top_p, next_token_probs
+from gptlib.given.records import record
+from gptlib.gpt import GPT, GPTConfig, non_embedding_parameters, total_parameters, waves
+from gptlib.layers import layer_norm
+from gptlib.tokenizer import BPETokenizer
+
+STORIES = GPTConfig.preset("stories")
+LN_V = math.log(STORIES.vocab_size)
+
+
+def of_cells(chapter: str, *names: str) -> dict:
+    """What the code of some cells of a chapter defines, one behind the other."""
+    code = text_of(chapter).cells
+    known: dict = {"torch": torch, "math": math, "nn": nn, "F": F}
+    for name in names:
+        exec(compile(code[name], f"{chapter}, cell {name}", "exec"), known)
+    return known
+
+
+def ids(*shape: int) -> torch.Tensor:
+    return torch.randint(STORIES.vocab_size, shape, generator=torch.Generator().manual_seed(5))
+
+
+def loose(seed: int) -> GPT:
+    """A model as the loose parts of chapter 6 are: an own head, PyTorch's first numbers."""
+    torch.manual_seed(seed)
+    changes = {"init": "torch", "tied": False, "waves": False, "bias": True}
+    return GPT(GPTConfig.preset("stories", **changes))
+
+
+def test_no_temperature_makes_the_impossible_possible():
+    logits = torch.tensor([1.0, -math.inf, 0.0])
+    for temperature in (0.1, 1.0, 5.0, 100.0):
+        assert next_token_probs(logits, temperature).tolist()[1] == 0
+    assert all(-math.inf / t == -math.inf for t in (0.1, 1.0, 5.0, 100.0))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_untrained_model_prefers_tokens_and_pays_for_it(seed):
+    x, y = ids(8, 128), ids(8, 128).flip(0)
+    with torch.no_grad():
+        logits, loss = loose(seed)(x, y)
+    assert logits.std() > 0.3
+    assert loss.item() - LN_V == pytest.approx(logits.var().item() / 2, abs=0.05)
+
+
+def test_random_places_are_strangers_and_places_on_waves_are_not():
+    torch.manual_seed(0)
+    others = ~torch.eye(128, dtype=bool)
+    random, wavy = (F.normalize(t, dim=1) for t in (torch.randn(128, 64), waves(128, 64)))
+    assert (random @ random.T)[others].abs().mean() < 0.15
+    assert (random @ random.T).diagonal(1).mean().abs() < 0.1
+    assert (wavy @ wavy.T).diagonal(1).min() > 0.9
+
+
+def test_waves_cost_no_parameter():
+    assert total_parameters(STORIES) == total_parameters(GPTConfig.preset("stories", waves=False))
+    counts = {GPT(GPTConfig.preset("stories", waves=w)).num_parameters() for w in (True, False)}
+    assert counts == {303_680}
+
+
+def test_a_configuration_is_five_sizes_and_eight_settings():
+    defaults = {field.name: field.default for field in fields(GPTConfig)}
+    sizes = [name for name, value in defaults.items() if type(value) is int]
+    assert len(defaults) == 13 and len(sizes) == 5
+
+
+def test_the_share_of_the_tables_falls_to_a_twentieth():
+    shares = []
+    for name in ("stories", "gpt2-small", "gpt2-medium", "gpt2-large", "gpt2-xl"):
+        config = GPTConfig.preset(name)
+        shares.append(1 - non_embedding_parameters(config) / total_parameters(config))
+    assert shares == sorted(shares, reverse=True)
+    assert 0.3 < shares[0] < 0.4 and shares[-1] == pytest.approx(1 / 20, abs=0.005)
+
+
+def test_a_model_learns_around_blocks_that_stay_random():
+    torch.manual_seed(0)
+    model, x = GPT(STORIES), ids(8, 32)
+    blocks = [p.clone() for p in model.blocks.parameters()]
+    rest = [p for name, p in model.named_parameters() if not name.startswith("blocks.")]
+    optimizer, losses = torch.optim.AdamW(rest, lr=4e-3), []
+    for _ in range(30):
+        loss = model(x[:, :-1], x[:, 1:])[1]
+        model.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 1
+    assert all(map(torch.equal, blocks, model.blocks.parameters()))
+
+
+def test_a_head_that_was_copied_is_another_table_after_one_step():
+    for tied in (True, False):
+        model = GPT(GPTConfig.preset("stories", tied=tied))
+        model.head.weight.data.copy_(model.token_embedding.weight)
+        optimizer = torch.optim.AdamW(model.parameters())
+        model(ids(2, 16), ids(2, 16).flip(0))[1].backward()
+        optimizer.step()
+        assert torch.equal(model.head.weight, model.token_embedding.weight) == tied
+
+
+def test_a_head_of_zeros_begins_at_ln_v_to_the_last_digit():
+    model = loose(0)
+    nn.init.zeros_(model.head.weight)
+    with torch.no_grad():
+        logits, loss = model(ids(4, 32), ids(4, 32).flip(0))
+    assert logits.eq(0).all() and loss.item() == pytest.approx(LN_V, abs=1e-6)
+
+
+@pytest.mark.parametrize("width", [16, 256])
+def test_an_own_head_spreads_its_logits_by_one_over_root_three(width):
+    torch.manual_seed(0)
+    table = nn.Linear(width, 4000, bias=False).weight
+    assert table.abs().max() <= width**-0.5
+    assert table.std().item() == pytest.approx((3 * width) ** -0.5, rel=0.02)
+    logits = torch.randn(200, width) @ table.T  # (200, 4000)
+    assert logits.std().item() == pytest.approx(3**-0.5, rel=0.05)
+
+
+def test_places_taken_from_the_batch_s_size_are_place_0_for_one_text():
+    model, x = GPT(STORIES), ids(1, 16)
+    tokens = model.token_embedding(x)  # (1, T, C)
+    lost = tokens + model.position_embedding(torch.arange(x.size(0)))  # (1, T, C) + (1, C)
+    assert torch.allclose(
+        lost - tokens, model.position_embedding.weight[0].expand_as(lost), atol=1e-6
+    )
+    with pytest.raises(RuntimeError, match="must match"):
+        model.token_embedding(ids(3, 16)) + model.position_embedding(torch.arange(3))
+
+
+# Chapter 8 ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    text = corpus.load("stories", n=3000)
+    return BPETokenizer.train(text, 1536, special_tokens=[corpus.END])
+
+
+def test_two_windows_hold_a_whole_story(tokenizer):
+    """END and a story fit into the window, so that a moving window has all of the newest one."""
+    encoding = tokenizer.to_tiktoken()
+    longest = max(len(encoding.encode(story.text)) for story in corpus.stories(3000, seed=1))
+    assert 95 < longest + 1 <= STORIES.context_length
+
+
+def test_every_start_of_a_story_is_an_end_mark(tokenizer):
+    text = corpus.END + corpus.load("stories", n=200)
+    data = torch.tensor(tokenizer.to_tiktoken().encode(text, allowed_special="all"))
+    starts = story_starts(data, tokenizer, 128)
+    assert len(starts) > 190
+    assert data[starts].eq(tokenizer.special_tokens[corpus.END]).all()
+
+
+def test_eight_of_twelve_plots_go_on_with_one_and_a_single_one_with_but():
+    ways: dict[str, Counter[str]] = {}
+    for story in corpus.stories(3000):
+        third = re.split(r"(?<=[.?!]) ", story.text)[2].split()[0]
+        ways.setdefault(story.plot, Counter())[third] += 1
+    assert len(ways) == 12
+    alone = [next(iter(counts)) for counts in ways.values() if len(counts) == 1]
+    assert alone.count("One") == 8 and alone.count("But") == 1
+    (ninth,) = (counts for counts in ways.values() if len(counts) > 1)
+    assert 0.05 < ninth["One"] / ninth.total() < 0.35 and "But" not in ninth
+    both = sum((counts for counts in ways.values()), Counter())
+    assert both["One"] / both["But"] == pytest.approx(8, rel=0.15)
+
+
+def test_the_standard_errors_of_six_hundred_stories():
+    assert [f"{math.sqrt(p * (1 - p) / 600):.1%}" for p in (0.9, 0.97)] == ["1.2%", "0.7%"]
+
+
+def test_a_lower_temperature_on_top_of_top_p_mends_nothing_and_costs_plots():
+    rows = [row for row in record("decoding")["settings"] if row.get("top_p") == 0.95]
+    alone, cooled = sorted(rows, key=lambda row: "temperature" in row)
+    assert cooled["temperature"] == 0.8 and "temperature" not in alone
+    good, plots = ([sum(row[c]) / 3 for row in (alone, cooled)] for c in ("well_formed", "plots"))
+    # Two standard errors of the difference of two shares of 600 near 97 %.
+    assert abs(good[0] - good[1]) < 2 * math.sqrt(2 * 0.97 * 0.03 / 600)
+    assert 1.5 < plots[0] - plots[1] < 2.1 and min(alone["plots"]) > max(cooled["plots"])
+
+
+def test_a_story_of_95_tokens_is_read_48_times():
+    assert sum(range(1, 96)) == 4560 == 48 * 95
+
+
+def test_the_order_of_the_settings_matters():
+    logits = torch.tensor([0.5, 0.25, 0.25]).log()
+    first_warm = next_token_probs(logits, temperature=0.5, top_p=0.6)
+    cut = keep_top_p(logits.softmax(dim=-1), 0.6).log()
+    assert (first_warm > 0).sum() == 1 and ((cut / 0.5).softmax(dim=-1) > 0).sum() == 2
+
+
+def test_the_largest_logit_may_be_taken_away():
+    logits = torch.tensor([1.0, 3.0, -2.0])
+    for temperature in (0.5, 1.0, 3.0):
+        plain, moved = ((z / temperature).softmax(dim=-1) for z in (logits, logits - logits.max()))
+        assert torch.allclose(plain, moved)
+    assert next_token_probs(logits, temperature=1e-30).isfinite().all()
+    assert not (logits / 1e-40).isfinite().all()  # what the subtraction is there for
+
+
+# Chapters 3, 4, 5 and 7 ---------------------------------------------------------------------------
+
+
+def test_the_luckiest_of_32_keys_gets_a_sixth_and_undivided_most():
+    saturation = of_cells("03_attention", "b8d8ea69")["saturation"]
+    assert round(1 / 32, 2) == 0.03
+    assert f"{saturation(64, True)[0]:.0%}" == "16%" and f"{saturation(64, False)[0]:.0%}" == "81%"
+
+
+def test_twelve_heads_take_thirty_six_small_products():
+    heads = MultiHeadAttention(24, 12, 8).heads
+    assert sum(isinstance(part, nn.Linear) for part in heads.modules()) == 36
+
+
+@pytest.fixture(scope="module")
+def stack():
+    """Chapter 4's stack of thirty random matrices: sizes and gradients by layer."""
+    known = of_cells("04_layernorm_gelu", "70ca052d")
+
+    def measured(gain, norm):
+        seen = known["stack"](gain, norm=layer_norm if norm else lambda x: x)
+        return [
+            torch.stack([f(x).std() for x in seen]).detach()
+            for f in (lambda x: x, lambda x: x.grad)
+        ]
+
+    return measured
+
+
+def test_without_a_norm_the_bell_narrows_or_flattens(stack):
+    sizes, _ = stack(0.8, norm=False)
+    assert (sizes.diff() < 0).float().mean() > 0.9 and sizes[30] < 2e-3 * sizes[0]
+    assert stack(1.25, norm=False)[0][30] > 300
+    for gain in (0.8, 1.25):
+        assert (stack(gain, norm=True)[0][1:] / gain - 1).abs().max() < 0.15
+
+
+def test_what_shrinks_on_the_way_up_shrinks_on_the_way_down_and_a_norm_levels_both(stack):
+    for gain, low, high in ((0.8, 5e-4, 3e-3), (1.25, 300, 1500)):
+        _, down = stack(gain, norm=False)
+        assert low < down[0] / down[30] < high
+    quiet, loud = (stack(gain, norm=True)[1][1:] for gain in (0.8, 1.25))
+    assert torch.allclose(quiet, loud, rtol=0.02) and quiet.max() < 2 * quiet.min()
+
+
+def test_left_of_zero_gelu_has_a_slope_down_to_about_minus_three():
+    x = torch.linspace(-3, -0.05, 60, requires_grad=True)
+    for approximate in ("none", "tanh"):
+        (slope,) = torch.autograd.grad(F.gelu(x, approximate=approximate).sum(), x)
+        assert (slope.abs() > 0.003).float().mean() > 0.95  # but at the bottom of the dip
+        assert slope[0].abs() > 0.003 and slope.min() < -0.1 < 0 < slope[-1]
+    (slope,) = torch.autograd.grad(torch.relu(x).sum(), x)
+    assert slope.eq(0).all()
+
+
+def test_of_a_short_run_s_stories_one_in_twenty_has_come_before():
+    """Chapter 5's loop: 150 steps of 8, from ten thousand beginnings, by the same generator."""
+    data, starts = torch.arange(10_000 * 40 + 40), torch.arange(10_000) * 40
+    generator, drawn = torch.Generator().manual_seed(0), []
+    for _ in range(150):
+        drawn += get_batch(data, 8, 32, starts=starts, generator=generator)[0][:, 0].tolist()
+    again = len(drawn) - len(set(drawn))
+    assert len(drawn) == 1200 and 0.035 < again / len(drawn) < 0.065
+
+
+def test_the_steepest_direction_sets_the_rate_of_the_flat_one():
+    walk = of_cells("07_training", "e91989ef")["walk"]
+    slow, right, wild = (walk(lambda g, *_, lr=lr: lr * g)[-1] for lr in (0.005, 0.019, 0.021))
+    assert wild[0].abs() > 1 > right[0].abs() and min(slow[1], right[1]) > 8
+    alone = walk(lambda g, *_: 5 * g * torch.tensor([0.0, 1.0]))[-1]  # the flat one with its own
+    assert alone[1].abs() < 1e-6
+
+
+def test_one_gradient_is_a_hundred_times_the_other_and_adam_s_steps_are_equal():
+    gradient = torch.tensor([100.0, 0.1]) * torch.tensor([1.0, 10.0])
+    assert gradient[0] / gradient[1] == 100
+    step = of_cells("07_training", "3f594772")["adam"](gradient, {}, 1)
+    assert step[0].item() == pytest.approx(step[1].item(), rel=1e-5)
+
+
+def test_clipping_lets_a_batch_of_nonsense_say_no_more_than_a_length_of_one():
+    model = GPT(STORIES)
+    for scale in (1, 1000):
+        model.zero_grad()
+        (scale * model(ids(4, 32), ids(4, 32).flip(0))[1]).backward()
+        before = [p.grad.clone() for p in model.parameters()]
+        length = nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
+        after = math.hypot(*(p.grad.norm().item() for p in model.parameters()))
+        assert after == pytest.approx(min(length, 1.0), rel=1e-3)
+        for old, p in zip(before, model.parameters(), strict=True):
+            assert torch.allclose(p.grad, old / max(length, 1.0), rtol=1e-3, atol=1e-8)
+
+
+def test_the_lab_s_floor_is_that_of_beginnings():
+    assert record("symptoms")["floor"] > 1.9 * record("seeds")["floor"]
+
+
+def test_without_transpose_some_of_the_future_is_seen_and_without_a_mask_all():
+    runs = record("symptoms")["runs"]
+    assert max(run["exam"] for run in runs["no_mask"].values()) < 0.1
+    assert all(0.35 < run["exam"] < 0.5 for run in runs["wrong_reshape"].values())
+
+
+def test_at_step_3000_the_longer_run_is_still_on_its_way():
+    longer, seeds = record("long_run"), record("seeds")["seeds"]["0"]
+    middle = longer["loss"][longer["step"].index(3000)]
+    assert f"{middle:.3f}" == "0.456" and seeds["loss"][-1] < 0.435 < middle
