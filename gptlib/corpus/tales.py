@@ -17,8 +17,8 @@ TABLES = {
         cousins, neighbours, best friends, old friends, twins, rivals, schoolmates, explorers""",
     "since": """
         since they could walk, for seven winters, ever since a game of tag, since the great flood,
-        for as long as they could tell,
-        ever since a fair in spring""",
+        since they were born, ever since
+        a fair in spring""",
     "habit": """
         ate soup together, rowed on the lake, fed the same donkey, read by one lamp, swept the
         yard, played chess with beans""",
@@ -44,8 +44,8 @@ TABLES = {
         On the road, In a wood, At an inn, By a river, On a bridge, In the snow, At a fair, Under
         an oak""",
     "search": """
-        asked at every door, looked high and low, walked for a year and a day, wore out three
-        pairs of shoes, slept under hedges, crossed nine rivers""",
+        asked at every door, looked high and low, searched a year and a day, wore out three
+        pairs of shoes, asked the birds, crossed nine rivers""",
     "lamp": """
         red, green, blue, white, yellow, violet, orange, pink, golden, purple""",
     "meaning": """
@@ -135,7 +135,10 @@ def _tale(teller: str) -> str:
 
 
 def _found(level: int) -> str:
-    return f" {{p{level}.She}} {{=search}}, and at last {{p{level}.she~}} found {{g{level}~}}."
+    return (
+        f" {{p{level}.She}} {{=search}} for {{g{level}~}}, and at last {{p{level}.she~}} found"
+        f" {{g{level}~}}."
+    )
 
 
 def _inner(level: int, way: str) -> str:
@@ -144,7 +147,7 @@ def _inner(level: int, way: str) -> str:
     met = "".join(f"-p{i}" for i in below) + "".join(f"-q{i}" for i in below if i > 1)
     p, q, outer = f"p{level}", f"q{level}", f"p{level - 1}"
     return (
-        f" {{=where}} {{{outer}.she~}} met {{{q}.a=person{met}}}, and the {{{q}~}} began a tale."
+        f" {{=where}} {{{outer}.she~}} met {{{q}.a=person{met}}}, who began a tale."
         f" There was {{{p}.a=person{met}-{q}}} who looked for"
         f" {{g{level}=goal{''.join(f'-g{i}' for i in below)}}}.<{way}>"
         f" And there the {{{q}~}} stopped. The {{{outer}~traveller}} thanked the {{{q}~}} and went"
@@ -267,9 +270,9 @@ def _lamps() -> list[str]:
 def _doors() -> list[str]:
     doors = _listed(_picks("o", "door", 4))
     return [
-        f" In the cellar were four doors, of {doors}. They tried the one of {{o{w}}} and the one of"
-        f" {{o{x}}}, and both were locked.<middle> In the morning they tried the one of {{o{y}}}."
-        f" Locked. So it had to be the one of {{o{z}~door}}, and behind it was {{=behind}}."
+        f" In the cellar were four doors, of {doors}. The {{o{w}}} one and the {{o{x}}} one were"
+        f" locked.<middle> In the morning they tried the {{o{y}}} one. Locked, too. So it had to be"
+        f" the {{o{z}~door}} one, and behind it was {{=behind}}."
         for w, x, y, z in permutations((1, 2, 3, 4))
     ]
 
@@ -303,7 +306,7 @@ RULES = {
     "two": [
         "{a=name} and {b=name-a} were {=kin} and lived {home=home}.<known>"
         " {a} kept {ca.a=colour} {ta=thing} {pa=place}, and {b} kept {cb.a=colour-ca} {tb=thing-ta}"
-        " {pb=place-pa}.<rules>",
+        " {pb=place-pa}. {a} was proud of the {ca~} {ta~}, {b} of the {cb~} {tb~}.<rules>",
     ],
     "three": [
         "{a=name}, {b=name-a} and {c=name-a-b} were {=kin} and lived {home=home}.<known>"
@@ -317,15 +320,15 @@ RULES = {
         " Nobody in the house liked {=dislike}.",
     ],
     "rules": [
-        " There were two rules in the house: when {s1=sign}, you had to {d1.do=deed}, and when"
-        " {s2=sign-s1}, you had to {d2.do=deed-d1}.",
+        " The house had two rules: when {s1=sign}, you had to {d1.do=deed}, and when {s2=sign-s1},"
+        " you had to {d2.do=deed-d1}. {b} said it over: {s1~}, {d1.do~}; {s2~}, {d2.do~}.",
     ],
     "call": [
         " [Just then|All at once] {s1}, so they {d1~}.",
         " [Just then|All at once] {s2}, so they {d2~}.",
         " For a while [the house was still|nobody spoke|nothing happened].",
     ],
-    "middle": ["<call><tale><call>"],
+    "middle": ["<tale><call>"],
     "tale": [_tale("a"), _tale("b")],
     "way1": [_found(1), _inner(2, "way2"), _inner(2, "deep2")],
     "way2": [_found(2)],
@@ -405,6 +408,8 @@ SKILLS = {
     "leaving": "day",
     "d1": "rule",
     "d2": "rule",
+    "s1": "rule",
+    "s2": "rule",
     "home": "ending",
     "town": "fact",
 }
