@@ -15,6 +15,7 @@ clock in seconds.
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,16 @@ def measured(path: Path = APPENDIX) -> dict[str, Any]:
             source = source.replace("steps=20, ", f"steps={Rehearsal.steps}, ")
             source = source.replace("warmup_steps=5, ", "")
         exec(compile(source, f"{path.name}, {cell.get('id')}", "exec"), space)
-    if space["mx"] is None:
-        raise SystemExit("there is no MLX here to record.")
+        if space.get("mx", ...) is None:
+            raise SystemExit("there is no MLX here to record.")
     return json.loads(json.dumps(space["measured"]))  # lists where there were tuples
 
 
 def main() -> None:
     args = arguments("mlx_port", __doc__, resume=False)
-    import mlx.core as mx  # here, because --help asks for none
-
     matplotlib.use("agg")
     units = "losses: nats per token; clock: seconds; the rest: see the cells of appendix B"
-    save(args, measured(), units=units, mlx=mx.__version__)
+    save(args, measured(), units=units, mlx=metadata.version("mlx"))
 
 
 if __name__ == "__main__":

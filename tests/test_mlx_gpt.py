@@ -66,6 +66,13 @@ if HAS_MLX:
     def ported(model: GPT) -> mlx_gpt.GPT:
         return load(arrays(model.float()), model.config)
 
+    @pytest.mark.parametrize("form", ["tanh", "none"])
+    def test_the_activation_is_pytorch_s(form):
+        x = torch.linspace(-5, 5, 201)
+        ours = np.array(mlx_gpt.gelu(mx.array(x.numpy()), form))
+        theirs = torch.nn.functional.gelu(x.double(), approximate=form).numpy()
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
+
     @pytest.mark.parametrize("form", FORMS)
     def test_the_logits_are_pytorch_s(form):
         model = stirred(GPTConfig(**{**SMALL, **form}))
