@@ -812,3 +812,34 @@ def test_the_same_pipeline_on_tiny_shakespeare_comes_near_nanogpt_s_loss():
     assert run["step"][-1] == 2000 and run["parameters"] < 850_000
     assert run["val_loss"][-1] == pytest.approx(1.88, abs=0.03)
     assert len(run["sample"]) == 300
+
+
+def test_appendix_b_rounding_and_a_wrong_formula_are_told_apart():
+    apart = record("mlx_port")["apart"]
+    rounding = [apart[f"{name}, yardstick"] for name in ("MLX", "PyTorch")]
+    assert apart["MLX, PyTorch"] < 1e-4 and max(rounding) < 2 * min(rounding)
+    assert apart["wrong GELU, yardstick"] > 300 * max(rounding)
+
+
+def test_appendix_b_each_loss_is_pytorch_s_with_the_correction_and_not_without():
+    runs = record("mlx_port")["runs"]
+    ours, theirs = runs["apart"]["ours"], runs["apart"]["as it comes"]
+    assert len(ours) == len(theirs) == 20 and max(ours) < 1e-5
+    assert theirs[0] < 1e-5 and min(theirs[1:]) > 1e-2
+    # Both learn: nobody would call the other one broken.
+    for losses in runs["losses"].values():
+        assert losses[-1] < losses[0] - 1.5
+
+
+def test_appendix_b_the_call_is_quick_and_the_work_is_not():
+    call, work, in_torch = record("mlx_port")["clock"]
+    assert call < 0.01 < 0.1 < work and work > 3 * in_torch
+
+
+def test_appendix_b_what_is_noted_compiled_and_frozen():
+    made = record("mlx_port")
+    assert made["notes"] == [["Exp", "Multiply"], []] and made["growth"] == [5, 9, 13, 17, 21]
+    noted, compiled, same = made["compiled"]
+    assert same and compiled == ["Compiled" + "".join(noted)]
+    assert made["frozen"] == [1, [2, 2, 2]]
+    assert made["about"]["mlx"] == "0.32.4"

@@ -78,7 +78,7 @@ def test_every_pin_allows_every_supported_python():
         if pin.marker and not pin.marker.evaluate({"python_version": "3.11"}):
             continue
         here = {"python_version": f"{sys.version_info[0]}.{sys.version_info[1]}"}
-        if pin.marker and not pin.marker.evaluate(here):
+        if (pin.marker and not pin.marker.evaluate(here)) or name in packages.left_out():
             continue
         found = importlib.metadata.distribution(name)
         assert found.version.split("+")[0] == next(iter(pin.specifier)).version, name
@@ -214,7 +214,8 @@ def test_the_lock_names_every_system_that_the_readers_are_told_of():
 @pytest.fixture
 def answers(monkeypatch, tmp_path):
     """`make lock` with an index of our own: what it says for each platform and Python."""
-    said = {platform: None for platform in locking.PLATFORMS.values()}
+    known = locking.PLATFORMS | locking.NEWER
+    said = {platform: None for platform in known.values()}
     said |= {platform: "torch has no wheel" for platform in locking.NO_TORCH.values()}
     asked = []
 
@@ -227,6 +228,8 @@ def answers(monkeypatch, tmp_path):
             assert "--generate-hashes" in options
             return f"{said.get('pins', 'a==1')} \\\n    --hash=sha256:00\n{strays}", None
         asked.append((options[1], options[3]))
+        older = "_2_28" in options[1]
+        assert file.read_text() == ("a==1\n" if older else "a==1\nmlx==1\n")
         return "", said.get(asked[-1], said[options[1]])
 
     monkeypatch.setattr(locking, "resolve", resolve)
@@ -234,7 +237,7 @@ def answers(monkeypatch, tmp_path):
     for name in ("REQUIREMENTS", "LOCK"):
         monkeypatch.setattr(packages, name, tmp_path / name.lower())
         monkeypatch.setattr(locking, name, tmp_path / name.lower())
-    packages.REQUIREMENTS.write_text("a==1\n")
+    packages.REQUIREMENTS.write_text("a==1\nmlx==1\n")
     packages.LOCK.write_text("the old lock")
     monkeypatch.setattr(locking, "COLAB", tmp_path / "colab")
     locking.COLAB.write_text("# why\nipython==7.34.0 \\\n    --hash=sha256:00\n")
@@ -244,10 +247,10 @@ def answers(monkeypatch, tmp_path):
 def test_a_lock_is_written_when_every_wheel_is_there_for_every_system_and_python(answers):
     _, asked = answers
     locking.lock()
-    systems = [*locking.PLATFORMS.values(), *locking.NO_TORCH.values()]
+    systems = [*locking.PLATFORMS.values(), *locking.NEWER.values(), *locking.NO_TORCH.values()]
     assert asked == [(system, python) for system in systems for python in locking.PYTHONS]
     assert {name.split("-", 1)[1] for name in systems} == {
-        "manylinux_2_28", "apple-darwin", "pc-windows-msvc",
+        "manylinux_2_28", "manylinux_2_35", "apple-darwin", "pc-windows-msvc",
     }  # fmt: skip
     text = packages.LOCK.read_text()
     assert text.startswith(locking.header(re.search(r"on (\S+);", text)[1]))
@@ -260,6 +263,7 @@ def test_a_lock_is_written_when_every_wheel_is_there_for_every_system_and_python
     ("where", "what", "says"),
     [
         (("aarch64-apple-darwin", "3.14.0"), "no wheel of a", "macOS 14 ARM64, Python 3.14.0: no "),
+        (("aarch64-manylinux_2_35", "3.12.0"), "no mlx", r"Linux ARM64, glibc 2.35, .*: no mlx"),
         (("x86_64-pc-windows-msvc", "3.11.0"), "no b", r"Windows x86-64, Python 3\.11\.0: no b"),
         (("x86_64-apple-darwin", "3.12.0"), None, r"macOS x86-64, .* torch has a wheel now"),
         ("colab", "gone", "what Colab has does not resolve:\ngone"),
@@ -352,6 +356,61 @@ def test_an_own_build_is_told_and_everything_else_is_checked(
             packages.install_locked(program, pip)
         assert "hashes" in capfd.readouterr().err.lower()
         assert running.ask([program, "-c", "import moon"]) is None
+
+
+@pytest.mark.parametrize(
+    ("library", "left"),
+    [
+        (("glibc", "2.31"), {"mlx", "mlx-cpu"}),
+        (("glibc", "2.34"), {"mlx", "mlx-cpu"}),
+        (("glibc", "2.35"), set()),
+        (("glibc", "2.39"), set()),
+        (("", ""), set()),  # macOS, Windows: what their markers say
+    ],
+)
+def test_an_older_linux_does_without_what_asks_for_a_newer_c_library(library, left, monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: library)
+    assert packages.left_out() == left
+    assert set(packages.NEEDS_GLIBC) <= set(PINS)
+
+
+def test_what_is_left_out_is_not_asked_for_and_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(packages, "REQUIREMENTS", tmp_path / "requirements.txt")
+    monkeypatch.setattr(packages, "LOCK", tmp_path / "requirements.lock")
+    packages.REQUIREMENTS.write_text("mlx==1\nmoon==1.0\n")
+    packages.LOCK.write_text(f"# {packages.digest_of_pins()}\nmlx==1\nmoon==1.0\n")
+    asked = []
+
+    def pip(command, **settings):
+        asked.append(Path(command[-1]).read_text())
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(packages.subprocess, "run", pip)
+    monkeypatch.setattr(packages, "install_own", lambda *_: {})
+    for version in ("2.36", "2.31"):
+        monkeypatch.setattr(platform, "libc_ver", lambda version=version: ("glibc", version))
+        packages.install_locked("python", ["pip"])
+    assert asked == ["mlx==1\nmoon==1.0\n", "moon==1.0\n"]
+    assert capsys.readouterr().out.count("mlx was left out: this computer's glibc is too old") == 1
+
+
+def test_mlx_is_pinned_where_its_extra_asks_for_it():
+    """Linux and Apple's processors: the same systems in both files, all parts of one version."""
+    (extra,) = map(Requirement, PROJECT["optional-dependencies"]["mlx"])
+    parts = ("mlx", "mlx-cpu", "mlx-metal")
+    versions = {next(iter(LOCKED[name].specifier)).version for name in parts}
+    assert len(versions) == 1 and versions.pop() in extra.specifier
+    for system, machine, wanted in (
+        ("linux", "x86_64", {"mlx", "mlx-cpu"}),
+        ("linux", "aarch64", {"mlx", "mlx-cpu"}),
+        ("darwin", "arm64", {"mlx", "mlx-metal"}),
+        ("darwin", "x86_64", set()),
+        ("win32", "AMD64", set()),
+    ):
+        about = {"sys_platform": system, "platform_machine": machine}
+        assert {name for name in parts if PINS[name].marker.evaluate(about)} == wanted
+        assert {name for name in parts if LOCKED[name].marker.evaluate(about)} == wanted
+        assert extra.marker.evaluate(about) == bool(wanted)
 
 
 # What Colab has on its usual machines, as it publishes it, in August 2026.

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from environment import python_of
-from packages import LOCK, REQUIREMENTS, digest_of_pins, pins
+from packages import LOCK, NEEDS_GLIBC, REQUIREMENTS, digest_of_pins, pins
 from running import ROOT, clean_environment, run, say
 
 UV = "uv==0.13.9"
@@ -28,6 +28,11 @@ PLATFORMS = {  # by uv's names
     "macOS 14 ARM64": "aarch64-apple-darwin",
     "Windows x86-64": "x86_64-pc-windows-msvc",
 }
+# What asks for a newer glibc is looked for here, and left out where Linux is older.
+NEWER = {
+    "Linux x86-64, glibc 2.35": "x86_64-manylinux_2_35",
+    "Linux ARM64, glibc 2.35": "aarch64-manylinux_2_35",
+}
 # Where the pinned torch has no wheel; the README and pythons.no_wheels say what to do there.
 NO_TORCH = {"macOS x86-64": "x86_64-apple-darwin", "Windows ARM64": "aarch64-pc-windows-msvc"}
 
@@ -36,7 +41,8 @@ HEADER = """\
 # files. Written by `python book/tasks.py lock` on {date}; not to be edited by hand.
 # It belongs to the requirements.txt with the sha256 {digest}.
 # Every wheel is there for Python {pythons}
-# on {platforms}.
+# on {platforms};
+# under Linux {newer} need glibc 2.35.
 # There is no torch for {missing}.
 """
 
@@ -48,6 +54,7 @@ def header(date):
         digest=digest_of_pins(),
         pythons=", ".join(PYTHONS),
         platforms=", ".join(PLATFORMS),
+        newer=" and ".join(NEEDS_GLIBC),
         missing=", ".join(NO_TORCH),
     )
 
@@ -86,6 +93,18 @@ def comments(text):
     return "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
 
 
+def pins_for(platform):
+    """The pins for a platform: those that need a newer glibc are no part of an older Linux.
+
+    >>> pins_for("aarch64-apple-darwin") == REQUIREMENTS.read_text(encoding="utf-8")
+    True
+    """
+    text = REQUIREMENTS.read_text(encoding="utf-8")
+    if "manylinux" not in platform or platform in NEWER.values():
+        return text
+    return "\n".join(entry for name, entry in pins(text).items() if name not in NEEDS_GLIBC) + "\n"
+
+
 def write(path, text):
     """A file, whole or not at all."""
     temporary = path.with_suffix(".tmp")
@@ -116,10 +135,11 @@ def lock():
         strays = {n for n in strays if not n.startswith(("nvidia-", "cuda-", "triton"))}
         if strays:
             sys.exit(f"requirements.txt is not complete; pin these too: {', '.join(strays)}")
-        for name, platform in {**PLATFORMS, **NO_TORCH}.items():
+        for name, platform in {**PLATFORMS, **NEWER, **NO_TORCH}.items():
+            file.write_text(pins_for(platform), encoding="utf-8")
             for version in PYTHONS:
                 options = ["--python-platform", platform, "--python-version", version]
-                _, complaint = resolve(uv, *options)
+                _, complaint = resolve(uv, *options, file=file)
                 if bool(complaint) != (name in NO_TORCH):
                     sys.exit(f"{name}, Python {version}: {complaint or 'torch has a wheel now'}")
                 says = "no torch" if complaint else "every wheel is there"

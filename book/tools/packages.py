@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from running import ROOT, ask, clean_environment, say
 
 REQUIREMENTS = ROOT / "requirements.txt"
 LOCK = ROOT / "requirements.lock"
+# Wheels for Linux that ask for a newer glibc than all others, which no marker can say. Where it is
+# older they are left out, and appendix B shows what was recorded.
+NEEDS_GLIBC = {"mlx": (2, 35), "mlx-cpu": (2, 35)}
 
 
 def canonical(name):
@@ -32,6 +36,15 @@ def pins(text):
     """
     entries = re.findall(r"^[A-Za-z0-9](?:\\\n|[^\n])*", text, flags=re.M)
     return {canonical(re.match(r"[\w.-]+", entry)[0]): entry for entry in entries}
+
+
+def left_out():
+    """The pinned packages that this computer's C library is too old for."""
+    library, version = platform.libc_ver()
+    if library != "glibc":
+        return set()
+    here = tuple(map(int, version.split(".")[:2]))
+    return {name for name, needed in NEEDS_GLIBC.items() if here < needed}
 
 
 def digest_of_pins():
@@ -77,12 +90,13 @@ def install_locked(program, pip):
         sys.exit("requirements.lock belongs to another requirements.txt: run `make lock` first.")
     locked = pins(text)
     named = pins(REQUIREMENTS.read_text(encoding="utf-8"))
+    too_new = left_out()
     own = install_own(program, pip, locked)
     # What only the lock names is CUDA, which comes with the index's torch and not with an own one.
     left = {
         name: entry
         for name, entry in locked.items()
-        if name not in own and (name in named or "torch" not in own)
+        if name not in {*own, *too_new} and (name in named or "torch" not in own)
     }
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "requirements.txt")
@@ -92,6 +106,8 @@ def install_locked(program, pip):
             reason = "With PIP_NO_INDEX set it may not ask any index: unset it. "
             reason = reason if os.environ.get("PIP_NO_INDEX", "0") not in ("0", "") else ""
             sys.exit(f"pip could not install the pinned packages: see above. {reason}".strip())
+    for name in sorted(too_new):
+        say(f"{name} was left out: this computer's glibc is too old for it")
     for name, file in own.items():
         say(f"{name} is this computer's own build, {file}, from a folder of pip's find-links")
     but = "every other package" if own else "every package"
