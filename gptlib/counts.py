@@ -1,7 +1,7 @@
 """What a model costs, worked out from its configuration alone, before anything is built.
 
-Built in chapter 9. For the GPT of chapter 6 and the modern one alike: parameters, those that a token
-meets, bytes of the cache, operations. So GPT-2 XL can stand beside GPT-OSS.
+Built in chapter 9. For the GPT of chapter 6 and the modern one alike: parameters, those that a
+token meets, bytes of the cache, operations. So GPT-2 XL can stand beside GPT-OSS.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def active_parameters(config: Config) -> int:
     Looking up a row of an embedding is no work, so the tables count as the head alone, as they are
     counted in the model card of GPT-OSS.
 
-    active_parameters(ModernConfig.preset("gpt-oss-20b")) -> 3_607_820_544
+    active_parameters(ModernConfig.preset("gpt-oss-20b")) -> 3_608_307_264
     active_parameters(GPTConfig.preset("gpt2-xl")) -> 1_555_972_800
     """
     head = config.vocab_size * config.n_embd
@@ -88,7 +88,7 @@ def forward_flops(config: Config, n_tokens: int) -> int:
     GPT at full context it is `flops_per_token` without training.
 
     forward_flops(GPTConfig.preset("gpt2-small"), 1024) -> 284_812_800
-    forward_flops(ModernConfig.preset("gpt-oss-20b"), 1024) -> 7_433_158_656
+    forward_flops(ModernConfig.preset("gpt-oss-20b"), 1024) -> 7_440_777_216
     """
     check_count(n_tokens=n_tokens)
     if isinstance(config, GPTConfig):
