@@ -46,13 +46,15 @@ def balance_loss(routing: Routing) -> torch.Tensor:
     return E * (shares * routing.probs.flatten(0, -2).mean(dim=0)).sum()
 
 
-def check_experts(n_expert: int, top_k: int, capacity: float | None) -> None:
-    """A token asks no more experts than there are; what room there is, is above 0."""
+def check_experts(n_expert: int, top_k: int, capacity: float | None, balance: float = 0.0) -> None:
+    """A token asks no more experts than there are; room is above 0, balance no reward."""
     check_count(n_expert=n_expert, top_k=top_k)
     if top_k > n_expert:
         raise ValueError(f"top_k must be at most n_expert, {n_expert}; got {top_k}.")
     if capacity is not None and not 0 < capacity < math.inf:
         raise ValueError(f"capacity must be a number above 0; got {capacity!r}. None: no limit.")
+    if not 0 <= balance < math.inf:
+        raise ValueError(f"balance must be a finite number, 0 or more; got {balance!r}.")
 
 
 class Experts(nn.Module):

@@ -21,10 +21,8 @@ from gptlib.soft_cap import soft_cap
 from gptlib.window import visible
 
 
-def check_grouped(
-    n_head: int, n_kv_head: int, window: int | None = None, cap: float | None = None
-) -> None:
-    """The heads of queries split evenly over those of keys; a window or a cap is above 0."""
+def check_grouped(n_head: int, n_kv_head: int, window: int | None, **caps: float | None) -> None:
+    """The heads of queries split evenly over those of keys; a window and the caps are above 0."""
     check_count(n_head=n_head, n_kv_head=n_kv_head)
     if n_head % n_kv_head:
         raise ValueError(
@@ -33,8 +31,9 @@ def check_grouped(
         )
     if window is not None:
         check_count(window=window)
-    if cap is not None and not cap > 0:
-        raise ValueError(f"a cap must be above 0; got {cap!r}. None leaves it out.")
+    for name, cap in caps.items():
+        if cap is not None and not cap > 0:
+            raise ValueError(f"{name} must be above 0; got {cap!r}. None leaves it out.")
 
 
 class GroupedAttention(nn.Module):
@@ -74,7 +73,7 @@ class GroupedAttention(nn.Module):
     ):
         super().__init__()
         check_count(n_embd=n_embd, head_size=head_size)
-        check_grouped(n_head, n_kv_head, window, score_cap)
+        check_grouped(n_head, n_kv_head, window, score_cap=score_cap)
         self.n_head, self.n_kv_head, self.head_size = n_head, n_kv_head, head_size
         self.window, self.score_cap, self.rope = window, score_cap, rope
         self.qkv = nn.Linear(n_embd, (n_head + 2 * n_kv_head) * head_size, bias=bias)

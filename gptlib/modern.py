@@ -115,12 +115,13 @@ class ModernConfig:
     init: str = "fan_in"
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "context_length", "n_layer", "n_embd", "hidden"):
-            check_count(**{name: getattr(self, name)})
-        check_grouped(self.n_head, self.n_kv_head, self.window, self.score_cap)
-        check_grouped(self.n_head, self.n_kv_head, self.full_every, self.logit_cap)
+        for name in ("vocab_size", "context_length", "n_layer", "n_embd", "hidden", "full_every"):
+            if name != "full_every" or self.full_every is not None:
+                check_count(**{name: getattr(self, name)})
+        caps = {"score_cap": self.score_cap, "logit_cap": self.logit_cap}
+        check_grouped(self.n_head, self.n_kv_head, self.window, **caps)
         check_rope(self.head_size, self.rope_base, self.rope_scaling)
-        check_experts(self.n_expert, self.top_k, self.capacity)
+        check_experts(self.n_expert, self.top_k, self.capacity, self.balance)
         check_choice("norm", self.norm, ("pre", "sandwich"))
         check_choice("gating", self.gating, GATES)
         check_choice("init", self.init, ("fan_in", "gpt2"))
@@ -176,7 +177,7 @@ class ModernGPT(nn.Module):
     """The language model of chapter 9, asked like the one of chapter 6.
 
     idx (B, T) -> logits (B, T, V), and the loss in nats per token if targets (B, T) are given,
-    otherwise None. In training the loss has balance times the experts' `balance_loss` in it.
+    otherwise None. In training balance times the layers' mean `balance_loss` is added to it.
     cache: idx holds new tokens alone, and the cache what was read before. routes: a list that gets
     one `Routing` a layer of experts.
 
@@ -208,16 +209,17 @@ class ModernGPT(nn.Module):
         routes: list[Routing] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         check_idx(idx, self.config.context_length)
-        if routes is None:
-            routes = []
+        asked: list[Routing] = []  # one a layer of experts
         kept = [None] * len(self.blocks) if cache is None else cache.layers
         x = self.token_embedding(idx)  # (B, T, C)
         for block, layer in zip(self.blocks, kept, strict=True):
-            x = block(x, layer, routes)  # (B, T, C)
+            x = block(x, layer, asked)  # (B, T, C)
         logits = soft_cap(self.head(self.final_norm(x)), self.config.logit_cap)  # (B, T, V)
         loss = None if targets is None else next_token_loss(logits, targets)
-        if loss is not None and self.training and routes:
-            loss = loss + self.config.balance * sum(map(balance_loss, routes)) / len(routes)
+        if loss is not None and self.training and asked:
+            loss = loss + self.config.balance * sum(map(balance_loss, asked)) / len(asked)
+        if routes is not None:
+            routes.extend(asked)
         return logits, loss
 
     def num_parameters(self, embeddings: bool = True) -> int:
