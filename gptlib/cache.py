@@ -132,12 +132,12 @@ def with_cache(model: GPT, cache: Cache) -> GPT:
     attention. These are exchanged; all else is the model's own forward, whatever its norms and
     shortcuts, on the model's own weights.
     """
-    blocks = [
-        exchanged(block, attention=CachedAttention(block.attention, kept))
-        for block, kept in zip(model.blocks, cache.layers, strict=True)
-    ]
+    blocks = nn.ModuleList()
+    for block, kept in zip(model.blocks, cache.layers, strict=True):
+        attention: Any = block.attention
+        blocks.append(exchanged(block, attention=CachedAttention(attention, kept)))
     positions = CountingOn(model.position_embedding, cache)
-    return exchanged(model, blocks=nn.ModuleList(blocks), position_embedding=positions)
+    return exchanged(model, blocks=blocks, position_embedding=positions)
 
 
 # Any of them, for generation ---------------------------------------------------------------------
@@ -192,12 +192,13 @@ class Cached(nn.Module):
             raise ValueError("targets must be None: Cached returns the logits of new tokens alone.")
         text, self.text = self.text, None  # whatever happens below, nothing half-read is trusted
         dropped = 0 if self.longest is None else max(idx.size(1) - self.longest, 0)
-        known = 0 if text is None or dropped else text.size(1)
-        goes_on = known < idx.size(1) and known and torch.equal(idx[:, :known], text)
-        if not goes_on or self.cache is None:
-            self.cache, known = self.new_cache(idx, dropped), dropped
+        known = dropped  # so many tokens need not be read
+        if text is not None and not dropped and text.size(1) < idx.size(1):
+            known = text.size(1) if torch.equal(idx[:, : text.size(1)], text) else 0
+        if known == dropped or self.cache is None:
+            self.cache = self.new_cache(idx, dropped)
         new = idx[:, known:]  # (B, new)
-        with torch.no_grad(), evaluating(self.model):  # type: ignore[arg-type]
+        with torch.no_grad(), evaluating(self.model):
             if isinstance(self.model, GPT):
                 logits, _ = with_cache(self.model, self.cache)(new)
             else:

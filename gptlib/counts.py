@@ -59,7 +59,7 @@ def active_parameters(config: Config) -> int:
     head = config.vocab_size * config.n_embd
     if isinstance(config, GPTConfig):
         return head + non_embedding_parameters(config)
-    return head + config.n_layer * block_parameters(config, config.top_k) + config.n_embd
+    return head + config.n_layer * block_parameters(config, config.n_active) + config.n_embd
 
 
 def cache_bytes(config: Config, n_tokens: int, bytes_per_value: int = 2) -> int:
@@ -96,7 +96,7 @@ def forward_flops(config: Config, n_tokens: int) -> int:
         weights = 12 * c.n_layer * c.n_embd**2 + c.vocab_size * c.n_embd
         return 2 * weights + 4 * c.n_layer * n_tokens * c.n_embd
     m = config
-    matrices = 2 * (m.n_head + m.n_kv_head) * m.head_size + 3 * m.top_k * m.hidden
+    matrices = 2 * (m.n_head + m.n_kv_head) * m.head_size + 3 * m.n_active * m.hidden
     matrices += m.n_expert if m.n_expert > 1 else 0
     weights = m.n_layer * matrices * m.n_embd + m.vocab_size * m.n_embd
     looked_at = sum(min(n_tokens, window or n_tokens) for window in m.windows())

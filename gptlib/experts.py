@@ -2,7 +2,7 @@
 
 Built in chapter 9. The model knows more than a token pays for.
 
-Tensor letters: B sequences, T tokens, N = B · T, C = n_embd, H = hidden, E experts, K = top_k of
+Tensor letters: B sequences, T tokens, N = B · T, C = n_embd, H = hidden, E experts, K = n_active of
 them asked, R rows that an expert works on.
 """
 
@@ -46,11 +46,13 @@ def balance_loss(routing: Routing) -> torch.Tensor:
     return E * (shares * routing.probs.flatten(0, -2).mean(dim=0)).sum()
 
 
-def check_experts(n_expert: int, top_k: int, capacity: float | None, balance: float = 0.0) -> None:
+def check_experts(
+    n_expert: int, n_active: int, capacity: float | None, balance: float = 0.0
+) -> None:
     """A token asks no more experts than there are; room is above 0, balance no reward."""
-    check_count(n_expert=n_expert, top_k=top_k)
-    if top_k > n_expert:
-        raise ValueError(f"top_k must be at most n_expert, {n_expert}; got {top_k}.")
+    check_count(n_expert=n_expert, n_active=n_active)
+    if n_active > n_expert:
+        raise ValueError(f"n_active must be at most n_expert, {n_expert}; got {n_active}.")
     if capacity is not None and not 0 < capacity < math.inf:
         raise ValueError(f"capacity must be a number above 0; got {capacity!r}. None: no limit.")
     if not 0 <= balance < math.inf:
@@ -58,7 +60,7 @@ def check_experts(n_expert: int, top_k: int, capacity: float | None, balance: fl
 
 
 class Experts(nn.Module):
-    """n_expert SwiGLU networks and a router; each token asks top_k of them: (B, T, C) stays.
+    """n_expert SwiGLU networks and a router; each token asks n_active of them: (B, T, C) stays.
 
     It fits where a `FeedForward` stands. capacity: in training an expert answers at most capacity
     times its fair share, N · K / E tokens, those that weigh it most; the others are dropped, and
@@ -70,10 +72,10 @@ class Experts(nn.Module):
 
     Sources: N. Shazeer et al., "Outrageously Large Neural Networks", 2017; C. Riquelme et al.,
     "Scaling Vision with Sparse Mixture of Experts", 2021, for who is dropped. Errors: ValueError
-    for top_k above n_expert and for sizes below 1. Built in chapter 9.
+    for n_active above n_expert and for sizes below 1. Built in chapter 9.
 
-    Experts(64, 88, n_expert=8, top_k=2) has 8 · 3 · 64 · 88 + 8 · 64 = 135,680 weights, of which a
-    token uses 2 · 3 · 64 · 88 + 8 · 64 = 34,304.
+    Experts(64, 88, n_expert=8, n_active=2) has 8 · 3 · 64 · 88 + 8 · 64 = 135,680 weights, of which
+    a token uses 2 · 3 · 64 · 88 + 8 · 64 = 34,304.
     """
 
     def __init__(
@@ -81,16 +83,17 @@ class Experts(nn.Module):
         n_embd: int,
         hidden: int,
         n_expert: int,
-        top_k: int,
+        n_active: int,
         capacity: float | None = None,
         bias: bool = False,
         gating: str = "swiglu",
     ):
         super().__init__()
         check_count(n_embd=n_embd, hidden=hidden)
-        check_experts(n_expert, top_k, capacity)
+        check_experts(n_expert, n_active, capacity)
         check_choice("gating", gating, GATES)
-        self.n_expert, self.top_k, self.capacity, self.gating = n_expert, top_k, capacity, gating
+        self.n_expert, self.n_active = n_expert, n_active
+        self.capacity, self.gating = capacity, gating
         self.router = nn.Linear(n_embd, n_expert, bias=bias)
         sizes = {"gate": (hidden, n_embd), "expand": (hidden, n_embd), "project": (n_embd, hidden)}
         for name, (n_out, n_in) in sizes.items():  # the experts' matrices, one upon the other
@@ -113,7 +116,7 @@ class Experts(nn.Module):
     def route(self, x: torch.Tensor) -> Routing:
         """Whom each token asks, and how much each answer counts; nobody is dropped yet."""
         scores = self.router(x)  # (B, T, E)
-        top, chosen = scores.topk(self.top_k, dim=-1)  # (B, T, K)
+        top, chosen = scores.topk(self.n_active, dim=-1)  # (B, T, K)
         answered = torch.ones_like(chosen, dtype=torch.bool)
         return Routing(scores.softmax(dim=-1), chosen, top.softmax(dim=-1), answered)
 
@@ -123,7 +126,7 @@ class Experts(nn.Module):
         shares = torch.zeros_like(routing.probs).scatter(-1, routing.chosen, routing.weights)
         shares = shares.flatten(0, -2)  # (N, E), 0 for those not asked
         N = rows.size(0)
-        room = N if self.capacity is None else math.ceil(self.capacity * N * self.top_k / E)
+        room = N if self.capacity is None else math.ceil(self.capacity * N * self.n_active / E)
         if not self.training or room >= N:
             out = self.answers(rows.expand(E, -1, -1))  # (E, N, C)
             out = torch.einsum("ne,enc->nc", shares, out)  # (N, C)

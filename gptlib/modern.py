@@ -26,7 +26,7 @@ from gptlib.swiglu import GATES, SwiGLU
 
 # The models of others are here to be counted; their tokenizers and weights are not.
 MODERN_PRESETS: dict[str, dict[str, Any]] = {
-    # As many layers and as wide as the course's own GPT, and no more parameters.
+    # As deep and as wide as the course's own GPT, and no more parameters.
     "stories": {
         "vocab_size": 1536, "context_length": 128, "n_layer": 4, "n_head": 4, "n_kv_head": 2,
         "n_embd": 64, "head_size": 16, "hidden": 168,
@@ -34,7 +34,7 @@ MODERN_PRESETS: dict[str, dict[str, Any]] = {
     # The same with eight experts of half the width, of which a token asks two.
     "stories-experts": {
         "vocab_size": 1536, "context_length": 128, "n_layer": 4, "n_head": 4, "n_kv_head": 2,
-        "n_embd": 64, "head_size": 16, "hidden": 84, "n_expert": 8, "top_k": 2, "capacity": 1.25,
+        "n_embd": 64, "head_size": 16, "hidden": 84, "n_expert": 8, "n_active": 2, "capacity": 1.25,
     },
     # A. Grattafiori et al., "The Llama 3 Herd of Models", 2024, table 3.
     "llama3-8b": {
@@ -46,7 +46,7 @@ MODERN_PRESETS: dict[str, dict[str, Any]] = {
     "mixtral-8x7b": {
         "vocab_size": 32000, "context_length": 32768, "n_layer": 32, "n_head": 32, "n_kv_head": 8,
         "n_embd": 4096, "head_size": 128, "hidden": 14336, "tied": False, "qk_norm": False,
-        "rope_base": 1e6, "logit_cap": None, "n_expert": 8, "top_k": 2,
+        "rope_base": 1e6, "logit_cap": None, "n_expert": 8, "n_active": 2,
     },
     # Gemma Team, "Gemma 2", 2024, table 1.
     "gemma2-2b": {
@@ -64,7 +64,7 @@ MODERN_PRESETS: dict[str, dict[str, Any]] = {
         "vocab_size": 201088, "context_length": 131072, "n_layer": 24, "n_head": 64,
         "n_kv_head": 8, "n_embd": 2880, "head_size": 64, "hidden": 2880, "bias": True,
         "tied": False, "gating": "clipped", "qk_norm": False, "rope_base": 1.5e5, "window": 128,
-        "full_every": 2, "sinks": True, "logit_cap": None, "n_expert": 32, "top_k": 4,
+        "full_every": 2, "sinks": True, "logit_cap": None, "n_expert": 32, "n_active": 4,
     },
 }  # fmt: skip
 MODERN_PRESETS["gpt-oss-120b"] = MODERN_PRESETS["gpt-oss-20b"] | {"n_layer": 36, "n_expert": 128}
@@ -78,7 +78,7 @@ class ModernConfig:
     longer one. hidden: inside a feed-forward network, or inside each expert. norm: "pre", or
     "sandwich" with a second norm behind each part. gating: see `SwiGLU`. rope_scaling: see `Rope`.
     window: how many tokens a layer sees; every full_every-th layer sees all, None: none does.
-    score_cap, logit_cap: see `soft_cap`. n_expert above 1: `Experts`, with top_k and capacity.
+    score_cap, logit_cap: see `soft_cap`. n_expert above 1: `Experts`, with n_active and capacity.
     balance: how much their `balance_loss` counts in training. init: "fan_in" (as wide as a matrix's
     input asks) or "gpt2" (0.02 everywhere).
 
@@ -109,7 +109,7 @@ class ModernConfig:
     score_cap: float | None = None
     logit_cap: float | None = 30.0
     n_expert: int = 1
-    top_k: int = 1
+    n_active: int = 1
     capacity: float | None = None
     balance: float = 0.01
     init: str = "fan_in"
@@ -121,7 +121,7 @@ class ModernConfig:
         caps = {"score_cap": self.score_cap, "logit_cap": self.logit_cap}
         check_grouped(self.n_head, self.n_kv_head, self.window, **caps)
         check_rope(self.head_size, self.rope_base, self.rope_scaling)
-        check_experts(self.n_expert, self.top_k, self.capacity, self.balance)
+        check_experts(self.n_expert, self.n_active, self.capacity, self.balance)
         check_choice("norm", self.norm, ("pre", "sandwich"))
         check_choice("gating", self.gating, GATES)
         check_choice("init", self.init, ("fan_in", "gpt2"))
@@ -153,7 +153,7 @@ class ModernBlock(nn.Module):
             c.score_cap, c.sinks, c.fused,
         )  # fmt: skip
         self.feed_forward = (
-            Experts(c.n_embd, c.hidden, c.n_expert, c.top_k, c.capacity, c.bias, c.gating)
+            Experts(c.n_embd, c.hidden, c.n_expert, c.n_active, c.capacity, c.bias, c.gating)
             if c.n_expert > 1
             else SwiGLU(c.n_embd, c.hidden, c.bias, c.gating)
         )

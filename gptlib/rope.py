@@ -43,7 +43,7 @@ def scaled_base(base: float, scaling: float, head_size: int) -> float:
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Turn every pair of numbers by its angle: x (…, T, hs), cos and sin (T, hs / 2) -> (…, T, hs).
+    """Turn every pair of numbers by its angle: (…, T, hs) -> (…, T, hs); cos, sin are (T, hs / 2).
 
     Number i makes a pair with number i + hs / 2, as in Llama's published weights; in the paper it
     is the neighbour. Which are paired does not matter, as long as it is always the same.

@@ -31,8 +31,8 @@ VARIANTS = [
     {"qk_norm": False},
     {"sinks": True},
     {"window": 5, "full_every": 2},
-    {"n_expert": 6, "top_k": 2},
-    {"n_expert": 6, "top_k": 3, "bias": True, "tied": False, "sinks": True, "n_kv_head": 4},
+    {"n_expert": 6, "n_active": 2},
+    {"n_expert": 6, "n_active": 3, "bias": True, "tied": False, "sinks": True, "n_kv_head": 4},
 ]
 every_variant = pytest.mark.parametrize("changes", VARIANTS)
 
@@ -64,7 +64,7 @@ def test_active_are_those_that_a_token_gets_a_gradient_for(changes):
         if name != "token_embedding.weight":
             # Two tokens ran through it, and may have asked different experts.
             experts = "feed_forward" in name and "router" not in name and config.n_expert > 1
-            active += p.numel() * config.top_k // config.n_expert if experts else p.numel()
+            active += p.numel() * config.n_active // config.n_expert if experts else p.numel()
     assert active_parameters(config) == active
 
 
@@ -106,7 +106,7 @@ def test_one_more_token_takes_so_many_operations(changes, n_tokens):
 
 def test_experts_cost_what_those_asked_cost():
     """We run them all, see `Experts`; the difference to the counter is those not asked."""
-    config = small(n_expert=6, top_k=2, fused=False)
+    config = small(n_expert=6, n_active=2, fused=False)
     model = ModernGPT(config).eval()
     ran = counted(model, torch.zeros(1, 1).long())
     mixing = 2 * 6 * 24  # the answers, weighted and added up

@@ -155,7 +155,8 @@ def test_what_the_scripts_write_is_what_generate_writes_without_a_cache(script, 
     torch.manual_seed(0)
     writing = script("writing")
     tokenizer = BPETokenizer.train("Mia and her cat. " * 9, 264, special_tokens=[corpus.END])
-    config = GPTConfig.preset("stories", vocab_size=264, context_length=16, init="torch")
+    changes = {"vocab_size": 264, "context_length": 16, "init": "torch", "tied": False}
+    config = GPTConfig.preset("stories", **changes)
     model, end = GPT(config), writing.end_id(tokenizer)
     plain = generate(
         model, torch.full((5, 1), end), 16, stop_tokens=[end],

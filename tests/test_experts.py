@@ -39,7 +39,7 @@ def one_token_at_a_time(experts: Experts, x: torch.Tensor, answered=None) -> tor
     for b in range(x.size(0)):
         for t in range(x.size(1)):
             scores = experts.router(x[b, t])
-            order = scores.argsort(descending=True)[: experts.top_k].tolist()
+            order = scores.argsort(descending=True)[: experts.n_active].tolist()
             shares = torch.softmax(scores[order], dim=0)
             for n, (e, share) in enumerate(zip(order, shares, strict=True)):
                 if answered is None or answered[b, t, n]:
@@ -47,11 +47,11 @@ def one_token_at_a_time(experts: Experts, x: torch.Tensor, answered=None) -> tor
     return out
 
 
-@pytest.mark.parametrize("top_k", [1, 2, 5])
+@pytest.mark.parametrize("n_active", [1, 2, 5])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("gating", GATES)
-def test_it_is_the_sum_of_those_asked(top_k, bias, gating):
-    experts = shaken(Experts(C, H, E, top_k, bias=bias, gating=gating))
+def test_it_is_the_sum_of_those_asked(n_active, bias, gating):
+    experts = shaken(Experts(C, H, E, n_active, bias=bias, gating=gating))
     x = torch.randn(3, 7, C)
     torch.testing.assert_close(experts(x), one_token_at_a_time(experts, x), atol=1e-5, rtol=1e-4)
 
@@ -93,14 +93,14 @@ def test_who_asked_whom_is_told():
 
 
 @pytest.mark.parametrize("capacity", [0.25, 0.5, 1.0, 1.5])
-@pytest.mark.parametrize("top_k", [1, 2, 3])
-def test_in_training_an_expert_answers_those_that_weigh_it_most(capacity, top_k):
-    experts = shaken(Experts(C, H, E, top_k, capacity)).train()
+@pytest.mark.parametrize("n_active", [1, 2, 3])
+def test_in_training_an_expert_answers_those_that_weigh_it_most(capacity, n_active):
+    experts = shaken(Experts(C, H, E, n_active, capacity)).train()
     x, routes = torch.randn(4, 10, C), []
     out = experts(x, routes)
     answered = routes[0].answered
     torch.testing.assert_close(out, one_token_at_a_time(experts, x, answered), atol=1e-5, rtol=1e-4)
-    room = -int(-capacity * 40 * top_k // E)
+    room = -int(-capacity * 40 * n_active // E)
     for e in range(E):
         asking = routes[0].chosen == e
         weights, got = routes[0].weights[asking], answered[asking]
@@ -144,9 +144,9 @@ def test_with_room_for_all_a_capacity_changes_nothing():
 # Balance -----------------------------------------------------------------------------------------
 
 
-def routing(probs: list[list[float]], top_k: int = 1) -> Routing:
+def routing(probs: list[list[float]], n_active: int = 1) -> Routing:
     table = torch.tensor([probs])
-    top, chosen = table.topk(top_k, dim=-1)
+    top, chosen = table.topk(n_active, dim=-1)
     return Routing(table, chosen, top, torch.ones_like(chosen, dtype=torch.bool))
 
 
@@ -157,7 +157,7 @@ def test_the_balance_is_1_where_all_are_used_alike_and_e_where_one_alone_is():
     uneven = routing([[0.6, 0.4, 0.0], [0.5, 0.2, 0.3], [0.1, 0.8, 0.1]])
     expected = 3 * (2 / 3 * 1.2 / 3 + 1 / 3 * 1.4 / 3)
     assert balance_loss(uneven).item() == pytest.approx(expected)
-    assert balance_loss(routing([[0.5, 0.3, 0.2]], top_k=2)).item() == pytest.approx(1.2)
+    assert balance_loss(routing([[0.5, 0.3, 0.2]], n_active=2)).item() == pytest.approx(1.2)
 
 
 def test_following_the_balance_evens_out_who_is_asked():
@@ -184,8 +184,8 @@ def test_following_the_balance_evens_out_who_is_asked():
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"top_k": 6}, "top_k must be at most n_expert, 5; got 6"),
-        ({"top_k": 0}, "top_k must be a whole number, 1 or more; got 0"),
+        ({"n_active": 6}, "n_active must be at most n_expert, 5; got 6"),
+        ({"n_active": 0}, "n_active must be a whole number, 1 or more; got 0"),
         ({"n_expert": 0}, "n_expert must be a whole number, 1 or more; got 0"),
         ({"hidden": 0}, "hidden must be a whole number, 1 or more; got 0"),
         ({"capacity": 0.0}, "capacity must be a number above 0; got 0.0. None: no limit"),
@@ -194,6 +194,6 @@ def test_following_the_balance_evens_out_who_is_asked():
     ],
 )
 def test_what_makes_no_experts_is_refused(asked, told):
-    sizes = {"n_embd": C, "hidden": H, "n_expert": E, "top_k": K}
+    sizes = {"n_embd": C, "hidden": H, "n_expert": E, "n_active": K}
     with pytest.raises(ValueError, match=told):
         Experts(**{**sizes, **asked})

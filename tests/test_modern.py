@@ -36,8 +36,8 @@ VARIANTS = {
     "written out": {"fused": False},
     "sinks and caps": {"sinks": True, "score_cap": 5.0, "window": 4},
     "no caps, no norms": {"logit_cap": None, "qk_norm": False},
-    "experts": {"n_expert": 4, "top_k": 2},
-    "experts with a capacity": {"n_expert": 4, "top_k": 2, "capacity": 0.75, "bias": True},
+    "experts": {"n_expert": 4, "n_active": 2},
+    "experts with a capacity": {"n_expert": 4, "n_active": 2, "capacity": 0.75, "bias": True},
     "all alike": {"n_kv_head": 4, "rope_scaling": 2.0, "init": "gpt2"},
 }
 every_variant = pytest.mark.parametrize("name", VARIANTS)
@@ -90,7 +90,7 @@ def test_logits_are_capped_and_without_a_cap_they_are_not():
 
 
 def test_the_loss_in_training_has_the_balance_in_it_and_routes_are_told():
-    model, (idx, targets) = shaken(small(n_expert=4, top_k=2, balance=0.5)), batch()
+    model, (idx, targets) = shaken(small(n_expert=4, n_active=2, balance=0.5)), batch()
     routes = []
     logits, loss = model.train()(idx, targets, routes=routes)
     assert len(routes) == 2 and routes[0].chosen.shape == (3, T, 2)
@@ -167,12 +167,12 @@ def test_it_learns(name):
 
 
 def test_a_checkpoint_keeps_it(tmp_path):
-    model, other = shaken(small(n_expert=4, top_k=2, tied=True)), small(1, n_expert=4, top_k=2)
+    model, other = shaken(small(n_expert=4, n_active=2)), small(1, n_expert=4, n_active=2)
     save_checkpoint(tmp_path / "run", model)
     load_checkpoint(tmp_path / "run", other)
     assert torch.equal(model.eval()(batch()[0])[0], other.eval()(batch()[0])[0])
     with pytest.raises(ValueError, match="window"):
-        load_checkpoint(tmp_path / "run", small(n_expert=4, top_k=2, window=3))
+        load_checkpoint(tmp_path / "run", small(n_expert=4, n_active=2, window=3))
 
 
 def test_the_same_weights_may_be_asked_for_longer_texts():
@@ -214,7 +214,7 @@ def test_by_fan_in_a_matrix_hands_on_what_it_gets_however_wide_it_is(n_embd):
         assert block.attention.project(x).std().item() == pytest.approx(loud / 4, rel=0.1)
         assert block.attention.project.bias.count_nonzero() == 0
         assert model.token_embedding.weight.std().item() == pytest.approx(0.02, rel=0.1)
-        wide = small(**sizes, init=init, n_layer=8, n_expert=4, top_k=1).blocks[0].feed_forward
+        wide = small(**sizes, init=init, n_layer=8, n_expert=4, n_active=1).blocks[0].feed_forward
         rows = x.expand(4, -1, -1)
         assert wide.linear("expand", rows).std().item() == pytest.approx(loud, rel=0.1)
         inner = torch.randn(4, 400, 2 * n_embd)
@@ -286,7 +286,7 @@ def test_parameters_without_the_tables():
         ({"logit_cap": 0}, "logit_cap must be above 0; got 0"),
         ({"rope_base": 0.5}, "base must be a finite number above 1"),
         ({"rope_scaling": 0.5}, "scaling must be a finite number, 1"),
-        ({"n_expert": 2, "top_k": 3}, "top_k must be at most n_expert, 2; got 3"),
+        ({"n_expert": 2, "n_active": 3}, "n_active must be at most n_expert, 2; got 3"),
         ({"capacity": -1.0}, "capacity must be a number above 0"),
         ({"balance": -0.1}, "balance must be a finite number, 0 or more; got -0.1"),
         ({"norm": "post"}, "norm must be one of pre, sandwich; got 'post'"),

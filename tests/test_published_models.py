@@ -144,7 +144,7 @@ def mixtral():
         **THEIRS, num_local_experts=5, num_experts_per_tok=2, rope_parameters=rope(10_000.0)
     )
     theirs = shaken(transformers.MixtralForCausalLM(config))
-    ours = ModernGPT(ModernConfig(**OURS, n_expert=5, top_k=2))
+    ours = ModernGPT(ModernConfig(**OURS, n_expert=5, n_active=2))
     return copied(ours, theirs, mixtral_experts), theirs
 
 
@@ -180,7 +180,7 @@ def gpt_oss(yarn: bool = False):
         for block in theirs.model.layers:
             block.mlp.experts.gate_up_proj.mul_(8)
     changes = {"head_size": 8, "bias": True, "window": 5, "full_every": 2, "sinks": True}
-    changes |= {"gating": "clipped", "n_expert": 5, "top_k": 3, "rope_base": 150.0}
+    changes |= {"gating": "clipped", "n_expert": 5, "n_active": 3, "rope_base": 150.0}
     ours = copied(ModernGPT(ModernConfig(**OURS | changes)), theirs, gpt_oss_experts)
     if yarn:
         cos, sin = theirs.model.rotary_emb(torch.zeros(1), torch.arange(LONGEST)[None])
@@ -236,7 +236,7 @@ def test_what_a_family_has_of_its_own_is_felt_by_these_weights(part):
 
 
 def test_the_balance_of_the_experts_is_that_of_mixtral():
-    """Theirs counts each of a token's choices by itself and so is top_k times ours."""
+    """Theirs counts each of a token's choices by itself and so is n_active times ours."""
     from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
     ours, _ = mixtral()
