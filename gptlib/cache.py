@@ -148,10 +148,10 @@ class Cached(nn.Module):
 
     It is asked like the model itself, and returns the logits of what is new: idx (B, T) -> (B, new,
     V). If idx goes on from the last one, the new tokens are read; if not, all of it is, so one
-    `Cached` may read one text after another. Beyond context_length every token moves to another
-    position at every step and nothing kept is worth anything: the last window is read anew then, as
-    without a cache. The model is read in evaluation mode, without gradients; it must not learn
-    while a text is being written.
+    `Cached` may read one text after another. Beyond context_length a text loses its first token at
+    every step, and with it all that was worked out from it: the last window is read anew then,
+    exactly as without a cache. The model is read in evaluation mode, without gradients; it must not
+    learn while a text is being written.
 
     padding (B): so many tokens at the front of each row hold nothing, see `pad_left`.
     Errors: ValueError for a model that has no cache, and for targets. Built in chapter 9.
