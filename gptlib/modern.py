@@ -71,20 +71,11 @@ MODERN_PRESETS["gpt-oss-120b"] = MODERN_PRESETS["gpt-oss-20b"] | {"n_layer": 36,
 
 
 @dataclass(frozen=True)
-class ModernConfig:
-    """Everything that decides the shape of a `ModernGPT`; the defaults are as wide as GPT-2 small.
+class Sizes:
+    """The numbers of a `ModernConfig`; the defaults are as wide as GPT-2 small.
 
     context_length is the longest text; no weight depends on it, so the same weights may be given a
-    longer one. hidden: inside a feed-forward network, or inside each expert. norm: "pre", or
-    "sandwich" with a second norm behind each part. gating: see `SwiGLU`. rope_scaling: see `Rope`.
-    window: how many tokens a layer sees; every full_every-th layer sees all, None: none does.
-    score_cap, logit_cap: see `soft_cap`. n_expert above 1: `Experts`, with n_active and capacity.
-    balance: how much their `balance_loss` counts in training. init: "fan_in" (as wide as a matrix's
-    input asks) or "gpt2" (0.02 everywhere).
-
-    Errors: ValueError that names the field. Built in chapter 9.
-
-    ModernConfig.preset("gpt-oss-20b").windows()[:3] -> [128, None, 128]
+    longer one. hidden: inside a feed-forward network, or inside each expert.
     """
 
     vocab_size: int = 50257
@@ -95,24 +86,37 @@ class ModernConfig:
     n_embd: int = 768
     head_size: int = 64
     hidden: int = 2048
+
+
+@dataclass(frozen=True)
+class ModernConfig(Sizes):
+    """Everything that decides the shape of a `ModernGPT`: `Sizes`, and what the parts are.
+
+    norm: "pre", or "sandwich" with a second norm behind each part. gating: see `SwiGLU`. window:
+    how many tokens a layer sees; every full_every-th layer sees all, None: none does. score_cap,
+    logit_cap: see `soft_cap`. n_expert above 1: `Experts`, with n_active and capacity. balance: how
+    much their `balance_loss` counts in training.
+
+    Errors: ValueError that names the field. Built in chapter 9.
+
+    ModernConfig.preset("gpt-oss-20b").windows()[:3] -> [128, None, 128]
+    """
+
     bias: bool = False
     tied: bool = True
     norm: str = "pre"
     gating: str = "swiglu"
     qk_norm: bool = True
     rope_base: float = 10_000.0
-    rope_scaling: float = 1.0
     window: int | None = None
     full_every: int | None = None
     sinks: bool = False
-    fused: bool = True
     score_cap: float | None = None
     logit_cap: float | None = 30.0
     n_expert: int = 1
     n_active: int = 1
     capacity: float | None = None
     balance: float = 0.01
-    init: str = "fan_in"
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "n_layer", "n_embd", "hidden", "full_every"):
@@ -120,11 +124,10 @@ class ModernConfig:
                 check_count(**{name: getattr(self, name)})
         caps = {"score_cap": self.score_cap, "logit_cap": self.logit_cap}
         check_grouped(self.n_head, self.n_kv_head, self.window, **caps)
-        check_rope(self.head_size, self.rope_base, self.rope_scaling)
+        check_rope(self.head_size, self.rope_base)
         check_experts(self.n_expert, self.n_active, self.capacity, self.balance)
         check_choice("norm", self.norm, ("pre", "sandwich"))
         check_choice("gating", self.gating, GATES)
-        check_choice("init", self.init, ("fan_in", "gpt2"))
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> ModernConfig:
@@ -150,7 +153,7 @@ class ModernBlock(nn.Module):
         c = config
         self.attention = GroupedAttention(
             c.n_embd, c.n_head, c.n_kv_head, c.head_size, c.bias, rope, c.qk_norm, window,
-            c.score_cap, c.sinks, c.fused,
+            c.score_cap, c.sinks,
         )  # fmt: skip
         self.feed_forward = (
             Experts(c.n_embd, c.hidden, c.n_expert, c.n_active, c.capacity, c.bias, c.gating)
@@ -189,7 +192,7 @@ class ModernGPT(nn.Module):
         super().__init__()
         c = self.config = config
         self.token_embedding = nn.Embedding(c.vocab_size, c.n_embd)
-        rope = Rope(c.head_size, c.context_length, c.rope_base, c.rope_scaling)  # one for all
+        rope = Rope(c.head_size, c.context_length, c.rope_base)  # one for all
         self.blocks = nn.ModuleList(ModernBlock(c, rope, window) for window in c.windows())
         self.final_norm = RMSNorm(c.n_embd)
         self.head = nn.Linear(c.n_embd, c.vocab_size, bias=False)
@@ -231,20 +234,19 @@ class ModernGPT(nn.Module):
 
 
 def init_modern(model: ModernGPT) -> None:
-    """Start so that every matrix hands on what it gets, neither louder nor softer.
+    """Start so that every matrix hands on what it gets, and every block hands on what came in.
 
     A sum of n_in products of numbers near 1 spreads like sqrt(n_in), so the weights come from
-    N(0, 1 / n_in). GPT-2's 0.02 is that for n_in = 2500 and far too small for a narrow model. The
-    embedding stays at 0.02, for as the head it would otherwise begin with opinions. Projections
-    into the residual stream are smaller by 1 / sqrt(2 · n_layer), as in `init_gpt2`.
+    N(0, 1 / n_in). GPT-2's 0.02 is that for n_in = 2500 and small for a narrow model. Projections
+    into the residual stream start at 0: the model begins as embedding and head alone, and no token
+    is drowned by blocks that know nothing yet. The tables keep 0.02, for the head should have no
+    opinions. `init_gpt2` of chapter 6 fits here too, to compare.
+    Source of the zeros: T. Bachlechner et al., "ReZero is All You Need", 2020, in this form.
     """
+    tables = (model.token_embedding.weight, model.head.weight)
     for name, parameter in model.named_parameters():
-        if name.endswith("bias"):
+        if name.endswith(("bias", "project.weight", "project_weight")):
             nn.init.zeros_(parameter)
         elif parameter.dim() >= 2:
-            table = name in ("token_embedding.weight", "head.weight")
-            fixed = table or model.config.init == "gpt2"
-            std = 0.02 if fixed else parameter.size(-1) ** -0.5
-            into_residual = name.endswith(("project.weight", "project_weight"))
-            scale = (2 * model.config.n_layer) ** -0.5 if into_residual else 1.0
-            nn.init.normal_(parameter, mean=0.0, std=std * scale)
+            table = any(parameter is one for one in tables)
+            nn.init.normal_(parameter, std=0.02 if table else parameter.size(-1) ** -0.5)

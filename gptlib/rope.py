@@ -32,14 +32,17 @@ def scaled_base(base: float, scaling: float, head_size: int) -> float:
     """The base with which the slowest pair turns `scaling` times as slowly, and the first as ever.
 
     A model trained on T tokens so meets, over scaling · T tokens, no angle of the slowest pair that
-    it does not know, while neighbours stay as far apart as they were.
+    it does not know, while neighbours stay as far apart as they were. Errors: ValueError for a
+    scaling below 1.
     Source: bloc97, "NTK-Aware Scaled RoPE", 2023; B. Peng et al., "YaRN: Efficient Context Window
     Extension of Large Language Models", 2023, section 3.1.
 
     scaled_base(100.0, 2.0, head_size=4) -> 400.0  # the speeds 1 and 0.1 become 1 and 0.05
     """
+    if not 1 <= scaling < math.inf:
+        raise ValueError(f"scaling must be a finite number, 1 or more; got {scaling!r}.")
     # With a single pair there is none that could be slower than the first.
-    return base * scaling ** (head_size / max(head_size - 2, 1)) if head_size > 2 else base
+    return base * scaling ** (head_size / (head_size - 2)) if head_size > 2 else base
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -59,11 +62,11 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 class Rope(nn.Module):
     """The turns of all places, made once: x (B, n_head, T, hs) -> the same shape, rotated.
 
-    start: the place of the first token, where others were read before. scaling above 1 stretches
-    the base for texts so many times as long as those of the training, see `scaled_base`.
+    start: the place of the first token, where others were read before. For texts longer than those
+    of the training, the base can be another one, see `scaled_base`.
 
-    Errors: ValueError for an odd head_size, a base of 1 or less, a scaling below 1; and for places
-    behind context_length. Built in chapter 9.
+    Errors: ValueError for an odd head_size, a base of 1 or less, and for places behind
+    context_length. Built in chapter 9.
 
     Rope(4, 8)(torch.ones(1, 1, 1, 4), start=1)[0, 0, 0] -> [-0.3012, 0.9900, 1.3818, 1.0099]
     """
@@ -71,15 +74,13 @@ class Rope(nn.Module):
     cos: torch.Tensor
     sin: torch.Tensor
 
-    def __init__(
-        self, head_size: int, context_length: int, base: float = 10_000.0, scaling: float = 1.0
-    ):
+    def __init__(self, head_size: int, context_length: int, base: float = 10_000.0):
         super().__init__()
-        check_rope(head_size, base, scaling)
+        check_rope(head_size, base)
         check_count(context_length=context_length)
-        speeds = rope_speeds(head_size, scaled_base(base, scaling, head_size))  # (hs / 2)
-        angles = torch.arange(context_length)[:, None] * speeds  # (T, hs / 2)
-        # Buffers, and not saved: they can be made again from four numbers.
+        places = torch.arange(context_length)[:, None]  # (T, 1)
+        angles = places * rope_speeds(head_size, base)  # (T, hs / 2)
+        # Buffers, and not saved: they can be made again from three numbers.
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 
@@ -92,14 +93,10 @@ class Rope(nn.Module):
         return rotate(x, self.cos[start:end], self.sin[start:end])
 
 
-def check_rope(head_size: int, base: float, scaling: float) -> None:
-    """head_size splits into pairs, and base and scaling are numbers that give turns."""
+def check_rope(head_size: int, base: float) -> None:
+    """head_size splits into pairs, and base is a number that gives turns."""
     check_count(head_size=head_size)
     if head_size % 2:
         raise ValueError(f"head_size must be even, for pairs that can turn; got {head_size}.")
     if not 1 < base < math.inf:
         raise ValueError(f"base must be a finite number above 1; got {base!r}.")
-    if not 1 <= scaling < math.inf:
-        raise ValueError(
-            f"scaling must be a finite number, 1 (as trained) or more; got {scaling!r}."
-        )

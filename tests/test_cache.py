@@ -50,7 +50,7 @@ MODELS = {
     "modern narrow windows": lambda seed=0: modern(seed, window=1, n_kv_head=2),
     "modern sinks and caps": lambda seed=0: modern(seed, window=4, sinks=True, score_cap=1.0),
     "modern experts": lambda seed=0: modern(seed, n_expert=4, n_active=2, capacity=0.5),
-    "modern sandwich": lambda seed=0: modern(seed, norm="sandwich", bias=True, fused=False),
+    "modern sandwich": lambda seed=0: modern(seed, norm="sandwich", bias=True),
 }
 every_model = pytest.mark.parametrize("name", MODELS)
 # What is asked: prompts of any lengths, some longer than the context, then texts that outgrow it.

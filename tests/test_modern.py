@@ -17,9 +17,10 @@ from gptlib.block import TransformerBlock
 from gptlib.checkpoint import load_checkpoint, save_checkpoint
 from gptlib.experts import balance_loss
 from gptlib.given.models import LanguageModel, context_length_of, vocab_size_of
-from gptlib.gpt import GPT, GPTConfig
+from gptlib.gpt import GPT, GPTConfig, init_gpt2
 from gptlib.loss import next_token_loss
 from gptlib.modern import MODERN_PRESETS, ModernConfig, ModernGPT
+from gptlib.rope import scaled_base
 from gptlib.swiglu import SwiGLU
 from gptlib.training import TrainConfig, train
 
@@ -33,12 +34,11 @@ VARIANTS = {
     "untied, biases": {"tied": False, "bias": True},
     "sandwich": {"norm": "sandwich", "gating": "geglu"},
     "window": {"window": 3, "full_every": 2},
-    "written out": {"fused": False},
     "sinks and caps": {"sinks": True, "score_cap": 5.0, "window": 4},
     "no caps, no norms": {"logit_cap": None, "qk_norm": False},
     "experts": {"n_expert": 4, "n_active": 2},
     "experts with a capacity": {"n_expert": 4, "n_active": 2, "capacity": 0.75, "bias": True},
-    "all alike": {"n_kv_head": 4, "rope_scaling": 2.0, "init": "gpt2"},
+    "all alike": {"n_kv_head": 4, "rope_base": 50.0},
 }
 every_variant = pytest.mark.parametrize("name", VARIANTS)
 
@@ -179,7 +179,8 @@ def test_the_same_weights_may_be_asked_for_longer_texts():
     model = shaken(small()).eval()
     longer = ModernGPT(replace(model.config, context_length=4 * T)).eval()
     longer.load_state_dict(model.state_dict())
-    stretched = ModernGPT(replace(model.config, context_length=4 * T, rope_scaling=4.0)).eval()
+    slower = scaled_base(model.config.rope_base, 4.0, model.config.head_size)
+    stretched = ModernGPT(replace(longer.config, rope_base=slower)).eval()
     stretched.load_state_dict(model.state_dict())
     idx, _ = batch((2, 4 * T))
     torch.testing.assert_close(longer(idx[:, :T])[0], model(idx[:, :T])[0])
@@ -203,24 +204,35 @@ def test_the_loss_starts_near_ln_vocab_size(name):
 
 
 @pytest.mark.parametrize("n_embd", [32, 256])
-def test_by_fan_in_a_matrix_hands_on_what_it_gets_however_wide_it_is(n_embd):
-    """And with GPT-2's 0.02 a narrow one whispers."""
-    sizes = {"n_embd": n_embd, "head_size": n_embd // 4, "hidden": 2 * n_embd}
-    for init, loud in (("fan_in", 1.0), ("gpt2", 0.02 * n_embd**0.5)):
-        model = small(**sizes, init=init, n_layer=8, bias=True)
-        block, x = model.blocks[0], torch.randn(400, n_embd)
-        assert block.attention.qkv(x).std().item() == pytest.approx(loud, rel=0.1)
-        assert block.feed_forward.gate(x).std().item() == pytest.approx(loud, rel=0.1)
-        assert block.attention.project(x).std().item() == pytest.approx(loud / 4, rel=0.1)
-        assert block.attention.project.bias.count_nonzero() == 0
-        assert model.token_embedding.weight.std().item() == pytest.approx(0.02, rel=0.1)
-        wide = small(**sizes, init=init, n_layer=8, n_expert=4, n_active=1).blocks[0].feed_forward
-        rows = x.expand(4, -1, -1)
-        assert wide.linear("expand", rows).std().item() == pytest.approx(loud, rel=0.1)
-        inner = torch.randn(4, 400, 2 * n_embd)
-        assert wide.linear("project", inner).std().item() == pytest.approx(
-            (2**0.5 if init == "gpt2" else 1) * loud / 4, rel=0.1
-        )
+def test_at_the_start_a_matrix_hands_on_what_it_gets_however_wide_it_is(n_embd):
+    sizes = {"n_embd": n_embd, "head_size": n_embd // 4, "hidden": 2 * n_embd, "bias": True}
+    block, x = small(**sizes).blocks[0], torch.randn(400, n_embd)
+    wide = small(**sizes, n_expert=4).blocks[0].feed_forward
+    outs = [block.attention.qkv(x), block.feed_forward.gate(x), block.feed_forward.expand(x)]
+    outs += [wide.linear("gate", x.expand(4, -1, -1)), wide.linear("expand", x.expand(4, -1, -1))]
+    for out in outs:
+        assert out.std().item() == pytest.approx(1, rel=0.1)
+
+
+@every_variant
+def test_at_the_start_a_block_hands_on_what_comes_in_and_so_all_of_it_learns(name):
+    model, x = small(**VARIANTS[name]), torch.randn(2, T, 16)
+    for block in model.blocks:
+        assert torch.equal(block(x), x)
+    for _ in range(2):  # the first step moves the projections, through them the second the rest
+        model(*batch())[1].backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.sub_(0.1 * parameter.grad)
+    norms = [p.grad.abs().max() for n, p in model.named_parameters() if "after" not in n]
+    assert all(norm > 0 for norm in norms)
+
+
+def test_it_may_start_like_gpt2_instead():
+    model = small(n_embd=128)
+    init_gpt2(model)
+    assert model.blocks[0].attention.qkv.weight.std().item() == pytest.approx(0.02, rel=0.1)
+    assert model.blocks[1].feed_forward.project.weight.std().item() == pytest.approx(0.01, rel=0.1)
 
 
 def test_tied_the_table_is_the_head_and_untied_both_start_small():
@@ -285,13 +297,11 @@ def test_parameters_without_the_tables():
         ({"score_cap": -1.0}, "score_cap must be above 0; got -1.0"),
         ({"logit_cap": 0}, "logit_cap must be above 0; got 0"),
         ({"rope_base": 0.5}, "base must be a finite number above 1"),
-        ({"rope_scaling": 0.5}, "scaling must be a finite number, 1"),
         ({"n_expert": 2, "n_active": 3}, "n_active must be at most n_expert, 2; got 3"),
         ({"capacity": -1.0}, "capacity must be a number above 0"),
         ({"balance": -0.1}, "balance must be a finite number, 0 or more; got -0.1"),
         ({"norm": "post"}, "norm must be one of pre, sandwich; got 'post'"),
         ({"gating": "relu"}, "gating must be one of swiglu, geglu, clipped"),
-        ({"init": "torch"}, "init must be one of fan_in, gpt2; got 'torch'"),
     ],
 )
 def test_what_makes_no_model_is_refused_when_it_is_written_down(asked, told):

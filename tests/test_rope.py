@@ -15,16 +15,15 @@ from gptlib.rope import Rope, rope_speeds, rotate, scaled_base
 @given(
     st.integers(1, 16).map(lambda n: 2 * n),
     st.floats(2.0, 1e6),
-    st.floats(1.0, 8.0),
     st.integers(0, 40),
     st.integers(0, 40),
     st.integers(0, 40),
 )
 @settings(max_examples=100, deadline=None, derandomize=True)
-def test_a_score_depends_on_the_distance_alone(head_size, base, scaling, one, other, moved):
+def test_a_score_depends_on_the_distance_alone(head_size, base, one, other, moved):
     torch.manual_seed(one)
     q, k = torch.randn(2, 1, head_size, dtype=torch.float64)
-    rope = Rope(head_size, 100, base, scaling).double()
+    rope = Rope(head_size, 100, base).double()
 
     def score(at: int, to: int) -> float:
         return (rope(q, at) * rope(k, to)).sum().item()
@@ -88,9 +87,6 @@ def test_stretched_the_slowest_pair_is_so_much_slower_and_the_first_as_ever(head
 
 def test_a_single_pair_cannot_be_slowed():
     assert scaled_base(100.0, 4.0, head_size=2) == 100
-    assert Rope(2, 4, scaling=4.0).cos[:, 0].tolist() == pytest.approx(
-        [math.cos(t) for t in range(4)]
-    )
 
 
 def test_the_turns_are_no_weights():
@@ -107,13 +103,19 @@ def test_the_turns_are_no_weights():
         ({"context_length": 0}, "context_length must be a whole number"),
         ({"base": 1.0}, "base must be a finite number above 1; got 1.0"),
         ({"base": math.inf}, "base must be a finite number above 1; got inf"),
-        ({"scaling": 0.5}, r"scaling must be a finite number, 1 \(as trained\) or more; got 0.5"),
-        ({"scaling": math.nan}, "scaling must be a finite number"),
     ],
 )
 def test_what_gives_no_turns_is_refused(asked, told):
     with pytest.raises(ValueError, match=told):
         Rope(**{"head_size": 8, "context_length": 16, **asked})
+
+
+@pytest.mark.parametrize("scaling", [0.5, math.nan, math.inf])
+def test_a_scaling_that_does_not_stretch_is_refused(scaling):
+    with pytest.raises(
+        ValueError, match=f"scaling must be a finite number, 1 or more; got {scaling}"
+    ):
+        scaled_base(100.0, scaling, 8)
 
 
 def test_places_behind_the_last_one_are_refused():
