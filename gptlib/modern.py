@@ -119,9 +119,9 @@ class ModernConfig(Sizes):
     balance: float = 0.01
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "context_length", "n_layer", "n_embd", "hidden", "full_every"):
-            if name != "full_every" or self.full_every is not None:
-                check_count(**{name: getattr(self, name)})
+        for name in ("vocab_size", "context_length", "n_layer", "n_embd", "hidden"):
+            check_count(**{name: getattr(self, name)})
+        check_count(full_every=1 if self.full_every is None else self.full_every)
         caps = {"score_cap": self.score_cap, "logit_cap": self.logit_cap}
         check_grouped(self.n_head, self.n_kv_head, self.window, **caps)
         check_rope(self.head_size, self.rope_base)
@@ -237,16 +237,13 @@ def init_modern(model: ModernGPT) -> None:
     """Start so that every matrix hands on what it gets, and every block hands on what came in.
 
     A sum of n_in products of numbers near 1 spreads like sqrt(n_in), so the weights come from
-    N(0, 1 / n_in). GPT-2's 0.02 is that for n_in = 2500 and small for a narrow model. Projections
-    into the residual stream start at 0: the model begins as embedding and head alone, and no token
-    is drowned by blocks that know nothing yet. The tables keep 0.02, for the head should have no
-    opinions. `init_gpt2` of chapter 6 fits here too, to compare.
-    Source of the zeros: T. Bachlechner et al., "ReZero is All You Need", 2020, in this form.
+    N(0, 1 / n_in), the tables' too. GPT-2's 0.02 is that for n_in = 2500, and small for a narrow
+    model. Projections into the residual stream start at 0: no token is drowned by blocks that know
+    nothing yet. The logits then have a variance of 1, and the first loss is near ln V + 1/2.
+    `init_gpt2` of chapter 6 fits here too, to compare.
     """
-    tables = (model.token_embedding.weight, model.head.weight)
     for name, parameter in model.named_parameters():
         if name.endswith(("bias", "project.weight", "project_weight")):
             nn.init.zeros_(parameter)
         elif parameter.dim() >= 2:
-            table = any(parameter is one for one in tables)
-            nn.init.normal_(parameter, std=0.02 if table else parameter.size(-1) ** -0.5)
+            nn.init.normal_(parameter, std=parameter.size(-1) ** -0.5)
