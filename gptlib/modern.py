@@ -239,8 +239,9 @@ def init_modern(model: ModernGPT) -> None:
     A sum of n_in products of numbers near 1 spreads like sqrt(n_in), so the weights come from
     N(0, 1 / n_in), the tables' too. GPT-2's 0.02 is that for n_in = 2500, and small for a narrow
     model. Projections into the residual stream start at 0: no token is drowned by blocks that know
-    nothing yet. The logits then have a variance of 1, and the first loss is near ln V + 1/2.
-    `init_gpt2` of chapter 6 fits here too, to compare.
+    nothing yet. The logits then have a variance of 1; untied, the first loss is near ln V + 1/2.
+    Tied, each token begins by expecting itself, with a logit of sqrt(C): quickly unlearned where C
+    is small, a bad start where it is large. `init_gpt2` of chapter 6 fits here too, to compare.
     """
     for name, parameter in model.named_parameters():
         if name.endswith(("bias", "project.weight", "project_weight")):

@@ -196,11 +196,14 @@ def test_the_same_weights_may_be_asked_for_longer_texts():
 
 
 @pytest.mark.parametrize("name", ["stories", "stories-experts"])
-def test_the_loss_starts_near_ln_vocab_size_and_half_the_variance_of_the_logits(name):
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_first_loss_is_that_of_logits_of_variance_1(name, tied):
+    """A sum of V numbers e^z is near V · e^(1/2); tied, the token itself adds e^sqrt(C)."""
     torch.manual_seed(0)
-    model = ModernGPT(ModernConfig.preset(name)).eval()
-    idx, targets = torch.randint(1536, (2, 4, 128))
-    assert model(idx, targets)[1].item() == pytest.approx(math.log(1536) + 0.5, abs=0.1)
+    model = ModernGPT(ModernConfig.preset(name, tied=tied, logit_cap=None)).eval()
+    idx, targets = torch.randint(1536, (2, 8, 128))
+    expected = math.log(1536 * math.exp(0.5) + tied * math.exp(64**0.5))
+    assert model(idx, targets)[1].item() == pytest.approx(expected, abs=0.15)
 
 
 @pytest.mark.parametrize("n_embd", [32, 256])
