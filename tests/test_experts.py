@@ -94,13 +94,14 @@ def test_who_asked_whom_is_told():
 
 @pytest.mark.parametrize("capacity", [0.25, 0.5, 1.0, 1.5])
 @pytest.mark.parametrize("n_active", [1, 2, 3])
-def test_in_training_an_expert_answers_those_that_weigh_it_most(capacity, n_active):
+@pytest.mark.parametrize("shape", [(4, 10), (3, 7)])  # the room is a whole number, and rounded up
+def test_in_training_an_expert_answers_those_that_weigh_it_most(capacity, n_active, shape):
     experts = shaken(Experts(C, H, E, n_active, capacity)).train()
-    x, routes = torch.randn(4, 10, C), []
+    x, routes = torch.randn(*shape, C), []
     out = experts(x, routes)
     answered = routes[0].answered
     torch.testing.assert_close(out, one_token_at_a_time(experts, x, answered), atol=1e-5, rtol=1e-4)
-    room = -int(-capacity * 40 * n_active // E)
+    room = -int(-capacity * shape[0] * shape[1] * n_active // E)
     for e in range(E):
         asking = routes[0].chosen == e
         weights, got = routes[0].weights[asking], answered[asking]
