@@ -8,66 +8,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from copy import deepcopy
 from functools import cache
 
 import torch
-import torch.nn.functional as F
 from recording import few
-from torch import nn
 
 from gptlib import corpus
-from gptlib.attention import CausalSelfAttention
+from gptlib.cache import Cached
 from gptlib.corpus.scoring import end_id
 from gptlib.generation import generate
 from gptlib.gpt import GPT
 from gptlib.tokenizer import BPETokenizer
-
-
-class Remembering(nn.Module):
-    """A GPT that keeps the keys and values of what it has read: one more token costs one token.
-
-    A copy of the model as it is now, whatever its norms and shortcuts. For texts that fit into the
-    context; one text after the other needs a new one. Chapter 10 explains the idea.
-    """
-
-    def __init__(self, model: GPT) -> None:
-        super().__init__()
-        self.model, self.config = deepcopy(model), model.config
-        for block in self.model.blocks:
-            block.attention = RememberingAttention(block.attention)
-        self.read = 0
-
-    def forward(self, idx: torch.Tensor) -> tuple[torch.Tensor, None]:
-        """idx (B, T), one token longer than the last time -> logits of the last place (B, 1, V)."""
-        if self.read not in (0, idx.size(1) - 1):
-            raise ValueError(f"idx must be one token longer than {self.read}; got {idx.size(1)}.")
-        model = self.model
-        new = torch.arange(self.read, idx.size(1))  # (T), the places not read yet
-        x = model.token_embedding(idx[:, new]) + model.position_embedding(new)  # (B, T, C)
-        for block in model.blocks:
-            x = block(x)
-        self.read = idx.size(1)
-        return model.head(model.final_norm(x[:, -1:])), None
-
-
-class RememberingAttention(nn.Module):
-    """An attention layer that is shown the new places only, and keeps the old ones' k and v."""
-
-    def __init__(self, layer: CausalSelfAttention) -> None:
-        super().__init__()
-        self.layer = layer
-        self.kept: tuple[torch.Tensor, torch.Tensor] | None = None
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        q, k, v = self.layer.split_heads(x)  # (B, n_head, T, hs) each
-        first = self.kept is None
-        if not first:
-            k, v = (torch.cat(pair, dim=2) for pair in zip(self.kept, (k, v), strict=True))
-        self.kept = (k, v)
-        # After the first time there is one new place, and it may look at all.
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=first)
-        return self.layer.project(out.transpose(1, 2).reshape(x.size()))
 
 
 def texts_of(rows: torch.Tensor, tokenizer: BPETokenizer) -> list[str]:
@@ -82,7 +33,7 @@ def write(model: GPT, tokenizer: BPETokenizer, n: int, seed: int, **settings) ->
     end = end_id(tokenizer)
     generator = torch.Generator().manual_seed(seed)
     rows = generate(
-        Remembering(model),
+        Cached(model),
         torch.full((n, 1), end),
         few(model.config.context_length, 8),
         stop_tokens=[end],

@@ -12,9 +12,11 @@ import torch
 
 from gptlib.batches import get_batch
 from gptlib.bigram import BigramModel
+from gptlib.cache import Cached, pad_left
 from gptlib.checkpoint import load_checkpoint, load_model, save_checkpoint
 from gptlib.generation import generate
 from gptlib.gpt import GPT, GPTConfig
+from gptlib.modern import ModernConfig, ModernGPT
 from gptlib.training import TrainConfig, make_optimizer, train
 
 GPUS = [torch.device("cuda")] if torch.cuda.is_available() else []
@@ -29,6 +31,14 @@ def tiny(seed: int = 0, device: str | torch.device = "cpu") -> GPT:
     """A small model whose dropout draws random numbers."""
     torch.manual_seed(seed)
     return GPT(CONFIG).to(device)
+
+
+def modern(device: str | torch.device = "cpu", **changes) -> ModernGPT:
+    """A small modern GPT, with a window in its first layer."""
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 11, "context_length": 16, "n_layer": 2, "n_head": 2, "n_kv_head": 1}
+    sizes |= {"n_embd": 16, "head_size": 8, "hidden": 24, "window": 4, "full_every": 2}
+    return ModernGPT(ModernConfig(**{**sizes, **changes})).to(device)
 
 
 def settings(device: torch.device, **changes) -> TrainConfig:
@@ -114,6 +124,20 @@ if GPUS:
         assert same(model, again) == 0.0 and next(again.parameters()).device.type == device.type
 
     @on_each
+    @pytest.mark.parametrize("build", [tiny, modern], ids=["gpt", "modern"])
+    def test_text_written_with_a_cache_is_that_of_the_cpu_without(device, build):
+        model, prompts = build().eval(), [[1, 2, 3], [4]]
+        train(model, DATA, None, settings(device, steps=60), progress=False)
+        idx, padding = pad_left(prompts)
+        reader = Cached(model, padding.to(device))
+        there = generate(reader, idx.to(device), 30, temperature=0).cpu()
+        model = model.cpu()
+        for row, prompt, pad in zip(there.tolist(), prompts, padding.tolist(), strict=True):
+            assert (
+                row[pad:] == generate(model, torch.tensor([prompt]), 30, temperature=0)[0].tolist()
+            )
+
+    @on_each
     def test_greedy_text_is_that_of_the_cpu_and_a_nan_is_named(device):
         model, prompt = tiny().eval(), torch.tensor([[1, 2, 3]])
         train(model, DATA, None, settings(device, steps=60), progress=False)
@@ -126,7 +150,16 @@ if GPUS:
             generate(model, prompt.to(device), 1)
 
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="only CUDA watches who waits")
-    @pytest.mark.parametrize("build", [tiny, lambda: BigramModel(11)], ids=["gpt", "bigram"])
+    @pytest.mark.parametrize(
+        "build",
+        [
+            tiny,
+            lambda: BigramModel(11),
+            modern,
+            lambda: modern(n_expert=4, n_active=2, capacity=1.0),
+        ],
+        ids=["gpt", "bigram", "modern", "experts"],
+    )
     def test_a_step_does_not_wait_for_the_gpu(build):
         device = torch.device("cuda")
         model = build().to(device)

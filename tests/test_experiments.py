@@ -17,6 +17,7 @@ from gptlib import corpus
 from gptlib.corpus.scoring import AnswerKey
 from gptlib.generation import generate
 from gptlib.gpt import GPT, GPTConfig
+from gptlib.tokenizer import BPETokenizer
 from gptlib.training import TrainConfig
 
 EXPERIMENTS = ROOT / "experiments"
@@ -153,30 +154,19 @@ def test_without_steps_nothing_is_made_smaller(script):
 
 
 @pytest.mark.parametrize("settings", [{"temperature": 0}, {"temperature": 1.0, "top_p": 0.9}])
-@pytest.mark.parametrize("norm", ["pre", "post"])
-@pytest.mark.parametrize("shortcut", [True, False])
-def test_a_model_that_remembers_writes_what_the_model_writes(script, settings, norm, shortcut):
+def test_what_the_scripts_write_is_what_generate_writes_without_a_cache(script, settings):
     torch.manual_seed(0)
-    shape = {"vocab_size": 50, "context_length": 16, "init": "torch", "norm": norm}
-    model = GPT(GPTConfig.preset("stories", **shape)).eval()
-    for block in model.blocks:
-        block.shortcut = shortcut
-    idx = torch.randint(50, (5, 3))
-    remembering = script("writing").Remembering(model)
-    plain, cached = (
-        generate(m, idx, 13, generator=torch.Generator().manual_seed(1), **settings)
-        for m in (model, remembering)
-    )
-    assert torch.equal(plain, cached)
-    assert len(set(plain[:, 3:].flatten().tolist())) > 3
-    # And the numbers behind it: the last place read alone, after all before it.
-    remembering = script("writing").Remembering(model)
-    with torch.no_grad():
-        remembering(plain[:, :15])
-        last = remembering(plain)[0]
-        torch.testing.assert_close(last, model(plain)[0][:, -1:], rtol=1e-5, atol=1e-4)
-    with pytest.raises(ValueError, match="one token longer than 16; got 3"):
-        remembering(idx)
+    writing = script("writing")
+    tokenizer = BPETokenizer.train("Mia and her cat. " * 9, 264, special_tokens=[corpus.END])
+    changes = {"vocab_size": 264, "context_length": 16, "init": "torch", "tied": False}
+    config = GPTConfig.preset("stories", **changes)
+    model, end = GPT(config), writing.end_id(tokenizer)
+    plain = generate(
+        model, torch.full((5, 1), end), 16, stop_tokens=[end],
+        generator=torch.Generator().manual_seed(1), **settings,
+    )  # fmt: skip
+    written = writing.write(model, tokenizer, 5, seed=1, **settings)
+    assert written == writing.texts_of(plain, tokenizer) and any(written)
 
 
 def test_the_options_that_choices_are_worth(script):

@@ -44,6 +44,8 @@ TESTS = {
     "tokenizer": ["tokenizer", "streaming"],
     "training": ["training", "checkpoint"],
     "recipe": ["training"],
+    "modern": ["modern", "published_models"],
+    "window": ["window", "cache"],
     "given/drawing": ["drawing", "schematics"],
     "given/files": ["files", "tokenizer"],
     "given/folders": ["files", "checkpoint", "saved"],
