@@ -92,6 +92,16 @@ def open_notebook(browser, address: str):
     return page
 
 
+def kernel_is_ready(page) -> None:
+    """Waits for the notebook's kernel. Before, JupyterLab says that it idles and has none yet, and
+    asks whoever runs all cells to choose one."""
+    panel = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+    page.wait_for_selector(f"{panel} .jp-Toolbar-kernelName:has-text('Python 3')")
+    page.wait_for_selector(
+        f"{panel} .jp-Notebook-ExecutionIndicator[data-status=idle]", state="attached"
+    )
+
+
 def run(page, cell: int) -> None:
     """Run a cell as a reader does, by a click and Ctrl-Enter, and wait until it has run.
 
@@ -114,7 +124,7 @@ def run_all(browser, lab, tmp_path, codes: list[str]):
     write_notebook(tmp_path, codes)
     page = open_notebook(browser, lab)
     page.set_viewport_size({"width": 1100, "height": 3600})  # all cells are in the page
-    page.wait_for_selector("text=Idle", state="attached")
+    kernel_is_ready(page)
     for cell in range(len(codes)):
         run(page, cell)
     page.wait_for_function("document.querySelectorAll('.gpt-widget').length === 2")
@@ -139,7 +149,7 @@ def reopened(page, browser, address: str, path: Path):
 def test_a_widget_in_jupyterlab_talks_with_python_and_is_kept(browser, lab, tmp_path):
     path = write_notebook(tmp_path, CODE[:2])
     page = open_notebook(browser, lab)
-    page.wait_for_selector("text=Idle", state="attached")
+    kernel_is_ready(page)
     run(page, 0)
     page.wait_for_selector(".gpt-widget")
     run(page, 1)
@@ -179,7 +189,7 @@ def test_a_whole_chapter_runs_and_its_widget_is_there_again_when_it_is_opened(
     path = write_notebook(tmp_path, ["1"])
     nbformat.write(chapter, path)
     page = open_notebook(browser, lab)
-    page.wait_for_selector("text=Idle", state="attached")
+    kernel_is_ready(page)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     page.wait_for_selector("text=python has 0 an umbrella, two umbrellas")
@@ -330,7 +340,7 @@ def test_an_exercise_in_jupyterlab_is_done_wrongly_and_then_rightly(browser, lab
     notebook.cells[3].source = "print('whose:', causal_mask.__doc__)"
     nbformat.write(notebook, path)
     page = open_notebook(browser, lab)
-    page.wait_for_selector("text=Idle", state="attached")
+    kernel_is_ready(page)
     assert page.get_by_text("nbgrader", exact=False).count() == 0  # it is there for the kit's tests
     run(page, 0)
     said = page.locator(".jp-Notebook .jp-CodeCell").nth(1).locator(".jp-OutputArea")
