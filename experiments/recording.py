@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "data" / "runs"
 CHECKPOINTS = ROOT / "runs"
 CONFIG = GPTConfig.preset("stories")
+TALES = GPTConfig.preset("stories", context_length=448)  # a tale of the second volume, whole
 UNITS = "loss, floor: nats per token; skills: share of labels right; seconds: training"
 Many = TypeVar("Many", int, tuple, list, range)
 
@@ -125,12 +126,12 @@ class Prepared(NamedTuple):
     key: AnswerKey
 
 
-def prepare(n_exam: int = 400) -> Prepared:
-    """What a run on the stories needs."""
-    tokenizer = book_tokenizer()
-    ids = encode(tokenizer, corpus.load("stories", n=few(30_000, 300)))
-    starts = story_starts(ids, tokenizer, CONFIG.context_length)
-    exam_stories = corpus.stories(few(n_exam, 30), seed=1)
+def prepare(n_exam: int = 400, volume: int = 1) -> Prepared:
+    """What a run on the stories of a volume needs."""
+    tokenizer = tokenizer_of(few(3000, 300), volume)
+    ids = encode(tokenizer, corpus.load("stories", n=few(30_000, 300), volume=volume))
+    starts = story_starts(ids, tokenizer, (CONFIG if volume == 1 else TALES).context_length)
+    exam_stories = corpus.stories(few(n_exam, 30), seed=1, volume=volume)
     return Prepared(tokenizer, ids, starts, AnswerKey(exam_stories, tokenizer))
 
 
@@ -140,9 +141,9 @@ def book_tokenizer() -> BPETokenizer:
 
 
 @cache
-def tokenizer_of(n: int) -> BPETokenizer:
-    """The tokenizer that n stories make."""
-    text = corpus.load("stories", n=n)
+def tokenizer_of(n: int, volume: int = 1) -> BPETokenizer:
+    """The tokenizer that n stories of a volume make."""
+    text = corpus.load("stories", n=n, volume=volume)
     return BPETokenizer.train(text, CONFIG.vocab_size, special_tokens=[corpus.END])
 
 
