@@ -239,12 +239,12 @@ def test_the_page_marks_the_exam_as_python_does():
         + """
         const { papers, sit } = await module("exam.js");
         const { switchOff } = await module("reader.js");
-        (await module("simd.js")).speedUp(model);
+        const answer = (await module("fast_gpt.js")).fastGPT(model);
         const sheets = papers(key, vocabulary, config.context_length);
         const marks = [];
         for (const off of given.lesions) {
           switchOff(model, off);
-          marks.push(await sit(model, sheets));
+          marks.push(await sit(answer, sheets));
         }
         return [key.examStories().map((story) => story.text), marks];
     """
@@ -270,10 +270,11 @@ def test_an_exam_tells_how_far_it_is_and_can_be_stopped():
         + """
         const { papers, sit } = await module("exam.js");
         const sheets = papers(key, vocabulary, config.context_length).slice(0, 40);
+        const answer = (await module("fast_gpt.js")).fastGPT(model);
         const seen = [];
         const progress = (done, of) => seen.push([done, of]);
         const now = { progress, stopped: () => seen.length > 1, slice: 1 };
-        const stopped = await sit(model, sheets, now);
+        const stopped = await sit(answer, sheets, now);
         let refused = null;
         try { papers(key, vocabulary, 30); } catch (error) { refused = error.message; }
         return [stopped, seen, refused];
@@ -292,8 +293,8 @@ def test_the_fast_product_is_the_product(T, n, m):
     numbers = torch.randn(2 * T + m, n, generator=torch.Generator().manual_seed(T))
     x, y, weight = numbers.split([T, T, m])
     code = """
-        const { fastMatmul } = await module("simd.js");
-        const product = fastMatmul();
+        const { fastMatmul, workroom } = await module("simd.js");
+        const product = fastMatmul(workroom());
         const [x, y, w] = given.map((numbers) => Float32Array.from(numbers.flat()));
         const [T, n, m] = [given[0].length, given[0][0].length, given[2].length];
         const other = w.map((v) => -v);

@@ -2,9 +2,9 @@
 import { AnswerKey } from "./answer_key.js";
 import { button, h, percent, put, row, say, toggle } from "./drawing.js";
 import { papers, sit } from "./exam.js";
+import { fastGPT } from "./fast_gpt.js";
 import { GPT } from "./gpt.js";
 import { switchOff } from "./reader.js";
-import { speedUp } from "./simd.js";
 
 const PLAIN = { title: "", kind: "" };
 
@@ -86,7 +86,8 @@ function examView(model, key, { config, vocabulary, weights }, tell) {
   let running = 0; // 0, or the number of the exam that is being taken
   let number = 0;
   let sheets = null;
-  let gpt = null; // the exam's own: the reader's goes on with the text
+  const gpt = new GPT(config, weights); // the exam's own: the reader's goes on with the text
+  let answer = null; // what gpt says, as fast_gpt.js works it out
 
   const of = (off) => taken.get(JSON.stringify(off));
   const share = ([right, all]) => right / all;
@@ -96,13 +97,13 @@ function examView(model, key, { config, vocabulary, weights }, tell) {
     run.textContent = "stop the exam";
     try {
       sheets ??= papers(key, vocabulary, config.context_length);
-      if (!gpt) speedUp(gpt = new GPT(config, weights));
+      answer ??= fastGPT(gpt);
       for (const off of [[], model.get("off")]) {
         if (of(off) || running !== mine) continue;
         const began = performance.now();
         switchOff(gpt, off);
         const name = off.length ? `with ${off.length} off` : "with all on";
-        const marks = await sit(gpt, sheets, {
+        const marks = await sit(answer, sheets, {
           progress: (done, all) => { far.textContent = `${name}: story ${done} of ${all}`; },
           stopped: () => running !== mine,
         });
