@@ -279,10 +279,10 @@ function panel(title, what, pick) {
     for (let l = 0; l < columns; l++) {
       sizesCounted(signals.of[kind](l), counts);
       let most = 1;
-      for (let k = 1; k < SIZE_BINS; k++) if (counts[k] > most) most = counts[k];
-      for (let k = 0; k < rows; k++) {
-        const n = counts[base + k];
-        pixels[(rows - 1 - k) * wide + l] = n && ink | (190 * Math.sqrt(n / most) << 24);
+      for (let k = base; k < tops; k++) if (counts[k] > most) most = counts[k];
+      for (let k = base, at = (rows - 1) * wide + l; k < tops; k++, at -= wide) {
+        const n = counts[k];
+        pixels[at] = n === 0 ? 0 : ink | (190 * Math.sqrt(n / most) << 24);
       }
     }
     pen.putImageData(image, 0, 0);
