@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from random import Random
 
 import pytest
@@ -96,6 +97,38 @@ def test_the_page_judges_as_python_does():
                 assert math.isclose(ours.nats, theirs["nats"], rel_tol=0, abs_tol=1e-9)
                 assert labels == [(v["skill"], v["start"], v["end"]) for v in theirs["labels"]]
     assert faults == {None, "end", *corpus.SKILLS}
+
+
+def test_a_fault_is_said_in_few_words_that_are_true():
+    """What stands there stands there; with what should, Python reads on past the place."""
+    got = in_page("return given.texts.map((text) => key.verdict(text));", texts=texts(1200)[600:])
+    words = re.compile(r"“(.+)” stands where (.+) should")
+    followed = set()
+    for one in got:
+        text, said, at = one["text"], one["short"], one["position"]
+        if one["ok"]:
+            assert said is None
+            continue
+        assert len(said) < 145 and "character" not in said
+        if one["skill"] == "end":
+            assert re.fullmatch(r"the story stops, and .+ should follow", said)
+            continue
+        stands, should = words.fullmatch(said).groups()
+        if "…" in stands:
+            continue
+        stands, should = (said.replace("␣", " ").replace("⏎", "\n") for said in (stands, should))
+        start = text.rindex(stands, 0, at + len(stands) + 2)
+        assert start - 1 <= at <= start + len(stands) + 1  # a space before or behind it
+        for piece in re.findall("“([^”…]+)”", should):
+            kept = text[:start], text[:start].rstrip()
+            for before in (*kept, *(f"{one} " for one in kept)):
+                [verdict] = corpus.judge(before + piece).verdicts
+                if verdict.skill in (None, "end"):
+                    followed.add(one["skill"])
+                    break
+            else:
+                raise AssertionError((said, text[start - 20 : at + 20]))
+    assert followed >= {"wording", "pronoun", "colour", "thing", "name", "helper"}
 
 
 def test_the_page_splits_a_text_as_python_does():
