@@ -166,6 +166,20 @@ def test_the_fast_way_has_the_logits_of_pytorch_too(config, simd):
             torch.testing.assert_close(torch.tensor(got).view_as(right), right, atol=1e-4, rtol=0)
 
 
+def test_the_fast_gelu_is_gelu_however_large_a_number_is():
+    """Feed-forward layers that hand over numbers from -20 to 20, and beyond what 32 bits hold."""
+    config = CONFIGS["stories"]
+    model, idx = built(config), ids(config, 40)
+    for block, scale in zip(model.blocks, (1.0, 5.0, 30.0, 3e7), strict=True):
+        block.feed_forward.expand.weight.data *= scale
+        block.feed_forward.project.weight.data /= scale
+    code = READ + 'return (await module("fast_gpt.js")).fastGPT(model)(given, [0, 7, 39]);'
+    got = run_script(code, idx.tolist(), exported(model))
+    with torch.no_grad():
+        wanted = model(idx[None])[0][0][[0, 7, 39]]
+    torch.testing.assert_close(torch.tensor(got).view_as(wanted), wanted, atol=2e-4, rtol=0)
+
+
 def test_a_short_text_behind_a_long_one_is_read_alone():
     """What an earlier text has left in the memory of the products does not count."""
     config = CONFIGS["stories"]
