@@ -598,6 +598,21 @@ def test_the_page_has_pytorchs_forward_and_backward_pass():
             assert near(got["gradients"][name], gradient), (one, name)
 
 
+def test_the_fast_exponential_is_the_exponential():
+    numbers = [0.0, 1e-300, -1e-9, 708.0, 710.0, -745.0, -800.0, 699.999, -699.999, 1e6, -1e6]
+    numbers += [random.Random(4).gauss(0, 10 ** (k % 4 - 1)) for k in range(3000)]
+    code = """
+        const { exp } = await module("fast_exp.js");
+        const given_up = [NaN, Infinity, -Infinity].map(exp).map(String);
+        return [given.map(exp).map(String), given_up];
+    """
+    found, special = run_script(code, numbers)
+    assert special == ["NaN", "Infinity", "0"]
+    for x, got in zip(numbers, found, strict=True):
+        wanted = math.exp(x) if x < 709.7 else math.inf
+        assert float(got) == pytest.approx(wanted, rel=1e-13, abs=0), x
+
+
 @pytest.mark.parametrize("fast", [True, False])
 def test_the_fast_product_is_the_product_to_the_last_bit(fast):
     """The three products of a layer, with room for them, and with none left or no WebAssembly."""

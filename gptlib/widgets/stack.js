@@ -1,6 +1,7 @@
 // A stack of layers with its forward and its backward pass: linear, activation, norm, shortcut.
 // Numbers are 64-bit; rows are examples: (B, C). signal_explorer.py builds the same from PyTorch's
 // parts, and a test holds the two together, every gradient included.
+import { exp } from "./fast_exp.js";
 import { workshop } from "./product.js";
 import { randomNumbers } from "./sampling.js";
 
@@ -89,7 +90,7 @@ function tanh(x) {
     const q = x * x;
     return x * (1 - q * (1 / 3 - q * (2 / 15)));
   }
-  return 1 - 2 / (Math.exp(2 * x) + 1);
+  return 1 - 2 / (exp(2 * x) + 1);
 }
 
 // The form of GELU that GPT-2 has: x · ½(1 + tanh u) is x / (1 + exp(-2u)).
@@ -108,7 +109,7 @@ export function activate(kind, y, slope) {
   if (kind === "gelu") {
     for (let i = 0; i < n; i++) {
       const x = y[i], q = 0.044715 * x * x;
-      const share = 1 / (1 + Math.exp(-ROOT * x * (1 + q)));
+      const share = 1 / (1 + exp(-ROOT * x * (1 + q)));
       y[i] = x * share;
       slope[i] = share + y[i] * (1 - share) * ROOT * (1 + 3 * q);
     }
