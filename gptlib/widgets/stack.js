@@ -283,13 +283,13 @@ export const SIZE_BINS = 512;
 
 // How many of a Float32Array or Float64Array have which size: two bins for each doubling, from
 // 2^-127 on, read off the bits of the number itself, which is faster than a logarithm. What is
-// smaller is in bin 0, what is larger in the last.
-export function sizesCounted(numbers, counts = new Uint32Array(SIZE_BINS)) {
+// smaller is in bin 0, what is larger in the last. `every`: 2 counts every second number.
+export function sizesCounted(numbers, counts = new Uint32Array(SIZE_BINS), every = 1) {
   const double = numbers.BYTES_PER_ELEMENT === 8;
   const words = new Int32Array(numbers.buffer, numbers.byteOffset, numbers.byteLength / 4);
   const [first, step, shift, zero] = double ? [1, 2, 19, 2 * (1023 - 127)] : [0, 1, 22, 0];
   counts.fill(0);
-  for (let i = first; i < words.length; i += step) {
+  for (let i = first; i < words.length; i += step * every) {
     const bin = ((words[i] & 0x7fffffff) >> shift) - zero; // whole numbers with a sign throughout: fast
     counts[bin < 0 ? 0 : bin < SIZE_BINS ? bin : SIZE_BINS - 1] += 1;
   }
