@@ -84,7 +84,7 @@ function render({ model, el }) {
 
     if (c.n_head !== given) wished = given = c.n_head; // a preset, or the slider
     cut.hidden = given === wished;
-    cut.textContent = cut.hidden ? "" : `A width of ${c.n_embd} cannot be cut into ${wished} equal heads: there are ${given} now.`;
+    cut.textContent = cut.hidden ? "" : `A width of ${say(c.n_embd)} cannot be cut into ${wished} equal heads: there are ${given} now.`;
     layers.show(c.n_layer);
     width.show(c.n_embd);
     heads.show(c.n_head, headsFor(c.n_embd));
