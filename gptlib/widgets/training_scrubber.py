@@ -174,7 +174,7 @@ class TrainingScrubber(Widget):
 
 
 def _checked(name: str, run: Any) -> Mapping[str, Any]:
-    """A run that has moments, and no losses beyond them, or a ValueError."""
+    """A run, if it has moments, and no losses beyond them. Errors: ValueError for others."""
     if not isinstance(run, Mapping) or not run.get("step"):
         example = '{"step": [0, 100], "val": [4.0, 2.0]}'
         raise ValueError(f"{name!r} must be a Tape, or a run with the steps it knows: {example}.")
