@@ -44,7 +44,7 @@ const { ready } = await module("reader.js");
 const { matmul, stream } = await module("gpt.js");
 const { AnswerKey } = await module("answer_key.js");
 const { papers, sit } = await module("exam.js");
-const { speedUp } = await module("simd.js");
+const { fastGPT } = await module("fast_gpt.js");
 const all = readFileSync(0);
 const given = JSON.parse(all.subarray(0, Number(length)).toString());
 const { config, vocabulary, model } = ready(readModel(all.subarray(Number(length))));
@@ -77,8 +77,7 @@ for (let k = 0; k < given.rounds; k++) {
 }
 const key = new AnswerKey({ ...given.key, exam: { ...given.key.exam, places: given.places } });
 const sheets = papers(key, vocabulary, config.context_length);
-speedUp(model);
-const exam = await seconds(() => sit(model, sheets));
+const exam = await seconds(() => sit(fastGPT(model), sheets));
 console.log(JSON.stringify({ flops, rounds, exam, stories: sheets.length, node: process.version }));
 """
 

@@ -59,8 +59,9 @@ MOVE = """async ([i, times]) => {
 
 
 def explorers() -> dict[str, Any]:
-    """What is measured, in sizes of the chapters: a stack, places and tokens, heads and a text."""
-    found: dict[str, Any] = {"signals": SignalExplorer()}
+    """What is measured, in sizes of the chapters: stacks, places and tokens, heads and a text."""
+    dearest = {"depth": 64, "activation": "tanh", "norm": "post", "shortcut": True}
+    found: dict[str, Any] = {"signals": SignalExplorer(), "norms": SignalExplorer(**dearest)}
     for places, tokens in ((2, 1536), (60, 60)):
         logits = torch.randn(places, tokens, generator=torch.Generator().manual_seed(0)) * 3
         names = [f"t{i}" for i in range(tokens)], [f"p{i}" for i in range(places)]

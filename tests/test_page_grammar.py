@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from random import Random
 
 import pytest
@@ -96,6 +97,38 @@ def test_the_page_judges_as_python_does():
                 assert math.isclose(ours.nats, theirs["nats"], rel_tol=0, abs_tol=1e-9)
                 assert labels == [(v["skill"], v["start"], v["end"]) for v in theirs["labels"]]
     assert faults == {None, "end", *corpus.SKILLS}
+
+
+def test_a_fault_is_said_in_few_words_that_are_true():
+    """What stands there stands there; with what should, Python reads on past the place."""
+    got = in_page("return given.texts.map((text) => key.verdict(text));", texts=texts(1200)[600:])
+    words = re.compile(r"“(.+)” stands where (.+) should")
+    followed = set()
+    for one in got:
+        text, said, at = one["text"], one["short"], one["position"]
+        if one["ok"]:
+            assert said is None
+            continue
+        assert len(said) < 145 and "character" not in said
+        if one["skill"] == "end":
+            assert re.fullmatch(r"the story stops, and .+ should follow", said)
+            continue
+        stands, should = words.fullmatch(said).groups()
+        if "…" in stands:
+            continue
+        stands, should = (said.replace("␣", " ").replace("⏎", "\n") for said in (stands, should))
+        start = text.rindex(stands, 0, at + len(stands) + 2)
+        assert start - 1 <= at <= start + len(stands) + 1  # a space before or behind it
+        for piece in re.findall("“([^”…]+)”", should):
+            kept = text[:start], text[:start].rstrip()
+            for before in (*kept, *(f"{one} " for one in kept)):
+                [verdict] = corpus.judge(before + piece).verdicts
+                if verdict.skill in (None, "end"):
+                    followed.add(one["skill"])
+                    break
+            else:
+                raise AssertionError((said, text[start - 20 : at + 20]))
+    assert followed >= {"wording", "pronoun", "colour", "thing", "name", "helper"}
 
 
 def test_the_page_splits_a_text_as_python_does():
@@ -239,12 +272,12 @@ def test_the_page_marks_the_exam_as_python_does():
         + """
         const { papers, sit } = await module("exam.js");
         const { switchOff } = await module("reader.js");
-        (await module("simd.js")).speedUp(model);
+        const answer = (await module("fast_gpt.js")).fastGPT(model);
         const sheets = papers(key, vocabulary, config.context_length);
         const marks = [];
         for (const off of given.lesions) {
           switchOff(model, off);
-          marks.push(await sit(model, sheets));
+          marks.push(await sit(answer, sheets));
         }
         return [key.examStories().map((story) => story.text), marks];
     """
@@ -270,10 +303,11 @@ def test_an_exam_tells_how_far_it_is_and_can_be_stopped():
         + """
         const { papers, sit } = await module("exam.js");
         const sheets = papers(key, vocabulary, config.context_length).slice(0, 40);
+        const answer = (await module("fast_gpt.js")).fastGPT(model);
         const seen = [];
         const progress = (done, of) => seen.push([done, of]);
         const now = { progress, stopped: () => seen.length > 1, slice: 1 };
-        const stopped = await sit(model, sheets, now);
+        const stopped = await sit(answer, sheets, now);
         let refused = null;
         try { papers(key, vocabulary, 30); } catch (error) { refused = error.message; }
         return [stopped, seen, refused];
@@ -292,8 +326,8 @@ def test_the_fast_product_is_the_product(T, n, m):
     numbers = torch.randn(2 * T + m, n, generator=torch.Generator().manual_seed(T))
     x, y, weight = numbers.split([T, T, m])
     code = """
-        const { fastMatmul } = await module("simd.js");
-        const product = fastMatmul();
+        const { fastMatmul, workroom } = await module("simd.js");
+        const product = fastMatmul(workroom());
         const [x, y, w] = given.map((numbers) => Float32Array.from(numbers.flat()));
         const [T, n, m] = [given[0].length, given[0][0].length, given[2].length];
         const other = w.map((v) => -v);

@@ -17,6 +17,7 @@ from gptlib.generation import stream
 from gptlib.given.records import load_recorded
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
+from gptlib.widgets.live_gpt import switched_off
 from gptlib.widgets.model_file import FORMAT, export_model, import_model, model_bytes
 
 READ = """
@@ -132,6 +133,69 @@ def test_a_part_that_is_switched_off_hands_over_nothing():
     with torch.no_grad():
         wanted = model(idx[None])[0][0]
     torch.testing.assert_close(torch.tensor(got).view_as(wanted), wanted, atol=1e-4, rtol=0)
+
+
+ASKED = [[0], [2, 3, 3, 9, 21], list(range(22))]
+
+
+@pytest.mark.parametrize("simd", [True, False], ids=["SIMD", "no WebAssembly"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_the_fast_way_has_the_logits_of_pytorch_too(config, simd):
+    """At any places of a text, in any order, and with parts off: after a longer text, too."""
+    model, idx = built(config), ids(config, 22)
+    off = [f"blocks.0.attention.{config.n_head - 1}", f"blocks.{config.n_layer - 1}.feed_forward"]
+    code = (
+        "if (!given.simd) globalThis.WebAssembly = undefined;"
+        + READ
+        + """
+        const { fastGPT } = await module("fast_gpt.js");
+        const { switchOff } = await module("reader.js");
+        const answer = fastGPT(model);
+        return [[], given.off].map((off) => {
+          switchOff(model, off);
+          return [...given.asked, [5, 1]].map((places) => answer(given.ids, places));
+        });
+    """
+    )
+    said = {"simd": simd, "off": off, "asked": ASKED, "ids": idx.tolist()}
+    for parts, found in zip([[], off], run_script(code, said, exported(model)), strict=True):
+        with torch.no_grad(), switched_off(model, parts):
+            wanted = model(idx[None])[0][0]
+        for places, got in zip([*ASKED, [5, 1]], found, strict=True):
+            right = wanted[places]
+            torch.testing.assert_close(torch.tensor(got).view_as(right), right, atol=1e-4, rtol=0)
+
+
+def test_the_fast_gelu_is_gelu_however_large_a_number_is():
+    """Feed-forward layers that hand over numbers from -20 to 20, and beyond what 32 bits hold."""
+    config = CONFIGS["stories"]
+    model, idx = built(config), ids(config, 40)
+    for block, scale in zip(model.blocks, (1.0, 5.0, 30.0, 3e7), strict=True):
+        block.feed_forward.expand.weight.data *= scale
+        block.feed_forward.project.weight.data /= scale
+    code = READ + 'return (await module("fast_gpt.js")).fastGPT(model)(given, [0, 7, 39]);'
+    got = run_script(code, idx.tolist(), exported(model))
+    with torch.no_grad():
+        wanted = model(idx[None])[0][0][[0, 7, 39]]
+    torch.testing.assert_close(torch.tensor(got).view_as(wanted), wanted, atol=2e-4, rtol=0)
+
+
+def test_a_short_text_behind_a_long_one_is_read_alone():
+    """What an earlier text has left in the memory of the products does not count."""
+    config = CONFIGS["stories"]
+    model, idx = built(config), ids(config, 60)
+    code = (
+        READ
+        + """
+        const answer = (await module("fast_gpt.js")).fastGPT(model);
+        return [60, 3, 13, 1].map((n) => answer(given.slice(0, n), [n - 1]));
+    """
+    )
+    found = run_script(code, idx.tolist(), exported(model))
+    for n, got in zip([60, 3, 13, 1], found, strict=True):
+        with torch.no_grad():
+            right = model(idx[None, :n])[0][0, -1]
+        torch.testing.assert_close(torch.tensor(got), right, atol=1e-4, rtol=0)
 
 
 def test_single_functions_are_those_of_pytorch():

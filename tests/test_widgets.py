@@ -41,7 +41,9 @@ from gptlib.merges import merge_pair
 from gptlib.tokenizer import BPETokenizer, CharTokenizer, split_text, split_words
 from gptlib.training import Run, TrainConfig, learning
 from gptlib.widgets import (
+    AttentionExplorer,
     DistributionExplorer,
+    LiveGPT,
     ModelPicture,
     SignalExplorer,
     Tape,
@@ -596,6 +598,22 @@ def test_the_page_has_pytorchs_forward_and_backward_pass():
             assert near(got["gradients"][name], gradient), (one, name)
 
 
+def test_the_fast_exponential_is_the_exponential():
+    numbers = [0.0, 1e-300, -1e-9, 708.0, 710.0, -745.0, -800.0, 699.999, -699.999, 1e6, -1e6]
+    rng = random.Random(4)
+    numbers += [rng.gauss(0, 10 ** (k % 4 - 1)) for k in range(3000)]
+    code = """
+        const { exp } = await module("fast_exp.js");
+        const given_up = [NaN, Infinity, -Infinity].map(exp).map(String);
+        return [given.map(exp).map(String), given_up];
+    """
+    found, special = run_script(code, numbers)
+    assert special == ["NaN", "Infinity", "0"]
+    for x, got in zip(numbers, found, strict=True):
+        wanted = math.exp(x) if x < 709.7 else math.inf
+        assert float(got) == pytest.approx(wanted, rel=1e-14 + 2e-16 * abs(x), abs=0), x
+
+
 @pytest.mark.parametrize("fast", [True, False])
 def test_the_fast_product_is_the_product_to_the_last_bit(fast):
     """The three products of a layer, with room for them, and with none left or no WebAssembly."""
@@ -962,3 +980,63 @@ def test_the_lab_is_on_tape_with_every_patient():
     ]
     assert widget.now()["step"] == 300 and widget.now()["val"] == lab["runs"]["no_mask"]["val"][-1]
     assert len(json.dumps(widget.runs)) < 200_000  # what a page has to carry
+
+
+# What a learner passes by mistake ----------------------------------------------------------------
+
+
+def small(**sizes) -> GPT:
+    return GPT(GPTConfig(vocab_size=7, **{**TINY, **sizes}))
+
+
+TINY = {"context_length": 8, "n_layer": 1, "n_head": 1, "n_embd": 8}
+SEVEN, EIGHT = CharTokenizer("abcdefg"), CharTokenizer("abcdefgh")
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: LiveGPT(small(), SEVEN, "a", temprature=1),
+            "no setting 'temprature'.* temperature",
+        ),
+        (lambda: LiveGPT(small(), EIGHT, "a"), "Take the tokenizer that it was trained with"),
+        (lambda: LiveGPT(SEVEN, small(), "a"), "model must be a GPT; got CharTokenizer"),
+        (lambda: LiveGPT(small(), SEVEN, "x"), "'x' at position 0"),
+        (lambda: AttentionExplorer(small(), SEVEN, "abc"), "text comes before tokenizer"),
+        (lambda: AttentionExplorer(small(), "abc", None), "tokenizer must be one of gptlib's"),
+        (lambda: AttentionExplorer({}, "abc", SEVEN), "got none"),
+        (lambda: DistributionExplorer(torch.zeros(1, 7), SEVEN), r"tokenizer\.decode"),
+        (lambda: ModelPicture({"n_layer": 2}), "must be a GPTConfig.* got dict"),
+        (lambda: ModelPicture(None), "must be a GPTConfig.* got NoneType"),
+        (lambda: SignalExplorer.of({}, torch.zeros(1, 2)), "got none"),
+        (lambda: SignalExplorer.of(None, torch.zeros(1, 2)), "got NoneType"),
+        (lambda: TrainingScrubber(None), "must be a Tape, or runs by name"),
+        (lambda: TrainingScrubber({"a": 5}), "'a' must be a Tape, or a run with the steps"),
+        (lambda: TrainingScrubber({"step": [], "val": []}), "with the steps it knows"),
+        (lambda: TrainingScrubber({"step": [3, 1], "val": []}), "whole numbers that grow"),
+        (lambda: TrainingScrubber({"step": ["a"], "val": []}), "whole numbers that grow"),
+        (lambda: TrainingScrubber({"step": [0], "val": [1.0, 2.0]}), "has 2 in val for 1 steps"),
+        (lambda: Tape(None, "abc", at=[0]), "tokenizer must be one of gptlib's"),
+    ],
+)
+def test_a_mistake_is_answered_in_words(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_model_of_any_precision_is_looked_into(kind):
+    model = small(n_layer=2).to(kind)
+    wanted = AttentionExplorer(small(n_layer=2), "abcabc", SEVEN).weights()
+    assert AttentionExplorer(model, "abcabc", SEVEN).weights().shape == wanted.shape
+    assert LiveGPT(model, SEVEN, "abc").probs().sum().item() == pytest.approx(1, abs=1e-4)
+    model.blocks[0].register_forward_hook(lambda m, i, out: -2 * out)
+    with pytest.raises(ValueError, match="computes something else"):
+        AttentionExplorer(model, "abcabc", SEVEN)
+
+
+def test_a_picture_may_be_made_of_a_whole_model():
+    model = small()
+    assert ModelPicture(model).config == model.config
+    assert ModelPicture(torch.compile(model)).costs() == ModelPicture(model.config).costs()

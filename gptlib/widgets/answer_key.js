@@ -1,4 +1,5 @@
 // The parser as a judge, as gptlib/corpus/judging.py has it, and what it says of a model's tokens.
+import { visible } from "./drawing.js";
 import { Grammar, pythonRandom } from "./grammar.js";
 
 // What Python's str.strip takes away; JavaScript's trim differs in seven characters.
@@ -22,19 +23,22 @@ export class AnswerKey {
       .filter(Boolean).map((part) => this.verdict(part));
   }
 
-  // { text, ok, skill, position, message, nats, labels, rests }: a story, or the rule that it breaks
-  // and where. The labels of a broken one go as far as it was read.
+  // { text, ok, skill, position, message, short, nats, labels, rests }: a story, or the rule that it
+  // breaks and where; `short`, for a page that shows the text, is `message` without its numbers. The
+  // labels of a broken one go as far as it was read.
   verdict(text) {
     const { found, failure: { position, expected, rests, skill }, copies } = this.grammar.read(text);
     const labels = copies.filter(tests);
-    const said = { text, rests, ok: found.length > 0, skill: null, position: null, message: null, nats: null, labels };
+    const said = { text, rests, ok: found.length > 0, skill: null, position: null, message: null, short: null, nats: null, labels };
     if (said.ok) return { ...said, nats: found[0].nats };
     const wanted = expected.slice(0, 3).map((piece) => `"${piece}"`).join(" or ") + (expected.length > 3 ? " or another" : "");
     if (position === text.length) {
-      return { ...said, skill: "end", position, message: `the story stops after ${position} characters, where ${wanted} should follow` };
+      return { ...said, skill: "end", position, short: `the story stops, and ${namely(expected)} should follow`, message: `the story stops after ${position} characters, where ${wanted} should follow` };
     }
     const here = Array.from(text.slice(position)).slice(0, 20).join("").split("\n")[0];
-    return { ...said, skill, position, message: `character ${position}: expected ${wanted}, found "${here}" (${this.rules[skill]})` };
+    const start = position - (rests[0] ? expected[0].length - rests[0].length : 0); // of the word that does not fit
+    const short = instead(text, start, position, start < position ? this.grammar.read(text.slice(0, start)).failure.rests : rests);
+    return { ...said, skill, position, short, message: `character ${position}: expected ${wanted}, found "${here}" (${this.rules[skill]})` };
   }
 
   // For each of the tokens that one text of stories is made of, { forced, broken }: the skill that
@@ -108,6 +112,24 @@ export class AnswerKey {
     }).reverse();
   }
 }
+
+// What may come next, in words: the first two, cut where they are long.
+function namely(rests, show = (text) => text.trim()) {
+  const quoted = (rest) => (show(rest) ? `“${cutTo(show(rest), 30)}”` : rest ? "a space" : "the end of the story");
+  return rests.slice(0, 2).map(quoted).join(" or ") + (rests.length > 2 ? " or something else" : "");
+}
+
+// What stands there and what should: a text from `start` on, where it no longer fits at `at`, up to
+// the end of a word. Where only blanks are wrong, they are shown.
+function instead(text, start, at, rests) {
+  const before = text.slice(start, at);
+  const blank = before.trim() ? "" : "[^\\p{L}\\p{N}]*";
+  const there = before + text.slice(at).match(new RegExp(`^${blank}[\\p{L}\\p{N}]*`, "u"))[0];
+  const show = rests.some((rest) => rest.trim() === there.trim()) ? visible : (words) => words.trim();
+  return `“${cutTo(show(there), 30)}” stands where ${namely(rests, show)} should`;
+}
+
+const cutTo = (text, most) => { const all = Array.from(text); return all.length > most ? `${all.slice(0, most - 1).join("")}…` : text; };
 
 // Whether a copy is a place that tests a skill.
 const tests = (copy) => copy.sure && copy.skill !== "wording";

@@ -8,7 +8,7 @@ const shadeOf = Math.sqrt;
 export function shadeKey() {
   const key = (weight) => h("span", { class: "gw-shade-key" },
     h("span", { class: "gw-key", style: `background: ${shade(shadeOf(weight))}` }), `${100 * weight} %`);
-  return h("p", { class: "gw-legend" }, "weight ", ...[0, 0.01, 0.1, 0.5, 1].map(key),
+  return h("p", { class: "gw-legend" }, "The shade of a token, and the bar below it: how much the framed token takes from it, in the picked head. Weight ", ...[0, 0.01, 0.1, 0.5, 1].map(key),
     h("span", { class: "gw-shade-key" }, h("span", { class: "gw-key gw-key-hidden" }), "hidden by the mask"));
 }
 

@@ -53,17 +53,17 @@ export function candidateList({ length, drawn = false, pick = null, name = "toke
 
 export function legend(drawn = false) {
   return h("p", { class: "gw-legend" },
-    h("span", { class: "gw-key gw-key-fill" }), " with these settings ",
-    h("span", { class: "gw-key gw-key-line" }), " as the model says ",
-    ...(drawn ? [h("span", { class: "gw-key gw-key-dot" }), " drawn"] : []));
+    ...[["fill", "with these settings"], ["line", "as the model says"], ...(drawn ? [["dot", "drawn"]] : [])].map(([kind, words]) =>
+      h("span", { class: "gw-keyed" }, h("span", { class: `gw-key gw-key-${kind}` }), ` ${words} `)));
 }
 
 // The most likely tokens and one line for all others, as `show` takes them.
 export function shownOf(order, length, { label, p, before, count = () => 0, n = 0 }) {
   const best = order.slice(0, length - 1);
-  const left = { label: `${say(order.length - best.length)} others`, before: 1, p: 1, count: n };
+  const left = { label: `${say(order.length - best.length)} others`, before: 0, p: 0, count: n };
   const shown = best.map((t) => ({ id: t, label: label(t), before: before[t], p: p[t], count: count(t) }));
-  for (const one of shown) { left.before -= one.before; left.p -= one.p; left.count -= one.count; }
+  for (const one of shown) left.count -= one.count;
+  for (const t of order.slice(length - 1)) { left.before += before[t]; left.p += p[t]; } // 0 if all are
   return order.length > best.length ? [...shown, left] : shown;
 }
 
@@ -87,7 +87,9 @@ function line(drawn, pick) {
       label.textContent = one.label;
       if (pick) label.disabled = one.id === undefined;
       el.classList.toggle("gw-chosen", Boolean(one.chosen));
-      number.textContent = percent(Math.max(0, one.p));
+      number.textContent = one.p > 0 ? percent(one.p) : "impossible";
+      number.classList.toggle("gw-never", !(one.p > 0));
+      outline.hidden = !(one.before > 0); // its border would be seen
       fill.style.width = width(one.p);
       outline.style.width = width(one.before);
       dot.style.left = width(n ? one.count / n : 0);

@@ -49,6 +49,11 @@ class DistributionExplorer(Widget):
         row_labels: Sequence[str] = ("",),
         **settings: Any,
     ) -> None:
+        if not isinstance(labels, Sequence):
+            raise ValueError(
+                f"labels must be the tokens as texts, one a column; got {type(labels).__name__}. "
+                "A tokenizer's: [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]."
+            )
         table = torch.as_tensor(logits).detach().float().cpu()
         table = table[None] if table.dim() == 1 else table  # (R, V)
         if table.shape != (len(row_labels), len(labels)):

@@ -2,9 +2,10 @@
 import { AnswerKey } from "./answer_key.js";
 import { button, h, percent, put, row, say, toggle } from "./drawing.js";
 import { papers, sit } from "./exam.js";
+import { fastGPT } from "./fast_gpt.js";
 import { GPT } from "./gpt.js";
+import { fold } from "./model_view.js";
 import { switchOff } from "./reader.js";
-import { speedUp } from "./simd.js";
 
 const PLAIN = { title: "", kind: "" };
 
@@ -30,7 +31,7 @@ export function keyView(model, { config, vocabulary, weights }, tell) {
     const { marks, next } = key.mark(ids, vocabulary);
     const quoted = (id) => (id === vocabulary.end ? "END" : `“${vocabulary.decode([id]).trim()}”`);
     const rule = (skill) => `${skill}, ${key.rules[skill]}`;
-    const reason = ({ skill, message }) => (skill === "end" ? message : `${skill}, ${message}`);
+    const reason = ({ skill, short }) => (skill === "end" ? short : `${short}: ${rule(skill)}`);
     const of = (i) => {
       const { forced, broken } = marks[i];
       return {
@@ -44,7 +45,7 @@ export function keyView(model, { config, vocabulary, weights }, tell) {
     return {
       of,
       words: `Forced words so far: ${forced}. ` +
-        (broken < 0 ? "No rule is broken." : `First fault at ${quoted(ids[broken])}: ${reason(marks[broken].broken)}.`) +
+        (broken < 0 ? "No rule is broken." : `First fault: ${reason(marks[broken].broken)}.`) +
         (here ? ` ${at < ids.length ? quoted(ids[at]) : "What comes next"} is forced: ${rule(here)}.` : ""),
     };
   }
@@ -80,13 +81,13 @@ function examView(model, key, { config, vocabulary, weights }, tell) {
     h("span", { class: "gw-key gw-key-fill" }), " places that it gets right now ",
     h("span", { class: "gw-key gw-key-line" }), " with all parts on");
   const said = h("p", { class: "gw-facts" });
-  const el = h("div", { class: "gw-inside" },
-    h("p", { class: "gw-heading" }, "Which skills does the model have? An exam on stories that it never saw"),
+  const el = fold("Which skills does the model have? An exam on stories that it never saw",
     row(run, far), table, swatches, said);
   let running = 0; // 0, or the number of the exam that is being taken
   let number = 0;
   let sheets = null;
-  let gpt = null; // the exam's own: the reader's goes on with the text
+  const gpt = new GPT(config, weights); // the exam's own: the reader's goes on with the text
+  let answer = null; // what gpt says, as fast_gpt.js works it out
 
   const of = (off) => taken.get(JSON.stringify(off));
   const share = ([right, all]) => right / all;
@@ -96,13 +97,13 @@ function examView(model, key, { config, vocabulary, weights }, tell) {
     run.textContent = "stop the exam";
     try {
       sheets ??= papers(key, vocabulary, config.context_length);
-      if (!gpt) speedUp(gpt = new GPT(config, weights));
+      answer ??= fastGPT(gpt);
       for (const off of [[], model.get("off")]) {
         if (of(off) || running !== mine) continue;
         const began = performance.now();
         switchOff(gpt, off);
         const name = off.length ? `with ${off.length} off` : "with all on";
-        const marks = await sit(gpt, sheets, {
+        const marks = await sit(answer, sheets, {
           progress: (done, all) => { far.textContent = `${name}: story ${done} of ${all}`; },
           stopped: () => running !== mine,
         });

@@ -3,7 +3,7 @@ import { candidateList, legend, settings, settingSliders, shownOf } from "./cand
 import { batched, button, follow, frame, h, percent, picker, put, row, say, write } from "./drawing.js";
 import { keyView } from "./key_view.js";
 import { openModel, readModel } from "./model_file.js";
-import { headTable, inText, lensTable, most, tokenText } from "./model_view.js";
+import { fold, headTable, inText, lensTable, most, tokenText } from "./model_view.js";
 import { ready, Reader } from "./reader.js";
 import { byProbability, nextTokenProbs, randomNumbers, sample, softmax } from "./sampling.js";
 
@@ -76,25 +76,30 @@ function desk(model, place, view, parts) {
   const answers = keyView(model, parts, view.tell);
   const text = tokenText({ label: "the text, token by token: pick one to go back to its place", pick: look });
   const bars = picker({
-    label: "bars below the tokens show", options: ["how surprised the model was", "what the picked head looks at"],
+    label: "bars below the tokens show", options: ["how surprised the model was", "what a head looks at"],
     change: (i) => put(model, "bars", ["surprise", "attention"][i]),
   });
+  const barsSay = h("p", { class: "gw-legend" });
   const heading = h("p", { class: "gw-heading" });
   const list = candidateList({ length: Math.min(CANDIDATES, size) + 1, pick: choose });
   const facts = h("p", { class: "gw-facts" });
   const heads = headTable({
     layers: config.n_layer, heads: config.n_head, flip,
-    pick: (layer, head) => { model.set({ layer, head }); put(model, "bars", "attention"); },
+    pick: (layer, head) => { // the one that the bars show already: back to surprise
+      const same = model.get("bars") === "attention" && model.get("layer") === layer && model.get("head") === head;
+      model.set({ layer, head });
+      put(model, "bars", same ? "surprise" : "attention");
+    },
   });
   const lens = lensTable(config.n_layer);
-  const lensName = h("p", { class: "gw-heading" }, "What the stream would say, block by block");
+  const lensName = h("p", { class: "gw-heading" }, "What the stream would say, block by block, before temperature, top-k and top-p");
   const whole = button("switch all on", () => put(model, "off", []));
-  const inside = h("div", { class: "gw-split gw-inside" },
-    h("div", {}, h("p", { class: "gw-heading" }, "What each head looks at most; a box switches it off"), heads.el, row(whole)),
-    h("div", {}, lensName, lens.el));
+  const inside = fold("Look inside: what the heads look at, and how the guess grows", h("div", { class: "gw-split" },
+    h("div", {}, h("p", { class: "gw-heading" }, "What each head looks at most; press one for its bars, a box switches it off"), heads.el, row(whole)),
+    h("div", {}, lensName, lens.el)));
   place.append(
     h("label", { class: "gw-prompt" }, h("span", { class: "gw-name" }, "the story begins"), prompt), said, buttons,
-    row(...sliders.els), text.el, answers.line, row(bars.el),
+    row(...sliders.els), text.el, row(bars.el), barsSay, answers.line,
     heading, list.el, legend(), facts, inside, answers.exam);
   let shown = [];
   const stop = follow(model, TRAITS, redraw);
@@ -206,8 +211,11 @@ function desk(model, place, view, parts) {
     shown = shownOf(order, Math.min(CANDIDATES, size) + 1, { label, p: probs, before });
     for (const one of shown) one.chosen = chosen !== undefined && one.id === chosen;
     list.show(shown);
-    heading.textContent = chosen === undefined ? "What comes next? Press one to take it."
-      : `What could stand here instead of ${label(chosen)}? Press one to change history.`;
+    const { temperature, topK, topP } = settings(model, size);
+    const asItSays = temperature === 1 && !topK && topP >= 1;
+    heading.textContent = (chosen === undefined ? "What comes next? Press one to take it."
+      : `What could stand here instead of ${label(chosen)}? Press one to change history.`) +
+      (asItSays ? "" : " The number is the one it is drawn with, after temperature, top-k and top-p.");
 
     const [layer, head] = [Math.min(model.get("layer"), config.n_layer - 1), Math.min(model.get("head"), config.n_head - 1)];
     const looked = weights[layer].subarray(head * (at - gone), (head + 1) * (at - gone));
@@ -230,7 +238,7 @@ function desk(model, place, view, parts) {
     heads.show((i, j) => {
       const [best, share] = most(weights[i].subarray(j * (at - gone), (j + 1) * (at - gone)));
       return { label: label(ids[gone + best]), share };
-    }, layer, head, model.get("off"));
+    }, attention ? layer : -1, head, model.get("off")); // a head is pressed while the bars are its
     const counted = chosen ?? order[0];
     lens.show(reader.lens(residual).map((p) => {
       const [best, share] = most(p);
@@ -239,6 +247,9 @@ function desk(model, place, view, parts) {
 
     if (document.activeElement !== prompt) prompt.value = model.get("prompt");
     bars.show(attention ? 1 : 0);
+    barsSay.textContent = attention
+      ? `Bars: how much block ${layer}, head ${head} takes from each token for ${at < ids.length ? `the place before ${label(ids[at])}` : "what comes next"}; the highest is ${percent(largest)}.`
+      : "Bars: the surprise at each token, as the model says it. A full bar is a blind guess among all tokens.";
     sliders.show();
     answers.show(noted.words);
     whole.disabled = !model.get("off").length;
@@ -246,7 +257,7 @@ function desk(model, place, view, parts) {
     facts.textContent = `${say(ids.length)} tokens${full}` + (perToken ? `; ${perToken.toFixed(2)} ms for a token` : "");
     if (!running) {
       view.tell((chosen === undefined ? "Next" : `Instead of ${label(chosen)}`) +
-        `: most likely ${label(order[0])}, ${percent(before[order[0]])}. Block ${layer}, head ${head} looks at ${label(ids[gone + best])}.` +
+        `: most likely ${label(order[0])}, ${percent(before[order[0]])} as the model says it. Block ${layer}, head ${head} looks at ${label(ids[gone + best])}.` +
         (model.get("off").length ? ` Switched off: ${model.get("off").length}.` : "") + (noted.words && ` ${noted.words}`));
     }
   }

@@ -50,8 +50,9 @@ function render({ model, el }) {
   const layers = stops({ label: "layers", values: LAYERS, change: set("n_layer") });
   const width = stops({
     label: "width", values: WIDTHS,
-    change: (n_embd) => change({ n_embd, n_head: nearest(headsFor(n_embd), model.get("n_head")) }),
+    change: (n_embd) => change({ n_embd, n_head: given = nearest(headsFor(n_embd), wished) }),
   });
+  let wished = model.get("n_head"), given = wished; // the heads as they were last chosen, and as the width has them
   const heads = stops({ label: "heads", values: [1], change: set("n_head") });
   const vocabulary = stops({ label: "vocabulary", values: WORDS, change: set("vocab_size") });
   const context = stops({ label: "context", values: PLACES, change: set("context_length") });
@@ -60,12 +61,13 @@ function render({ model, el }) {
   const measure = picker({
     label: "bars show", options: MEASURES.map(({ name }) => name), change: (i) => put(model, "measure", MEASURES[i].name),
   });
+  const cut = h("p", { class: "gw-legend" });
   const totals = Array.from({ length: 3 }, total);
   const flow = h("div", { class: "gw-flow" });
   const rows = new Map();
   const detail = h("div", { class: "gw-part-detail" });
   const view = frame(el, model.get("title"), ...groups, about,
-    h("div", { class: "gw-sizes" }, layers.el, width.el, heads.el, vocabulary.el, context.el, batch.el), tied.el,
+    h("div", { class: "gw-sizes" }, layers.el, width.el, heads.el, vocabulary.el, context.el, batch.el), cut, tied.el,
     h("div", { class: "gw-totals" }, ...totals.map((one) => one.el)),
     row(measure.el, h("span", { class: "gw-legend" }, "Press a part to see what it is made of.")), flow);
   const stop = follow(model, [...FIELDS, "batch_size", "measure", "part"], redraw);
@@ -80,6 +82,9 @@ function render({ model, el }) {
     const all = costs.reduce((sum, cost) => sum + cost, 0);
     const most = Math.max(...costs);
 
+    if (c.n_head !== given) wished = given = c.n_head; // a preset, or the slider
+    cut.hidden = given === wished;
+    cut.textContent = cut.hidden ? "" : `A width of ${say(c.n_embd)} cannot be cut into ${wished} equal heads: there are ${given} now.`;
     layers.show(c.n_layer);
     width.show(c.n_embd);
     heads.show(c.n_head, headsFor(c.n_embd));
@@ -107,9 +112,9 @@ function render({ model, el }) {
       explain(picked, c, B);
       rows.get(picked.key).el.after(detail);
     }
-    view.tell(picked ? `${picked.name}: ${say(parametersOf(picked))} parameters, ${large(flopsOf(picked))} operations a token.` :
+    view.tell((cut.hidden ? "" : `${cut.textContent} `) + (picked ? `${picked.name}: ${say(parametersOf(picked))} parameters, ${large(flopsOf(picked))} operations a token.` :
       `${say(totalParameters(c))} parameters, ${large(flopsPerToken(c, false))} operations a token, ` +
-      `${bytes(Object.values(memory).reduce((a, b) => a + b))} in training.`);
+      `${bytes(Object.values(memory).reduce((a, b) => a + b))} in training.`));
   }
 
   // The drawing, from the ids to the logits: made anew where its parts change, else kept.

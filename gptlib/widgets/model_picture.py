@@ -5,13 +5,14 @@ Used in chapter 6. Given, not built.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import traitlets
 
 from gptlib.given import schematics
+from gptlib.given.models import unwrapped
 from gptlib.gpt import (
     GPTConfig,
     flops_per_token,
@@ -57,10 +58,11 @@ PYTHIA_NOTE = (
 class ModelPicture(Widget):
     """A GPT from the ids to the logits, and what it costs as its sizes move.
 
-    config: a GPTConfig, or one of your own with the same fields; batch_size: how many texts are
-    worked on at once, for the shapes and for the memory in training. The sizes are traits by their
-    names in GPTConfig and follow the reader. measure: "parameters", "operations a token" or
-    "memory in training", which the bars show. part: the one that is open, "" for none.
+    config: a GPTConfig, one of your own with the same fields, or a GPT that has one; batch_size:
+    how many texts are worked on at once, for the shapes and for the memory in training. The sizes
+    are traits by their names in GPTConfig and follow the reader. measure: "parameters",
+    "operations a token" or "memory in training", which the bars show. part: the one that is open,
+    "" for none.
 
     ModelPicture(GPTConfig(), n_layer=6).config.n_layer -> 6
     ModelPicture(GPTConfig()).costs()["parameters"] -> 124_439_808
@@ -84,6 +86,13 @@ class ModelPicture(Widget):
     part = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, config: GPTConfig, **settings: Any) -> None:
+        config = getattr(unwrapped(config), "config", config)  # a whole model has one
+        lacking = [name for name in FIELDS if not hasattr(config, name)]
+        if lacking or not is_dataclass(config):
+            raise ValueError(
+                f"config must be a GPTConfig, or a model that has one; got {type(config).__name__}"
+                + (f", which has no {lacking[0]}." if lacking else ".")
+            )
         self._given = config
         fields = {name: getattr(config, name) for name in FIELDS}
         super().__init__(presets=_presets(), **{**fields, **settings})

@@ -129,6 +129,12 @@ export function lensTable(layers) {
   };
 }
 
+// A part that a reader may fold away: open where there is room, closed on a telephone.
+export function fold(name, ...parts) {
+  return h("details", { class: "gw-inside", open: matchMedia("(min-width: 620px)").matches },
+    h("summary", { class: "gw-heading" }, name), ...parts);
+}
+
 // The index of the largest number, and that number.
 export function most(numbers) {
   let best = 0;

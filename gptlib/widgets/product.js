@@ -29,12 +29,12 @@ export function multiply(out, m, n, size, a, ai, ak, b, bk, bj) {
 
 const BOTH = [0xfd, 0x0a, 0, 0]; // one number, twice
 const SECOND = [0xfd, 0x57, 0, 0, 1]; // one number, into the second place
-const store = (offset) => [0xfd, 0x0b, 0, offset];
+const load = (offset) => [0xfd, 0x00, 0, offset], store = (offset) => [0xfd, 0x0b, 0, offset]; // two numbers
 const MUL_F64 = [0xfd, 0xf2, 0x01], ADD_F64 = [0xfd, 0xf0, 0x01];
 
 // tile(a, ai, ak, b, bk, bj, size, out, row): the inner loop above, all in bytes, `row` from one row
-// of `out` to the next.
-function tile64(memory) {
+// of `out` to the next. `together`: four columns of b lie side by side, and two come at once.
+function tile64(memory, together) {
   const [a, ai, ak, b, bk, bj, size, out, row] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
   const rows = [a, 9, 10, 11], columns = [b, 12, 13, 14]; // where each row of a and column of b is
   const halves = [15, 16], x = 17;
@@ -43,13 +43,13 @@ function tile64(memory) {
   return assemble(memory, 9, [2, 6, I32, 11, V128], [
     ...[1, 2, 3].flatMap((i) => [...move(rows[i], rows[i - 1], ai), ...move(columns[i], columns[i - 1], bj)]),
     ...loop(size,
-      ...halves.map((half, i) => [
-        ...get(columns[2 * i + 1]), ...get(columns[2 * i]), ...BOTH, ...SECOND, ...set(half)]),
+      ...halves.map((half, i) => (together ? [...get(b), ...load(16 * i), ...set(half)] : [
+        ...get(columns[2 * i + 1]), ...get(columns[2 * i]), ...BOTH, ...SECOND, ...set(half)])),
       ...rows.map((place, i) => [
         ...get(place), ...BOTH, ...set(x),
         ...halves.flatMap((half, h) => [...get(sum(i, h)), ...get(x), ...get(half), ...MUL_F64, ...ADD_F64, ...set(sum(i, h))])]),
       ...rows.map((place) => move(place, place, ak)),
-      ...columns.map((place) => move(place, place, bk))),
+      ...(together ? [b] : columns).map((place) => move(place, place, bk))),
     ...rows.flatMap((_, i) => [
       ...[0, 1].flatMap((half) => [...get(out), ...get(sum(i, half)), ...store(16 * half)]), ...move(out, out, row)]),
   ]);
@@ -57,10 +57,10 @@ function tile64(memory) {
 
 // { take(n), multiply }: room for `numbers` numbers, and the product, fast with what was taken there.
 export function workshop(numbers) {
-  let memory, tile;
+  let memory, apart, together;
   try {
     memory = new WebAssembly.Memory({ initial: Math.ceil(numbers / 8192) });
-    tile = tile64(memory);
+    [apart, together] = [tile64(memory, false), tile64(memory, true)];
   } catch {
     return { take: (n) => new Float64Array(n), multiply };
   }
@@ -77,6 +77,7 @@ export function workshop(numbers) {
         multiply(out, m, n, size, a, ai, ak, b, bk, bj);
         return;
       }
+      const tile = bj === 1 ? together : apart;
       const [to, from, by] = [out.byteOffset, a.byteOffset, b.byteOffset];
       for (let i = 0; i < m; i += 4) {
         for (let j = 0; j < n; j += 4) {

@@ -231,6 +231,7 @@ function panel(title, what, pick) {
   const caption = h("p", { class: "gw-facts" });
   const counts = new Uint32Array(SIZE_BINS);
   const pen = canvas.getContext("2d", { willReadFrequently: true }); // drawn by the processor: no way to the GPU
+  const scales = new Map(); // the axes that were drawn once, by their ends
   let drawn = {}, lined = "", x, y, base, tops, image, pixels;
   let ink = 0; // the colour as bytes, red, green and blue; 0: not asked for yet
 
@@ -240,16 +241,21 @@ function panel(title, what, pick) {
     pick(Math.min(Math.round(x.invert(BOX.right) - 0.5), Math.max(0, l)));
   });
 
+  function once(name, make) {
+    if (!scales.has(name)) scales.set(name, make());
+    return scales.get(name);
+  }
+
   // Everything that follows from the ends of the axes.
   function prepare(depth, low, high) {
     x = linear([-0.5, depth + 0.5], [BOX.left, BOX.right]);
     y = log10([low, high], [BOX.bottom, BOX.top]);
     if (drawn.depth !== depth) {
       const xTicks = linear([0, depth], [0, 1]).ticks(6).filter((v) => Number.isInteger(v));
-      across.replaceChildren(axes({ box: BOX, x, y, xLabel: "layer", yLabel: "", xTicks, yTicks: [] }));
+      across.replaceChildren(once(depth, () => axes({ box: BOX, x, y, xLabel: "layer", yLabel: "", xTicks, yTicks: [] })));
     }
     if (drawn.low !== low || drawn.high !== high) {
-      upward.replaceChildren(axes({ box: BOX, x, y, xLabel: "", yLabel: "", xTicks: [], show: power }));
+      upward.replaceChildren(once(`${low} ${high}`, () => axes({ box: BOX, x, y, xLabel: "", yLabel: "", xTicks: [], show: power })));
     }
     drawn = { depth, low, high };
     [base, tops] = [0, SIZE_BINS];
@@ -277,12 +283,13 @@ function panel(title, what, pick) {
       ink = (b << 16) | (g << 8) | r;
     }
     for (let l = 0; l < columns; l++) {
-      sizesCounted(signals.of[kind](l), counts);
+      const numbers = signals.of[kind](l);
+      sizesCounted(numbers, counts, Math.ceil(numbers.length / SAMPLES)); // as many as of a recorded model
       let most = 1;
-      for (let k = 1; k < SIZE_BINS; k++) if (counts[k] > most) most = counts[k];
-      for (let k = 0; k < rows; k++) {
-        const n = counts[base + k];
-        pixels[(rows - 1 - k) * wide + l] = n && ink | (190 * Math.sqrt(n / most) << 24);
+      for (let k = base; k < tops; k++) if (counts[k] > most) most = counts[k];
+      for (let k = base, at = (rows - 1) * wide + l; k < tops; k++, at -= wide) {
+        const n = counts[k];
+        pixels[at] = n === 0 ? 0 : ink | (190 * Math.sqrt(n / most) << 24);
       }
     }
     pen.putImageData(image, 0, 0);

@@ -124,13 +124,17 @@ class SignalExplorer(Widget):
     ) -> SignalExplorer:
         """Show what goes through models of your own: one, or several by name.
 
-        Each is called once, `model(*batch)`, and its gradients are taken; its own `.grad` stays as
-        it is. loss: from what the model answers to a scalar; it may be left out where the answer is
-        one or ends with one, as `logits, loss` does. layers: from a model to its layers, in order;
-        by default the longest ModuleList or Sequential in it. The page has no sliders then, because
+        Each is called once, `model(*batch)`, on its own device, and its gradients are taken; its
+        own `.grad` stays as it is. loss: from what the model answers to a scalar; it may be left
+        out where the answer is one or ends with one, as `logits, loss` does. layers: from a model
+        to its layers, in order; by default the longest ModuleList or Sequential in it. The page has
+        no sliders then, because
         it has no such model. Errors: ValueError where there are no layers or no scalar.
         """
         models = dict(model) if isinstance(model, Mapping) else {type(model).__name__: model}
+        if not models or not all(isinstance(one, nn.Module) for one in models.values()):
+            got = ", ".join(type(one).__name__ for one in models.values()) or "none"
+            raise ValueError(f"model must be a model, or several by name; got {got}.")
         found = {name: _record(one, batch, loss, layers) for name, one in models.items()}
         return cls(
             names=list(found),
@@ -270,11 +274,12 @@ def _record(model: nn.Module, batch: Any, loss: Any, layers: Any) -> dict[str, l
     def after(_module: nn.Module, _given: Any, answer: Any) -> None:
         states.append(answer[0] if isinstance(answer, tuple) else answer)
 
+    given = batch if isinstance(batch, tuple) else (batch,)
     hooks = [parts[0].register_forward_pre_hook(first)]
     hooks += [part.register_forward_hook(after) for part in parts]
     try:
         with torch.enable_grad():
-            answer = model(*batch) if isinstance(batch, tuple) else model(batch)
+            answer = model(*(_beside(model, one) for one in given))
     finally:
         for hook in hooks:
             hook.remove()
@@ -299,6 +304,12 @@ def _record(model: nn.Module, batch: Any, loss: Any, layers: Any) -> dict[str, l
     flat = [[gradient(p).flatten() for p in some] or [torch.zeros(1)] for some in weights]
     matrices = [torch.zeros(1, 1), *(torch.cat(some)[None] for some in flat)]
     return {"numbers": rows, "gradients": back, "weights": matrices}
+
+
+def _beside(model: nn.Module, one: Any) -> Any:
+    """A tensor where the model's parameters are; what is none stays as it is."""
+    place = next((p.device for p in model.parameters()), None)
+    return one.to(place) if isinstance(one, torch.Tensor) and place is not None else one
 
 
 def _packed(found: dict[str, list[torch.Tensor]]) -> bytes:

@@ -51,6 +51,8 @@ class Tape:
         max_new_tokens: int = 30,
         stop: int | None = None,
     ) -> None:
+        if not hasattr(tokenizer, "encode"):
+            raise ValueError(f"tokenizer must be one of gptlib's; got {type(tokenizer).__name__}.")
         self.tokenizer, self.prompt, self.at = tokenizer, prompt, frozenset(at)
         self.max_new_tokens, self.stop = max_new_tokens, stop
         start = [] if stop is None else [stop]  # in the book's texts a story begins after END

@@ -238,7 +238,7 @@ function mergeTable(caption) {
         const [id, places] = merges[k];
         const [left, right] = tokenizer.partsOf(id).map((part) => piece(tokenizer, part));
         cells[0].replaceChildren(left, " + ", right);
-        cells[1].replaceChildren(piece(tokenizer, id), ` ${id}`);
+        cells[1].replaceChildren(piece(tokenizer, id), h("span", { class: "gw-id" }, ` ${id}`));
         cells[2].textContent = say(id - 255);
         cells[3].textContent = say(places);
       });

@@ -47,7 +47,7 @@ function render({ model, el }) {
   // Where there are no skills, the layers stand beside the loss.
   const [beside, below] = skills.el.hidden ? [layers.el, null] : [skills.el, layers.el];
   const view = frame(el, model.get("title"), row(back, play, on, time.el, who && who.el), facts,
-    h("div", { class: "gw-reel" }, h("div", {}, loss.el, below ? null : writes), beside), below && writes,
+    h("div", { class: "gw-reel" }, h("div", { class: "gw-boxed" }, loss.el, below ? null : writes), beside), below && writes,
     h("div", { class: "gw-reel" }, below, attention && attention.el),
     h("p", { class: "gw-legend" }, "The arrow keys move the slider, the space bar plays. Press the loss curve to go there."));
   const stop = follow(model, ["moment", "shown", "head", "query", "playing"], redraw);
@@ -140,7 +140,7 @@ function lossChart(press) {
       star(healthy, "gw-star gw-soft"), star(run, "gw-star"),
       s("text", { class: "gw-axis-name", x: BOX.left, y: 12 }, "loss, nats per token"),
     ].filter(Boolean));
-    const key = (kind, words) => [h("span", { class: `gw-key ${kind}` }), ` ${words} `];
+    const key = (kind, words) => [h("span", { class: "gw-keyed" }, h("span", { class: `gw-key ${kind}` }), ` ${words} `), " "];
     legend.replaceChildren(...key("gw-key-now", "validation"), ...(run.train.length ? key("gw-key-differ", "training") : []),
       ...(healthy ? key("gw-key-healthy", healthy.name) : []), ...(band.step ? key("gw-key-band", "other seeds") : []),
       ...(floor ? key("gw-key-floor", `floor ${floor.toFixed(3)}`) : []), ...(run.exam == null ? [] : ["★ exam"]));
@@ -184,7 +184,8 @@ function attentionPicture(model, run) {
   const facts = h("p", { class: "gw-facts" });
   const name = h("p", { class: "gw-heading" }, "where one head looks");
   return {
-    el: h("div", {}, name, h("div", { class: "gw-look" }, h("div", { class: "gw-square" }, map.el),
+    el: h("div", {}, name, h("div", { class: "gw-look" }, h("div", { class: "gw-square" }, map.el, h("p", { class: "gw-legend" },
+      "A row for each token that looks, a column for each that it looks at; dark is much. Press a row.")),
       h("div", {}, head && head.el, from.el, h("p", { class: "gw-seen-line" }, ...marks), facts))),
     show(m) {
       look = run().look(m, model.get("head"));

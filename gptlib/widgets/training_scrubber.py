@@ -62,14 +62,14 @@ class TrainingScrubber(Widget):
         heads: Sequence[str] | None = None,
         **settings: Any,
     ) -> None:
+        if not isinstance(tape, Tape | Mapping):
+            raise ValueError(f"tape must be a Tape, or runs by name; got {type(tape).__name__}.")
         alone = isinstance(tape, Tape) or "step" in tape
         named: Mapping[str, Any] = {"this run": tape} if alone else tape  # type: ignore[assignment]
         if not named:
             raise ValueError("tape must hold a run: pass a Tape, or several by name")
-        runs = [
-            {**EMPTY, **(one.run(heads) if isinstance(one, Tape) else one), "name": name}
-            for name, one in named.items()
-        ]
+        taken = {n: one.run(heads) if isinstance(one, Tape) else one for n, one in named.items()}
+        runs = [{**EMPTY, **_checked(name, run), "name": name} for name, run in taken.items()]
         super().__init__(runs=runs, floor=floor, band=dict(band or {}), **settings)
 
     @classmethod
@@ -171,6 +171,20 @@ class TrainingScrubber(Widget):
             said = run["text"][m].strip()[:88].replace("$", r"\$")
             below.text(0, 1 - k / 4, f"step {run['step'][m]:,}: … {said}", fontsize=8, va="top")
         return figure
+
+
+def _checked(name: str, run: Any) -> Mapping[str, Any]:
+    """A run, if it has moments, and no losses beyond them. Errors: ValueError for others."""
+    if not isinstance(run, Mapping) or not run.get("step"):
+        example = '{"step": [0, 100], "val": [4.0, 2.0]}'
+        raise ValueError(f"{name!r} must be a Tape, or a run with the steps it knows: {example}.")
+    step = run["step"]
+    if not all(isinstance(s, int) for s in step) or list(step) != sorted(set(step)):
+        raise ValueError(f"the steps of {name!r} must be whole numbers that grow; got {step}.")
+    for kind in ("val", "train"):
+        if len(run.get(kind, ())) > len(step):
+            raise ValueError(f"{name!r} has {len(run[kind])} in {kind} for {len(step)} steps.")
+    return run
 
 
 def _at(values: Sequence[Any], m: int) -> Any:

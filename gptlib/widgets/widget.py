@@ -9,6 +9,7 @@ that the reader changes in the page changes in Python, and the other way round.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,14 @@ class Widget(anywidget.AnyWidget):
     """A picture to play with. A face sets `_esm`, and says in `draw` and `words` what it shows."""
 
     _css = style()
+
+    def __init__(self, **settings: Any) -> None:
+        known = {*self.class_trait_names(), "model_id"}
+        for name in settings.keys() - known:
+            near = get_close_matches(name, (n for n in known if not n.startswith("_")), n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise ValueError(f"{type(self).__name__} has no setting {name!r}.{hint}")
+        super().__init__(**settings)
 
     def draw(self) -> Figure:
         """The figure that stands in where no script runs: in print, on GitHub, with none at all."""

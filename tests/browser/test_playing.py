@@ -200,9 +200,12 @@ def shown(browser, tmp_path):
 
 
 def numbers(page, selector: str) -> list[float]:
-    """The shares that the elements show as percentages; "< 0.1 %" is 0."""
+    """The shares that the elements show as percentages; "< 0.1 %" is 0, and so is "impossible"."""
     texts = page.locator(selector).all_inner_texts()
-    return [0.0 if "<" in text else float(text.rstrip(" %")) / 100 for text in texts if text]
+    none = ("<", "impossible")
+    return [
+        0.0 if text.startswith(none) else float(text.rstrip(" %")) / 100 for text in texts if text
+    ]
 
 
 # Every widget ------------------------------------------------------------------------------------
@@ -232,6 +235,29 @@ def test_a_widget_fits_a_telephone_and_a_finger(shown, make):
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         small = page.evaluate(SMALL)
         assert small == []
+
+
+# What is too small to read: letters below 11 pixels on the screen, drawings shrunk as they are.
+TINY = """() => {
+    const found = [];
+    const walk = document.createTreeWalker(document.querySelector('.gpt-widget'), NodeFilter.SHOW_TEXT);
+    while (walk.nextNode()) {
+        const e = walk.currentNode.parentElement;
+        if (!walk.currentNode.data.trim() || !e.checkVisibility() || e.closest('.gw-words, .gw-hidden')) continue;
+        const size = parseFloat(getComputedStyle(e).fontSize) * (e.ownerSVGElement ? e.getScreenCTM().a : 1);
+        if (size < 11) found.push(`${size.toFixed(1)} px: ${walk.currentNode.data}`);
+    }
+    return found;
+}"""  # noqa: E501
+
+
+@pytest.mark.parametrize("make", MADE.values(), ids=MADE)
+def test_no_letter_is_too_small_to_read(shown, make):
+    page = shown(make(), width=NARROW)
+    for width in (NARROW - 30, NARROW, 690, WIDE):
+        page.set_viewport_size({"width": width, "height": 800})
+        settle(page)
+        assert page.evaluate(TINY) == []
 
 
 @pytest.mark.parametrize("make", MADE.values(), ids=MADE)
@@ -373,6 +399,28 @@ def test_the_distribution_follows_its_controls(shown):
     assert page.faults == []
 
 
+def test_an_impossible_token_is_called_so_and_has_no_bar(shown):
+    """Where the model gives 0, and where a filter does; the others that are left out, too."""
+    logits = torch.tensor([[2.0, 1.0, -40.0, -math.inf]])
+    page = shown(DistributionExplorer(logits, list("abcd")))
+
+    def lines():
+        settle(page)
+        return page.locator(".gw-bars tbody tr:not([hidden])").evaluate_all(
+            """all => all.map(tr => [tr.children[1].innerText, ...[".gw-bar", ".gw-outline"].map(
+                kind => tr.querySelector(kind).getBoundingClientRect().width > 0)])"""
+        )
+
+    assert [line[0] for line in lines()] == ["73.1 %", "26.9 %", "< 0.1 %", "impossible"]
+    assert lines()[2][2] and lines()[3][1:] == [False, False]
+    page.get_by_role("slider", name="top-k").press("Home")
+    assert [line[0] for line in lines()] == ["100.0 %", *["impossible"] * 3]
+    assert lines()[1][1:] == [False, True]  # as the model says it, it is possible
+    page = shown(DistributionExplorer(torch.arange(40.0)[None], list("x" * 40), top_k=5))
+    assert lines()[-1][0] == "impossible" and lines()[5][0] == "impossible"
+    assert page.faults == []
+
+
 def test_draws_come_near_to_the_probabilities(shown):
     page = shown(distribution())
     page.get_by_role("button", name="draw 1,000").tap()
@@ -478,6 +526,22 @@ def test_the_tokens_follow_the_text_and_the_steps(shown):
     assert boxes(page, 0) == boxes(page, 1) == boxes(page, 2) == [] and page.faults == []
 
 
+@pytest.mark.parametrize("width", [NARROW - 30, NARROW, 690, WIDE])
+def test_a_merge_stands_in_one_line(shown, width):
+    page = shown(tokens("The umbrella of grandmother"), width=width)
+    for step in (-1, 3):
+        if step > 0:
+            page.get_by_role("button", name="none").tap()
+            for _ in range(step):
+                page.get_by_role("button", name="next merge").tap()
+        settle(page)
+        high = page.locator(".gw-merges tbody tr:not(.gw-blank)").evaluate_all(
+            "all => all.map(tr => tr.getBoundingClientRect().height)"
+        )
+        assert high and max(high) < 32, high
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_token_is_reached_by_keyboard_and_marked_in_every_line(shown):
     widget = tokens("a red fox")
     page = shown(widget)
@@ -548,6 +612,20 @@ def test_the_picture_follows_its_sizes_and_presets(shown):
     sliders["width"].press("ArrowRight")  # 96 -> 128, which 6 does not divide: 4 or 8 do
     widget.n_embd, widget.n_head = 128, 4
     counts_agree(page, widget)
+    note = page.locator(".gw-legend", has_text="cannot be cut into")
+    assert note.inner_text() == "A width of 128 cannot be cut into 6 equal heads: there are 4 now."
+    sliders["width"].press("ArrowRight")  # 192: there the 6 fit again
+    widget.n_embd, widget.n_head = 192, 6
+    counts_agree(page, widget)
+    assert not note.is_visible()
+    sliders["width"].press("ArrowLeft")
+    widget.n_embd, widget.n_head = 128, 4
+    counts_agree(page, widget)
+    tells(page, "cannot be cut into 6 equal heads")
+    sliders["heads"].press("ArrowRight")
+    settle(page)
+    assert not note.is_visible()
+    sliders["heads"].press("ArrowLeft")
     sliders["vocabulary"].press("End")
     sliders["context"].press("ArrowRight")
     sliders["batch"].press("Home")
@@ -666,6 +744,47 @@ def test_the_model_in_the_page_says_what_pytorch_says(shown):
     widget.ids, widget.at = ids, -1
     agrees()
     assert page.faults == []
+
+
+def test_it_is_said_what_the_bars_and_the_numbers_are(shown):
+    """A head is pressed while the bars are its own; a number says what it was worked out with."""
+    widget = live()
+    page = shown(widget)
+    pressed = page.locator(".gw-cell[aria-pressed='true']")
+    says = page.locator(".gw-legend", has_text="Bars: ")
+    assert pressed.count() == 0 and "surprise at each token" in says.inner_text()
+    cell = page.get_by_role("button", name="block 1, head 0 looks at")
+    cell.press("Enter")
+    settle(page)
+    assert pressed.count() == 1 and cell.get_attribute("aria-pressed") == "true"
+    assert "how much block 1, head 0 takes from each token for what comes next" in says.inner_text()
+    assert page.locator("select").input_value() == "1"
+    cell.press("Enter")
+    settle(page)
+    assert pressed.count() == 0 and page.locator("select").input_value() == "0"
+    drawn_with = page.get_by_text("drawn with, after temperature, top-k and top-p")
+    assert drawn_with.count() == 0
+    page.get_by_role("slider", name="temperature").press("ArrowRight")
+    settle(page)
+    assert drawn_with.is_visible()
+    assert page.get_by_text("would say, block by block, before temperature").is_visible()
+    assert page.faults == []
+
+
+def test_a_telephone_folds_what_is_secondary(shown):
+    page = shown(teller(), width=NARROW)
+    for name, inside in (
+        ("Look inside", ".gw-heads"),
+        ("Which skills", "button:text-is('set the exam')"),
+    ):
+        summary = page.locator("summary", has_text=name)
+        assert not page.locator(inside).is_visible()
+        assert summary.bounding_box()["height"] >= 24
+        summary.tap()
+        assert page.locator(inside).is_visible()
+    page = shown(teller())
+    assert page.locator(".gw-heads").is_visible()
+    assert page.get_by_role("button", name="set the exam").is_visible() and page.faults == []
 
 
 def test_the_model_in_the_page_writes(shown):
@@ -978,8 +1097,11 @@ def test_the_answer_key_marks_what_is_forced_and_what_breaks_a_rule(shown):
     [(broken, title)] = marked(page, "broken")
     before = len(tokenizer.decode(tokenizer.encode(spoilt)[:broken]))
     assert before <= verdict.position < before + 1 + len(other)
-    assert f"colour, {verdict.message}" in title and verdict.message in said.inner_text()
-    tells(page, verdict.message)
+    right = story.text[last.start : last.end]
+    fault = f"“{other}” stands where “{right}” should: colour, {corpus.SKILLS['colour']}"
+    assert fault in title and fault in said.inner_text()
+    assert "character" not in said.inner_text()
+    tells(page, fault)
 
     early = story.text[: story.text.index(". ") + 1]
     page.locator("textarea").fill(early + corpus.END)
@@ -1278,6 +1400,11 @@ def test_every_picture_shows_the_moment_that_the_slider_says(shown):
     widget.moment = 3  # step 15 lies nearest to 14
     moment_agrees(page, widget)
     tells(page, "Step 15. Loss")
+
+
+def test_the_attention_square_says_what_it_shows(shown):
+    page = shown(scrubber())
+    assert "A row for each token that looks" in page.locator(".gw-square").inner_text()
 
 
 def test_the_patient_is_shown_beside_the_healthy_run(shown):

@@ -34,6 +34,19 @@ def opened(browser, site):
         context.close()
 
 
+# Telephones --------------------------------------------------------------------------------------
+
+
+def test_no_button_lies_on_the_text_of_a_telephone(opened):
+    """The theme shows *Back to top* as soon as a reader scrolls up a little."""
+    page = opened(CHAPTER, width=NARROW)
+    for by in (3000, -200):
+        page.mouse.wheel(0, by)
+        page.wait_for_timeout(400)
+    button = page.locator("#pst-back-to-top")
+    assert button.count() == 1 and not button.is_visible()
+
+
 # Predictions -------------------------------------------------------------------------------------
 
 

@@ -39,6 +39,10 @@ SAME = [
         partial(test_page_model.test_the_page_has_the_logits_of_pytorch, c)
         for c in CONFIGS.values()
     ),
+    partial(
+        test_page_model.test_the_fast_way_has_the_logits_of_pytorch_too, CONFIGS["stories"], True
+    ),
+    test_widgets.test_the_fast_exponential_is_the_exponential,
     *(
         partial(test_attention_explorer.test_the_page_has_the_numbers_of_the_face, name, "float32")
         for name in test_attention_explorer.MODELS
