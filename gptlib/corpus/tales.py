@@ -5,6 +5,7 @@ more: what is opened must be closed, and what was said before the tale is asked 
 is tested near and far. Words that both volumes use stand in `storybook`.
 """
 
+from collections.abc import Callable
 from itertools import combinations, pairwise, permutations, product
 from random import Random
 
@@ -361,7 +362,7 @@ ROWS: dict[str, list[Row]] = {
 }
 
 
-def _sum(*signs: int) -> tuple[tuple[str, ...], object]:
+def _sum(*signs: int) -> tuple[tuple[str, ...], Callable[[Memory], Row]]:
     """What follows from n1, n2, …: n1, and each of the others added or taken away."""
     slots = tuple(f"n{i}" for i in range(1, len(signs) + 2))
 
@@ -372,7 +373,7 @@ def _sum(*signs: int) -> tuple[tuple[str, ...], object]:
     return slots, row
 
 
-def _weekday(*waits: str) -> tuple[tuple[str, ...], object]:
+def _weekday(*waits: str) -> tuple[tuple[str, ...], Callable[[Memory], Row]]:
     """The weekday that follows `day` after the days of each of `waits`."""
 
     def row(memory: Memory) -> Row:
