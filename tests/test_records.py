@@ -843,3 +843,21 @@ def test_appendix_b_what_is_noted_compiled_and_frozen():
     assert same and compiled == ["Compiled" + "".join(noted)]
     assert made["frozen"] == [1, [2, 2, 2]]
     assert made["about"]["mlx"] == "0.32.4"
+
+
+def test_the_second_volume_leaves_room_after_the_book_s_budget():
+    runs = record("tales")["book"]
+    book = 3100 * 8 * 128  # tokens
+    assert "0" in runs
+    for run in runs.values():
+        last = run["curve"][-1]
+        assert abs(last["tokens"] - book) < 4 * 448
+        assert run["above_floor"] == pytest.approx(last["loss"] / run["floor"] - 1, abs=1e-3)
+        assert run["above_floor"] > 1
+        unknown = [skill for skill, share in last["skills"].items() if share < 0.7]
+        assert len(unknown) >= 15
+        assert set(last["skills"]) == set(run["by_distance"])
+        for skill, parts in run["by_distance"].items():
+            places = sum(n for _, n in parts)
+            right = sum(share * n for share, n in parts)
+            assert right / places == pytest.approx(last["skills"][skill], abs=2e-3)
