@@ -1,9 +1,9 @@
 """What does MLX give for the book's GPT: logits, a text, twenty steps of training?
 
 Claim: with the recorded weights the logits of MLX lie within 0.0001 of PyTorch's, and each library
-alone lies as far from float64; a wrong form of GELU lies a hundred times farther out. From the same
-weights and on the same batches each loss of twenty steps is PyTorch's within 0.0001, and with the
-AdamW that MLX has unless it is asked for another one, it is not.
+alone lies as far from float64; a wrong form of GELU lies a thousand times farther out. From the
+same weights and on the same batches each loss of twenty steps is PyTorch's within 0.0001; without
+the correction of AdamW's averages, which MLX leaves out unless it is asked for it, it is not.
 
     python experiments/mlx_port.py   # half a minute; writes data/runs/mlx_port.json
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_numpy_gpt import FORMS, SMALL, arrays, stirred
+from test_numpy_gpt import FORMS, SMALL, arrays, stirred, story_ids  # noqa: F401 (a fixture)
 
 from gptlib.appendix import by_hand
 from gptlib.attention import CausalSelfAttention
-from gptlib.gpt import GPTConfig
+from gptlib.gpt import GPT, GPTConfig
 from gptlib.loss import next_token_loss
 from gptlib.recipe import TrainConfig
 from gptlib.training import Run
@@ -162,3 +162,50 @@ def test_a_step_of_the_course_s_own_run_is_this_step(monkeypatch):
     assert told[0]["loss"] - told[2]["loss"] > 0.01
     for name, parameter in model.named_parameters():
         np.testing.assert_allclose(weights[name], parameter.detach().numpy(), rtol=0, atol=1e-9)
+
+
+# Appendix C, "What goes wrong": three gradients that are wrong in one thing each.
+RIGHT = {name: getattr(by_hand, name) for name in ("block_back", "layer_norm_back", "gpt_back")}
+
+
+def no_shortcut(dy, x, w, config):
+    dx, grads = RIGHT["block_back"](dy, x, w, config)
+    return dx - dy, grads
+
+
+def constants(dy, x, w, eps=1e-5):
+    std = np.sqrt(x.var(axis=-1, keepdims=True) + eps)
+    return dy * w["weight"] / std, RIGHT["layer_norm_back"](dy, x, w, eps)[1]
+
+
+def head_alone(idx, targets, weights, config):
+    loss, grads = RIGHT["gpt_back"](idx, targets, weights, replace(config, tied=False))
+    grads["token_embedding.weight"] = grads.pop("head.weight")
+    return loss, grads
+
+
+@pytest.mark.parametrize("lr", [0.001, 0.003, 0.03])
+def test_at_other_rates_too_each_wrong_gradient_lowers_the_loss(lr, story_ids, monkeypatch):  # noqa: F811
+    small = GPTConfig(
+        vocab_size=1536, context_length=64, n_layer=2, n_head=2, n_embd=16, gelu="none"
+    )
+    batch = np.array([story[1:34] for story in story_ids(8, 1)])
+    recipe, ends = TrainConfig(lr=lr, grad_clip=0.5), {}
+    wrong = {"block_back": no_shortcut, "layer_norm_back": constants, "gpt_back": head_alone}
+    for name in ("right", *wrong):
+        if name in wrong:
+            monkeypatch.setattr(by_hand, name, wrong[name])
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            weights = {n: p.detach().numpy() for n, p in GPT(small).double().named_parameters()}
+            weights["head.weight"], averages = weights["token_embedding.weight"], {}
+            losses = []
+            for step in range(1, 13):
+                loss, grads = by_hand.gpt_back(batch[:, :-1], batch[:, 1:], weights, small)
+                by_hand.adamw_step(weights, grads, averages, step, recipe)
+                losses.append(loss)
+            ends[name, seed] = losses[-1]
+            assert losses[0] == pytest.approx(7.34, abs=0.05) and losses[-1] < losses[0] - 0.05
+        monkeypatch.undo()
+    for seed in (0, 1):
+        assert ends["right", seed] < min(ends[name, seed] for name in wrong)

@@ -68,8 +68,9 @@ UNGUARDED = {
     "06_gpt": 1,
     "07_training": 1,
     "08_generation": 10,
-    "a1_numpy": 1,
-    "c1_by_hand": 1,
+    "a1_numpy": 0,
+    "b1_mlx": 0,
+    "c1_by_hand": 0,
     "intro": 0,
     "glossary": 0,
 }

@@ -226,6 +226,36 @@ if HAS_MLX:
         compiles = "Compiled" in "".join(operations(mx.compile(mlx_gpt.gelu)(mx.ones(3))))
         assert len(losses) == (1 if compiles else 4)
 
+    def test_a_compiled_function_is_called_again_for_another_shape_or_kind():
+        """Where it compiles: what is Python's is frozen, for arrays of one shape and kind."""
+        calls = []
+
+        def scaled(x):
+            calls.append(x.shape)
+            return len(calls) * x
+
+        quick = mx.compile(scaled)
+        arrays_ = [mx.ones(1), mx.ones(1), mx.ones(2), mx.ones(1), mx.ones(1, dtype=mx.float16)]
+        results = [quick(x)[0].item() for x in arrays_]
+        compiles = "Compiled" in "".join(operations(mx.compile(mlx_gpt.gelu)(mx.ones(3))))
+        assert results == ([1, 1, 2, 1, 3] if compiles else [1, 2, 3, 4, 5])
+
+    def test_a_look_at_the_loss_bounds_the_notes_and_leaves_the_last_update_undone():
+        notes = {}
+        for look in (False, True):
+            torch.manual_seed(0)
+            model = ported(GPT(GPTConfig(**{**SMALL, "n_layer": 1})))
+            step = make_step(model, make_optimizer(RECIPE), RECIPE)
+            batch = [mx.array(part.numpy()) for part in get_batch(IDS, 4, 12)]
+            notes[look] = []
+            for _ in range(4):
+                loss = step(*batch)
+                if look:
+                    loss.item()
+                notes[look].append(len(operations(model.token_embedding.weight)))
+        assert notes[False] == sorted(set(notes[False])) and notes[False][3] > 3 * notes[False][0]
+        assert len(set(notes[True][1:])) == 1 and 0 < notes[True][3] < notes[False][3] / 3
+
     def test_what_is_noted_and_not_done_can_be_listed():
         x = mx.array([1.0, 2.0])
         assert operations(x) == []

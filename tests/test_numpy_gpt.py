@@ -10,10 +10,13 @@ import pytest
 import torch
 from safetensors.torch import save_model
 
+from gptlib import corpus
+from gptlib.appendix import numpy_gpt
 from gptlib.appendix.numpy_gpt import generate, gpt, load_weights
 from gptlib.generation import generate as generate_in_torch
 from gptlib.given.records import load_recorded, recorded_file
 from gptlib.gpt import GPT, GPTConfig
+from gptlib.tokenizer import BPETokenizer
 
 SMALL = {"vocab_size": 50, "context_length": 12, "n_layer": 2, "n_head": 3, "n_embd": 24}
 FORMS = [
@@ -114,3 +117,119 @@ def test_it_needs_no_pytorch():
     code = "import sys, gptlib.appendix.numpy_gpt; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+# What appendix A says of the recorded model ------------------------------------------------------
+
+STORIES = GPTConfig.preset("stories")
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return load_weights(recorded_file("stories", ".safetensors"))
+
+
+@pytest.fixture(scope="module")
+def story_ids():
+    """Stories as ids, END before each: seed -> a list of lists."""
+    text = corpus.load("stories", n=3000)
+    tokenizer = BPETokenizer.train(text, 1536, special_tokens=[corpus.END])
+    encoding = tokenizer.to_tiktoken()
+
+    def stories(n: int, seed: int) -> list[list[int]]:
+        end = [tokenizer.special_tokens[corpus.END]]
+        return [end + encoding.encode(story.text) for story in corpus.stories(n, seed=seed)]
+
+    return stories
+
+
+def greedy(logits):
+    return logits.argmax(axis=-1)
+
+
+def unmoved(T, S=None, moved=0, dtype=float, tri=np.tri):
+    return tri(T, S, dtype=dtype)
+
+
+def shuffled(w, n_head):
+    """Attention's weights as one has them who reads the 192 rows as heads times three."""
+    rows = np.arange(len(w["qkv.weight"])).reshape(n_head, 3, -1).swapaxes(0, 1).ravel()
+    return {**w, "qkv.weight": w["qkv.weight"][rows]}
+
+
+def test_a_small_mistake_hides_in_float32_and_not_in_float64(monkeypatch, weights, story_ids):
+    idx = np.array([story[:64] for story in story_ids(20, 1)])
+    moved, right = {}, numpy_gpt.layer_norm
+    for kind in ("float32", "float64"):
+        cast = {name: w.astype(kind) for name, w in weights.items()}
+        logits = gpt(idx, cast, STORIES)
+        monkeypatch.setattr(numpy_gpt, "layer_norm", lambda x, w: right(x, w, eps=1.001e-5))
+        moved[kind] = np.abs(gpt(idx, cast, STORIES) - logits).max()
+        monkeypatch.undo()
+    assert moved["float32"] < 1e-4  # what appendix A allows
+    assert 3e-6 < moved["float64"] < 3e-5 and moved["float64"] > 1e5 * 1e-11
+
+
+def test_the_silent_mistakes_write_the_same_stories(monkeypatch, weights, story_ids):
+    starts = np.array([story[:10] for story in story_ids(10, 2)])
+    texts = {"right": generate(starts, weights, STORIES, 50, greedy)}
+    form = GPTConfig(**{**vars(STORIES), "gelu": "tanh"})
+    texts["tanh form"] = generate(starts, weights, form, 50, greedy)
+
+    def eps_outside(x, w):
+        mean, std = x.mean(axis=-1, keepdims=True), x.std(axis=-1, keepdims=True)
+        return (x - mean) / (std + 1e-5) * w["weight"]
+
+    monkeypatch.setattr(numpy_gpt, "layer_norm", eps_outside)
+    texts["eps outside"] = generate(starts, weights, STORIES, 50, greedy)
+    monkeypatch.undo()
+    attention = numpy_gpt.attention
+    monkeypatch.setattr(
+        numpy_gpt, "attention",
+        lambda x, w, n_head, cache: attention(x, shuffled(w, n_head), n_head, cache),
+    )  # fmt: skip
+    texts["heads first"] = generate(starts, weights, STORIES, 50, greedy)
+    same = {name: (text == texts["right"]).all(axis=1) for name, text in texts.items()}
+    assert same["tanh form"].all() and same["eps outside"].all()
+    assert not same["heads first"].any()
+
+
+def test_without_positions_the_keys_of_later_layers_still_change(weights, story_ids):
+    """Two reasons why a moved window is computed anew: the table is one, the lost token the other.
+
+    The control is layer 0, whose keys depend on their own token and place alone.
+    """
+    idx, exact = (
+        np.array([story_ids(1, 1)[0][:40]]),
+        {n: w.astype(float) for n, w in weights.items()},
+    )
+    name = "position_embedding.weight"
+    for table, kept in ((exact[name], 0), (0 * exact[name], 1)):
+        caches = []
+        for window in (idx, idx[:, 1:]):
+            caches.append([[] for _ in range(STORIES.n_layer)])
+            gpt(window, exact | {name: table}, STORIES, caches[-1])
+        apart = [np.abs(a[0][:, :, 1:] - b[0]).max() for a, b in zip(*caches, strict=True)]
+        assert max(apart[:kept], default=0) < 1e-12 and min(apart[kept:]) > 0.1
+
+
+def test_a_triangle_that_is_not_moved_shows_from_the_second_new_token_on(
+    monkeypatch, weights, story_ids
+):
+    starts = np.array([story[:8] for story in story_ids(30, 3)])
+    right = generate(starts, weights, STORIES, 10, greedy)
+    monkeypatch.setattr(np, "tri", unmoved)
+    differs = generate(starts, weights, STORIES, 10, greedy) != right
+    places = differs[:, 8:].argmax(axis=1) + 1
+    assert differs.any(axis=1).all()
+    assert (places == 2).sum() == 14 and places.min() == 2 and places.max() == 8
+
+
+def test_the_largest_lot_falls_on_a_token_too():
+    """Exercise 1: the running sum may end a little under 1 or over it."""
+    largest = 1 - 2.0**-53  # a Generator draws below 1, in steps of that
+    for last in (1.0, 1 - 2.0**-53, 1 + 2.0**-52, 1 - 1e-12, 1 + 1e-12):
+        chances = np.array([[0.25, 0.5, last]])
+        assert (chances < largest * chances[:, -1:]).sum() <= 2
+    chances = np.array([[0.25, 0.5, 1 - 1e-12]])
+    assert (chances < largest).sum() == 3  # without the product: a token that is not there

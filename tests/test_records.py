@@ -818,12 +818,12 @@ def test_appendix_b_rounding_and_a_wrong_formula_are_told_apart():
     apart = record("mlx_port")["apart"]
     rounding = [apart[f"{name}, yardstick"] for name in ("MLX", "PyTorch")]
     assert apart["MLX, PyTorch"] < 1e-4 and max(rounding) < 2 * min(rounding)
-    assert apart["wrong GELU, yardstick"] > 300 * max(rounding)
+    assert apart["wrong GELU, yardstick"] > 600 * max(rounding)
 
 
 def test_appendix_b_each_loss_is_pytorch_s_with_the_correction_and_not_without():
     runs = record("mlx_port")["runs"]
-    ours, theirs = runs["apart"]["ours"], runs["apart"]["as it comes"]
+    ours, theirs = runs["apart"]["ours"], runs["apart"]["uncorrected"]
     assert len(ours) == len(theirs) == 20 and max(ours) < 1e-5
     assert theirs[0] < 1e-5 and min(theirs[1:]) > 1e-2
     # Both learn: nobody would call the other one broken.
@@ -833,7 +833,7 @@ def test_appendix_b_each_loss_is_pytorch_s_with_the_correction_and_not_without()
 
 def test_appendix_b_the_call_is_quick_and_the_work_is_not():
     call, work, in_torch = record("mlx_port")["clock"]
-    assert call < 0.01 < 0.1 < work and work > 3 * in_torch
+    assert call < 0.01 < 0.1 < work and work > 10 * in_torch
 
 
 def test_appendix_b_what_is_noted_compiled_and_frozen():
