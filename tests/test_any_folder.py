@@ -111,7 +111,9 @@ def test_nbval_runs_a_chapter_alone_in_an_empty_folder(chapter, clean_python, tm
     said = run(clean_python, *NBVAL, chapter.name, cwd=alone, env=env)
     cells = sum(cell.cell_type == "code" for cell in notebook.cells)
     assert re.search(rf"(?<!\d){cells} passed", said)
-    left = [file for file in temporary.rglob("*") if file.is_file()]
+    # What MLX has compiled it keeps in a folder of its own, for the next program that asks for it.
+    files = (file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file())
+    left = [str(file) for file in files if file.parts[0] != "mlx"]
     assert not left, f"the chapter leaves {left} in the temporary folder"
 
 

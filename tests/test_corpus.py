@@ -287,7 +287,8 @@ def test_window_bounds_against_an_exact_count(monkeypatch, rule, reached):
     pets = [{"text": t} for t in "abc"]
     tables = {"pet": pets, "later": pets[1:]}
     grammar = Grammar({"s": [rule]}, tables, {}, {}, "s")
-    monkeypatch.setattr("gptlib.corpus.story.GRAMMAR", grammar)
+    book = corpus.VOLUMES[1]._replace(grammar=grammar)
+    monkeypatch.setitem(corpus.VOLUMES, 1, book)
     mark = "\n"
     rng = Random(0)
     texts = sorted({grammar.write(rng)[0] for _ in range(200)})
@@ -438,7 +439,7 @@ def test_load_takes_thirty_thousand_stories_of_seed_0(monkeypatch):
     asked = []
     monkeypatch.setattr("gptlib.corpus.loader.stories", lambda *a: asked.append(a) or FEW[:1])
     assert load("stories") == FEW[0].text + END
-    assert asked == [(30_000, 0)]  # as chapter 7 counts them
+    assert asked == [(30_000, 0, 1)]  # as chapter 7 counts them
 
 
 def test_load_of_a_public_text_is_what_was_fetched(tmp_path, monkeypatch):
