@@ -151,8 +151,8 @@ def _inner(level: int, way: str) -> str:
         f" {{=where}} {{{outer}.she~}} met {{{q}.a=person{met}}}, who began a tale."
         f" There was {{{p}.a=person{met}-{q}}} who looked for"
         f" {{g{level}=goal{''.join(f'-g{i}' for i in below)}}}.<{way}>"
-        f" And there the {{{q}~}} stopped. The {{{outer}~traveller}} thanked the {{{q}~}} and went"
-        f" on, and at last {{{outer}.she~}} found {{g{level - 1}~}}."
+        f" And there the {{{q}~}} stopped. The {{{outer}~traveller}} thanked the {{{q}~}}, went on"
+        f" and found {{g{level - 1}~}}."
     )
 
 
@@ -182,11 +182,14 @@ def _walk(n: int) -> str:
 
 
 def _key(n: int) -> str:
-    beds = ["the " + pick for pick in _picks("x", "animal", 3)]
+    beds = [
+        f"{the} {pick}"
+        for the, pick in zip(("The", "the", "the"), _picks("x", "animal", 3), strict=True)
+    ]
     spots = ["{y1=place-pa-pb}", "{y2=place-pa-pb-y1}", "{y3=place-pa-pb-y1-y2}"]
     slept = _listed([f"{bed} slept {spot}" for bed, spot in zip(beds, spots, strict=True)])
     return (
-        f" In those days {slept}. The key to {{lock=lock}} lay where the {{x{n}}} slept.<middle>"
+        f" {slept}. The key to {{lock=lock}} lay where the {{x{n}}} slept.<middle>"
         f" Now they needed the key to {{lock~}}. They looked {{y{n}~key}}, and there it was."
     )
 
@@ -263,7 +266,7 @@ def _lamps() -> list[str]:
     told = _listed([f"{c} for '{m}'" for c, m in zip(lights, means, strict=True)])
     return [
         f" The keeper on the island spoke by lamps: {told}.<middle>"
-        f" Before dawn a {{c{n}}} lamp shone over the water. \"'{{m{n}~signal}}'\" read {{b}}."
+        f" Before dawn {{c{n}.a}} lamp shone over the water. \"'{{m{n}~signal}}'\" read {{b}}."
         for n in (1, 2, 3)
     ]
 
