@@ -45,7 +45,7 @@ BOOK = TrainConfig.preset(
     "stories", batch_size=BATCH, steps=BUDGET // (BATCH * TALES.context_length), eval_every=250
 )
 LARGER = TrainConfig.preset(
-    "stories", batch_size=16, steps=5000, lr=2e-3, min_lr_ratio=0.02, eval_every=500
+    "stories", batch_size=8, steps=7000, lr=3e-3, min_lr_ratio=0.02, eval_every=500
 )
 SEEDS = {"book": (0, 1, 2), "larger": (0,)}
 
@@ -56,8 +56,8 @@ def book_gpt() -> GPT:
 
 
 def larger_gpt() -> ModernGPT:
-    """A modern GPT of twice the width and six layers."""
-    wider = {"n_embd": 128, "n_head": 8, "n_kv_head": 4, "hidden": 344, "n_layer": 6}
+    """A modern GPT of one and a half times the width, with twice the parameters."""
+    wider = {"n_embd": 96, "n_head": 6, "n_kv_head": 3, "hidden": 256}
     return ModernGPT(ModernConfig.preset("stories", context_length=TALES.context_length, **wider))
 
 
