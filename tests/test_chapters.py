@@ -30,6 +30,7 @@ from gptlib.exercises.written import attempted
 
 HOUSE = house.table()
 MAX_LINES = 25
+PART_II = 9  # the first chapter that may import the rest of what it has begun
 # What a stub may use: it is empty, and its decorator is replaced by one that keeps it.
 EXECUTED = {"nn": nn, "kept": lambda name: lambda answer: answer}
 MAX_COLUMNS = 84  # chapters/.ruff.toml says why
@@ -235,11 +236,37 @@ def test_a_class_in_pieces_is_the_class_in_one():
     assert definitions(whole) != definitions(pieces.replace("f(self): pass", "f(self): return 1"))
 
 
+def imports_too_early(cells: list[str], chapter: int, own: list[str]) -> dict[int, set[str]]:
+    """What each cell of a chapter imports before it was built, by the number of the cell.
+
+    Part I builds its own modules before the reader's eyes and imports none of them. In Part II a
+    module is an idea: where a part of it has been built, the rest may be imported.
+    """
+    known, allowed = house.modules_in(), house.allowed_in_chapter(HOUSE, chapter)
+    built: set[str] = set()
+    found = {}
+    for n, source in enumerate(cells):
+        built |= set(definitions(source))
+        if chapter >= PART_II:
+            allowed |= {name for name in own if built & set(definitions(source_of(name)))}
+        if early := house.imports_of(source, known) - allowed:
+            found[n] = early
+    return found
+
+
 @every_chapter
 def test_a_chapter_imports_only_what_was_built_before_it(path):
-    """A chapter builds its own modules before the reader's eyes and imports none of them."""
-    used = house.imports_of(code_of(path), house.modules_in())
-    assert used <= house.allowed_in_chapter(HOUSE, number(path) or 99)
+    cells = [python_of(cell.source) for cell in code_cells(read(path))]
+    assert imports_too_early(cells, number(path) or 99, built_by(path)) == {}
+
+
+def test_a_module_is_imported_where_a_part_of_it_was_built():
+    build, use = "def rms_norm(x): return x", "from gptlib.rms_norm import RMSNorm"
+    assert imports_too_early([build, use], PART_II, ["rms_norm"]) == {}
+    assert imports_too_early([use, build], PART_II, ["rms_norm"]) == {0: {"rms_norm"}}
+    assert imports_too_early([build, "from gptlib.rope import Rope"], PART_II, ["rope"])
+    part_one = ["def causal_mask(n): return n", "from gptlib.attention import Head"]
+    assert imports_too_early(part_one, 3, ["attention"]) == {1: {"attention"}}
 
 
 # Exercises ---------------------------------------------------------------------------------------
