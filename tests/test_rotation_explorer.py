@@ -133,6 +133,8 @@ def test_vectors_that_are_not_given_are_drawn_by_the_seed():
     assert RotationExplorer(query=torch.ones(6, dtype=torch.bfloat16)).head_size == 6
     given = RotationExplorer(key=one.key)
     assert given.key == one.key and given.query == pytest.approx(one.query)
+    given = RotationExplorer(query=one.query)
+    assert given.query == one.query and given.key == pytest.approx(one.key)
     for given in ({"query": one.query}, {"key": one.query}):
         assert RotationExplorer(**given, seed=7).scores()[0] > 4
     assert (one.query_at, one.key_at) == (40, 12)

@@ -52,7 +52,7 @@ function render({ model, el }) {
   const sign = (kind) => h("span", { class: `gw-key ${kind}`, "aria-hidden": "true" });
   const legend = h("div", { class: "gw-legend gw-signs" },
     keyed(handKey("query"), "the query's pair"), keyed(handKey("key"), "the key's pair"),
-    keyed(sign("gw-key-ring"), "turns in a text of the training"), keyed(sign("gw-key-dot"), "the turn of this distance"),
+    keyed(sign("gw-key-ring"), "turns in a training text"), keyed(sign("gw-key-dot"), "the turn of this distance"),
     keyed(sign("gw-key-more"), "adds to the score"), keyed(sign("gw-key-less"), "takes from it"));
   const view = frame(el, model.get("title"),
     h("div", { class: "gw-places" }, sliders.query.el, sliders.key.el, sliders.both.el), row(walk),
@@ -113,8 +113,9 @@ function render({ model, el }) {
 
     totals[0].show("distance", say(distance), distance === 1 ? "token" : "tokens");
     totals[1].show("score q · k", fixed(score, 3), half === 1 ? "one pair" : `sum of ${half} pairs`);
-    write(facts, `Pair 0 is the quickest${half > 1 ? `, pair ${half - 1} the slowest` : ""}. In a text of the training, ${say(trained)} tokens, ` +
-      `${short} of ${half} went less than once round. ${strange || "None"} of them ${strange > 1 ? "stand" : "stands"} now at a new angle, one that the training never had. Press a face for its numbers.`);
+    const news = strange ? `${strange} ${strange > 1 ? "are" : "is"} at a new angle, one` : "none is at an angle";
+    write(facts, `Pair 0 is the quickest${half > 1 ? `, pair ${half - 1} the slowest` : ""}. In the ${say(trained)} tokens of a training text, ` +
+      `${short} of ${half} go less than once round (dashed rims). At this distance, ${news} that the training never had. Press a face for its numbers.`);
     const open = model.get("pair");
     faces.forEach((one, j) => {
       const i = shown[j];

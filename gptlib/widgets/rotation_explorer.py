@@ -153,8 +153,7 @@ class RotationExplorer(Widget):
         RotationExplorer(4, query_at=200, key_at=0).new_angles() -> [False, True]
         """
         turns = (self.query_at - self.key_at) * self.speeds() / ROUND
-        known = self.turns_in_training() * (1 + HAIR)
-        return (known < 1) & (turns % 1 > known)
+        return turns % 1 > self.turns_in_training() * (1 + HAIR)
 
     def _turned(self, x: list[float]) -> torch.Tensor:
         """The vector at every place from 0 to reach: (reach + 1, hs)."""

@@ -51,10 +51,7 @@ export const onFace = (angle) => ((angle % ROUND) + ROUND) % ROUND;
 // Which pairs stand, at this distance, at an angle that a text of `trained` tokens never brought.
 // `before` are the speeds of the training, `speeds` those of now.
 export function newAngles(distance, trained, before, speeds) {
-  return speeds.map((speed, i) => {
-    const known = trained * before[i] * (1 + HAIR);
-    return known < ROUND && onFace(distance * speed) > known;
-  });
+  return speeds.map((speed, i) => onFace(distance * speed) > trained * before[i] * (1 + HAIR));
 }
 
 // The pairs that have a face where there are too many for all: evenly, the first and the last among them.

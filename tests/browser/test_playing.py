@@ -1574,10 +1574,12 @@ def test_rotations_follow_every_control(shown):
     assert "→" in page.locator(".gw-pair").last.inner_text()
     assert "→" not in page.locator(".gw-pair").first.inner_text()
     tells(page, "at distance 512, query at 512, key at 0")
-    query.press("Home")  # it cannot stand before the key
-    key.press("ArrowRight")  # nor the key behind it: the query goes along
-    widget.key_at, widget.query_at = 0, 1
-    widget.key_at = 1
+    query.press("Home")
+    key.press("ArrowRight")  # it cannot stand behind the query, which goes along
+    settle(page)
+    assert (query.input_value(), key.input_value()) == ("1", "1")
+    query.press("Home")  # nor the query before the key
+    widget.key_at, widget.query_at = 0, 0
     drawn_to.press("Home")
     rotations_agree(page, widget, drawn_to=32)
     assert page.faults == []
@@ -1649,7 +1651,8 @@ def test_pairs_without_a_face_are_counted_too(shown):
     assert len(faces) == 16 and parts + rest == pytest.approx(widget.score(), abs=0.1)
     short, new = int((widget.turns_in_training() < 1).sum()), int(widget.new_angles().sum())
     facts = page.locator(".gw-facts").first.inner_text()
-    assert f"{short} of 32 went less than once round. {new} of them stand now" in facts
+    assert f"{short} of 32 go less than once round" in facts
+    assert f"At this distance, {new} are at a new angle" in facts
 
 
 # All of them -------------------------------------------------------------------------------------
