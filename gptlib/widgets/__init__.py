@@ -9,6 +9,7 @@ from gptlib.widgets.distribution_explorer import DistributionExplorer
 from gptlib.widgets.live_gpt import LiveGPT, switched_off
 from gptlib.widgets.model_file import export_model, import_model
 from gptlib.widgets.model_picture import ModelPicture
+from gptlib.widgets.rotation_explorer import RotationExplorer
 from gptlib.widgets.signal_explorer import SignalExplorer
 from gptlib.widgets.tape import Tape
 from gptlib.widgets.tokenizer_explorer import TokenizerExplorer
@@ -19,6 +20,7 @@ __all__ = [
     "DistributionExplorer",
     "LiveGPT",
     "ModelPicture",
+    "RotationExplorer",
     "SignalExplorer",
     "Tape",
     "TokenizerExplorer",

@@ -19,6 +19,7 @@ from gptlib.attention import AttentionModel
 from gptlib.corpus.scoring import AnswerKey
 from gptlib.generation import stream
 from gptlib.gpt import GPT, GPTConfig
+from gptlib.rope import Rope, scaled_base
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
 from gptlib.training import TrainConfig, train
 from gptlib.widgets import (
@@ -26,6 +27,7 @@ from gptlib.widgets import (
     DistributionExplorer,
     LiveGPT,
     ModelPicture,
+    RotationExplorer,
     SignalExplorer,
     Tape,
     TokenizerExplorer,
@@ -144,6 +146,15 @@ def one_run() -> TrainingScrubber:
     return TrainingScrubber({"step": [0, 10, 20], "val": [3.0, 2.0, None]})
 
 
+def rotations(**settings) -> RotationExplorer:
+    return RotationExplorer(**settings)
+
+
+def rotations_of_a_large_head() -> RotationExplorer:
+    """More pairs than faces, one of them open, some at new angles, the slowest slowed."""
+    return rotations(head_size=64, query_at=400, key_at=0, scaling=4, pair=0)
+
+
 # What a finger presses, with its label, is at least 24 pixels high.
 SMALL = """[...document.querySelectorAll('.gpt-widget :is(button, select, input, [tabindex="0"])')]
     .map(e => e.closest('label') || e).filter(e => e.offsetParent)
@@ -160,6 +171,8 @@ MADE = {
     "recorded_signals": recorded_signals,
     "scrubber": partial(scrubber, shown=1),
     "one_run": one_run,
+    "rotations": rotations,
+    "rotations_of_a_large_head": rotations_of_a_large_head,
 }
 
 
@@ -1464,7 +1477,185 @@ def test_what_a_run_lacks_is_left_out(shown):
     assert page.faults == []
 
 
-# All seven ---------------------------------------------------------------------------------------
+# The rotation explorer ---------------------------------------------------------------------------
+
+FACES = """() => [...document.querySelectorAll('.gw-pair')].map(face => {
+    const ends = ['query', 'key'].map(name => face.querySelector(`.gw-line-${name}`))
+        .map(line => ['x2', 'y2'].map(at => Number(line.getAttribute(at))));
+    return {
+        ends: ends, part: face.querySelector('.gw-part-added').textContent,
+        words: face.querySelector('.gw-pair-words').textContent,
+        short: face.classList.contains('gw-short'),
+        strange: getComputedStyle(face.querySelector('.gw-news')).visibility === 'visible',
+        bar: parseFloat(face.querySelector('.gw-added').style.left),
+    };
+})"""
+SCORES = """() => {
+    const svg = document.querySelector('.gw-scores');
+    const ticks = [...svg.querySelectorAll('.gw-axes text[text-anchor=end]')]
+        .filter(t => !t.classList.contains('gw-axis-name'))
+        .map(t => [Number(t.textContent.replace('−', '-')), Number(t.getAttribute('y')) - 4]);
+    const values = d => (d.match(/,[\\d.]+/g) || []).map(y => Number(y.slice(1)));
+    return {
+        ticks, dot: Number(svg.querySelector('.gw-mark-dot').getAttribute('cy')),
+        line: values(svg.querySelector('.gw-line-score').getAttribute('d')),
+        plain: values(svg.querySelector('.gw-line-plain')?.getAttribute('d') || ''),
+    };
+}"""
+
+
+def written(page, i: int) -> float:
+    """One of the two large numbers: the distance, the score."""
+    return float(page.locator(".gw-big").nth(i).inner_text().replace("−", "-"))
+
+
+def rotations_agree(page, widget: RotationExplorer, drawn_to: int = 512):
+    """Hands, bars, words, score and curve are those of gptlib.rope."""
+    settle(page)
+    half, distance = widget.head_size // 2, widget.query_at - widget.key_at
+    assert (written(page, 0), written(page, 1)) == (
+        distance,
+        pytest.approx(widget.score(), abs=6e-4),
+    )
+    faces = page.evaluate(FACES)
+    parts, turns = widget.contributions().tolist(), widget.turns_in_training().tolist()
+    rope = Rope(widget.head_size, 513, scaled_base(widget.base, widget.scaling, widget.head_size))
+    hands = [
+        rope(torch.tensor(x)[None], start=at)[0].view(2, half).T  # (hs / 2, 2)
+        for x, at in ((widget.query, widget.query_at), (widget.key, widget.key_at))
+    ]
+    scale = 36 / max(hand.norm(dim=1).max().item() for hand in hands)
+    assert len(faces) == half
+    for i, (face, part, turn, new) in enumerate(
+        zip(faces, parts, turns, widget.new_angles().tolist(), strict=True)
+    ):
+        for end, hand in zip(face["ends"], hands, strict=True):
+            right, up = hand[i].tolist()
+            assert end == pytest.approx([scale * right, -scale * up], abs=0.02)
+        assert float(face["part"].replace("−", "-")) == pytest.approx(part, abs=6e-3)
+        assert (face["bar"] < 50) == (part < 0)
+        assert face["short"] == (turn < 1) == ("of one turn" in face["words"])
+        assert face["strange"] == new
+    found = page.evaluate(SCORES)
+    (low, y_low), (high, y_high) = found["ticks"][0], found["ticks"][-1]
+    wanted = [y_low + (s - low) / (high - low) * (y_high - y_low) for s in widget.scores()]
+    assert found["line"] == pytest.approx([float(y) for y in wanted[: drawn_to + 1]], abs=0.2)
+    assert found["dot"] == pytest.approx(float(wanted[distance]), abs=0.2)
+    assert bool(found["plain"]) == (widget.scaling > 1)
+
+
+def test_rotations_follow_every_control(shown):
+    widget = rotations()
+    page = shown(widget)
+    rotations_agree(page, widget)
+    query, key, both, base, slowed, drawn_to = (
+        page.get_by_role("slider", name=name)
+        for name in ("query at", "key at", "both together", "base", "slowed", "drawn to")
+    )
+    for _ in range(3):
+        query.press("ArrowRight")
+    widget.query_at = 43
+    rotations_agree(page, widget)
+    before = written(page, 1)
+    both.press("End")
+    widget.query_at, widget.key_at = 512, 481
+    rotations_agree(page, widget)
+    assert written(page, 1) == before and both.get_attribute("aria-valuetext") == "512, 481"
+    key.press("Home")
+    widget.key_at = 0
+    rotations_agree(page, widget)
+    assert written(page, 1) != before and query.input_value() == "512"
+    assert page.locator(".gw-short").count() == 5
+    base.press("ArrowRight")
+    slowed.press("ArrowRight")
+    widget.base, widget.scaling = 100_000, 2
+    rotations_agree(page, widget)
+    assert "Dashed" in page.locator(".gw-read").inner_text()
+    assert "→" in page.locator(".gw-pair").last.inner_text()
+    assert "→" not in page.locator(".gw-pair").first.inner_text()
+    tells(page, "at distance 512, query at 512, key at 0")
+    query.press("Home")
+    key.press("ArrowRight")  # it cannot stand behind the query, which goes along
+    settle(page)
+    assert (query.input_value(), key.input_value()) == ("1", "1")
+    query.press("Home")  # nor the query before the key
+    widget.key_at, widget.query_at = 0, 0
+    drawn_to.press("Home")
+    rotations_agree(page, widget, drawn_to=32)
+    assert page.faults == []
+
+
+def test_a_face_and_the_curve_tell_their_numbers(shown):
+    widget = rotations()
+    page = shown(widget)
+    detail, read = page.locator(".gw-pair-detail"), page.locator(".gw-read")
+    assert not detail.is_visible()
+    page.get_by_role("button", name="pair 3").tap()
+    settle(page)
+    q, k = widget.query, widget.key
+    said = detail.inner_text().replace("\u00a0", " ").replace("−", "-")
+    assert f"query ({q[3]:.2f}, {q[11]:.2f}), key ({k[3]:.2f}, {k[11]:.2f})" in said
+    assert "40 · 0.0316 = 1.26 radians, 72.5° against the clock" in said
+    assert f"= {widget.contributions()[3]:.2f}" in said and "0.64 turns in 128 tokens" in said
+    assert page.get_by_role("button", name="pair 3").get_attribute("aria-expanded") == "true"
+    page.get_by_role("button", name="pair 3").press("Enter")
+    settle(page)
+    assert not detail.is_visible()
+    box = page.locator(".gw-scores").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 80)
+    found = re.fullmatch(r"distance (\d+): score (.*)", read.inner_text())
+    distance = int(found[1])
+    assert float(found[2].replace("−", "-")) == pytest.approx(
+        widget.scores()[distance].item(), abs=6e-4
+    )
+    page.mouse.down()
+    page.mouse.up()
+    widget.query_at = 12 + distance
+    rotations_agree(page, widget)
+    page.mouse.click(box["x"] + box["width"] - 2, box["y"] + 80)  # the key makes room
+    widget.query_at, widget.key_at = 512, 0
+    rotations_agree(page, widget)
+    page.mouse.move(0, 0)
+    assert "Press the curve" in read.inner_text() and page.faults == []
+
+
+@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+def test_both_walk_on_until_they_are_stopped(shown, motion):
+    widget = rotations(query_at=509, key_at=481)
+    page = shown(widget, reduced_motion=motion)
+    score = written(page, 1)
+    query = page.get_by_role("slider", name="query at")
+    page.get_by_role("button", name="let both walk on").tap()
+    page.wait_for_function("document.querySelector('input').value === '510'")
+    page.get_by_role("button", name="stop").tap()
+    settle(page)
+    place = int(query.input_value())
+    widget.query_at, widget.key_at = place, place - 28
+    rotations_agree(page, widget)
+    assert written(page, 1) == score
+    query.press("End")  # from the last place they begin anew
+    page.get_by_role("button", name="let both walk on").tap()
+    page.wait_for_function("document.querySelectorAll('input')[1].value === '1'")
+    page.get_by_role("slider", name="key at").press("Home")  # a hand on a slider stops them
+    page.get_by_role("button", name="let both walk on").wait_for()
+    assert page.faults == []
+
+
+def test_pairs_without_a_face_are_counted_too(shown):
+    widget = rotations_of_a_large_head()
+    page = shown(widget)
+    faces = page.evaluate(FACES)
+    said = page.locator(".gw-facts", has_text="other 16 pairs").inner_text().replace("−", "-")
+    rest = float(re.search(r"add (\S+) together", said)[1])
+    parts = sum(float(face["part"].replace("−", "-")) for face in faces)
+    assert len(faces) == 16 and parts + rest == pytest.approx(widget.score(), abs=0.1)
+    short, new = int((widget.turns_in_training() < 1).sum()), int(widget.new_angles().sum())
+    facts = page.locator(".gw-facts").first.inner_text()
+    assert f"{short} of 32 go less than once round" in facts
+    assert f"At this distance, {new} are at a new angle" in facts
+
+
+# All of them -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -1477,6 +1668,7 @@ def test_what_a_run_lacks_is_left_out(shown):
         test_attention_follows_every_control,
         test_signals_follow_every_control,
         test_every_picture_shows_the_moment_that_the_slider_says,
+        test_rotations_follow_every_control,
     ],
 )
 def test_a_widget_that_no_longer_redraws_is_found(shown, follows):

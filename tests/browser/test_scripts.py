@@ -10,6 +10,7 @@ import pytest
 import test_attention_explorer
 import test_page_grammar
 import test_page_model
+import test_rotation_explorer
 import test_widgets
 from looking import serve
 from scripts import WIDGETS
@@ -49,6 +50,7 @@ SAME = [
     ),
     test_page_grammar.test_the_page_judges_as_python_does,
     partial(test_page_grammar.test_the_fast_product_is_the_product, 13, 64, 24),
+    test_rotation_explorer.test_the_page_turns_and_scores_as_rope_does,
 ]
 
 
@@ -71,7 +73,10 @@ def chromium_runs(browser, monkeypatch):
     def in_script(file: str, calls: list[list]) -> list:
         return run_script(CALL, {"file": file, "calls": calls})
 
-    for tests in (test_attention_explorer, test_page_grammar, test_page_model, test_widgets):
+    for tests in (
+        *(test_attention_explorer, test_page_grammar, test_page_model, test_widgets),
+        test_rotation_explorer,
+    ):
         for stand_in in (run_script, in_script):
             monkeypatch.setattr(tests, stand_in.__name__, stand_in, raising=False)
     yield page

@@ -70,6 +70,7 @@ TESTS = {
     "cli/progress": ["cli", "work"],
     "widgets/live_gpt": ["page_model", "page_grammar"],
     "widgets/model_file": ["page_model"],
+    "widgets/rotation_explorer": ["rotation_explorer"],
     "widgets/story_key": ["page_grammar"],
     **{
         f"widgets/{name}": ["widgets"]
