@@ -196,7 +196,7 @@ TOP_K_WEIGHTS = Task(
         ),
         Mistake(
             "The lowest scores are chosen, where the highest are asked for.",
-            lambda scores, k: _lowest(scores, k),
+            lambda scores, k: _hidden(scores, k, -1).softmax(dim=-1),
         ),
         Mistake(
             "One expert more than k is asked.",
@@ -239,13 +239,10 @@ TOP_K_WEIGHTS = Task(
 )
 
 
-def _lowest(scores: Tensor, k: int) -> Tensor:
-    low, chosen = scores.topk(k, dim=-1, largest=False)
-    return torch.zeros_like(scores).scatter(-1, chosen, low.softmax(dim=-1))
-
-
-def _hidden(scores: Tensor, k: int) -> Tensor:
-    return scores.masked_fill(scores < scores.topk(k).values[..., -1:], -torch.inf)
+def _hidden(scores: Tensor, k: int, sign: int = 1) -> Tensor:
+    """Minus infinity for all but the k highest; with a sign of -1, for all but the k lowest."""
+    signed = sign * scores
+    return scores.masked_fill(signed < signed.topk(k).values[..., -1:], -torch.inf)
 
 
 TASKS = (SWIGLU, TOP_K_WEIGHTS)

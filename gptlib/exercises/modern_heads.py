@@ -111,7 +111,7 @@ def heads(seed: int) -> Iterator[tuple[Any, ...]]:
 
 
 def in_turns(part: Tensor, n_head: int) -> Tensor:
-    """Keys or values for n_head heads of queries, the whole behind itself: 0, 1, 0, 1."""
+    """Keys or values, one for each head of queries, in turns: 0, 1, 0, 1."""
     return part.repeat(1, n_head // part.size(1), 1, 1)
 
 
@@ -128,8 +128,12 @@ def _hidden(scores: Tensor, seen: Callable[[Tensor], Tensor] = torch.tril) -> Te
     return scores.masked_fill(~seen(torch.ones_like(scores[0, 0]).bool()), float("-inf"))
 
 
-def _late(weights: Tensor) -> Tensor:
-    return weights.softmax(dim=-1).tril()
+def _open(scores: Tensor) -> Tensor:
+    return scores.softmax(dim=-1)
+
+
+def _late(scores: Tensor) -> Tensor:
+    return scores.softmax(dim=-1).tril()
 
 
 def attended(
@@ -145,14 +149,6 @@ def attended(
         return weights(scale(q) * (q @ k.transpose(-2, -1))) @ v
 
     return attend
-
-
-def _first_alone(part: Tensor, n_head: int) -> Tensor:
-    return part[:, :1].expand(-1, n_head, -1, -1)
-
-
-def _mixed(part: Tensor, n_head: int) -> Tensor:
-    return part.mean(dim=1, keepdim=True).expand(-1, n_head, -1, -1)
 
 
 def _one_group_each(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -201,22 +197,19 @@ GROUPED_ATTENTION = Task(
         ),
         Mistake(
             "All heads use the first head of keys and values; the others are never read.",
-            attended(_first_alone, _first_alone),
+            lambda q, k, v: grouped_attention(q, k[:, :1], v[:, :1]),
         ),
         Mistake(
             "The heads of keys and values are averaged into one for all. Each should serve its own "
             "group.",
-            attended(_mixed, _mixed),
+            lambda q, k, v: grouped_attention(q, k.mean(1, True), v.mean(1, True)),
         ),
         Mistake(
             "The queries of a group are averaged: fewer heads come out than went in. It is the "
             "keys that are shared; each head of queries keeps its own view.",
             _fewer_queries,
         ),
-        Mistake(
-            "Nothing is hidden: early tokens see later ones.",
-            attended(weights=lambda scores: scores.softmax(dim=-1)),
-        ),
+        Mistake("Nothing is hidden: early tokens see later ones.", attended(weights=_open)),
         Mistake(
             "The mask is upside down: a token sees what comes after it, and not what came before.",
             attended(weights=lambda scores: _hidden(scores, torch.triu).softmax(dim=-1)),

@@ -62,11 +62,6 @@ def _shuffled(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
 
 
-def _gathered(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    a, b = x[..., ::2], x[..., 1::2]
-    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
-
-
 def _at_once(double: Callable[[Tensor], Tensor]) -> Turn:
     """The turn without halves: x times its cosines, and its halves exchanged times the sines."""
 
@@ -109,7 +104,7 @@ ROTATE = Task(
         ),
         Mistake(
             "The pairs are taken as neighbours, and what comes out is put together in halves.",
-            _gathered,
+            lambda x, cos, sin: rotate(torch.cat((x[..., ::2], x[..., 1::2]), -1), cos, sin),
         ),
         Mistake(
             "It turns backwards: a quarter turn takes (1, 0) to (0, -1). The minus sign belongs to "
