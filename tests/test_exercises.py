@@ -30,6 +30,7 @@ from gptlib.merges import apply_merges, train_merges
 
 EACH = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 EACH_QUESTION = pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+EACH_CHAPTER = pytest.mark.parametrize("number", range(1, len(CHAPTERS) + 1))
 BUGS = [name for name, task in TASKS.items() if task.kind == "bug"]
 SEEDS = range(10)
 
@@ -88,7 +89,7 @@ def test_a_class_may_be_dealt_another_bug(name):
         assert all(one.startswith((*same, say)) for one, say in zip(words, told, strict=True))
 
 
-@pytest.mark.parametrize("number", range(1, 9))
+@EACH_CHAPTER
 def test_a_chapter_has_exercises_of_every_kind(number):
     chapter = CHAPTERS[number - 1]
     found = [*chapter.TASKS, *chapter.QUESTIONS]
@@ -114,7 +115,7 @@ def imported_by(module, seen):
     return names
 
 
-@pytest.mark.parametrize("number", range(1, 9))
+@EACH_CHAPTER
 def test_a_check_needs_nothing_from_later_chapters(number):
     built = {name: int(n) for n, names in house.table()["chapters"].items() for name in names}
     needed = imported_by(CHAPTERS[number - 1].__name__, set())

@@ -13,6 +13,7 @@ from gptlib.exercises import (
     generation,
     gpt,
     layers,
+    modern,
     tokenizer,
     training,
     work,
@@ -22,7 +23,7 @@ from gptlib.exercises.question import Question, mark
 from gptlib.exercises.task import Task, Verdict, judge
 
 Answer = TypeVar("Answer", bound=Callable[..., Any])
-CHAPTERS = (tokenizer, bigram, attention, layers, block, gpt, training, generation)
+CHAPTERS = (tokenizer, bigram, attention, layers, block, gpt, training, generation, modern)
 TASKS = {task.name: task for chapter in CHAPTERS for task in chapter.TASKS}
 QUESTIONS = {q.name: q for chapter in CHAPTERS for q in getattr(chapter, "QUESTIONS", ())}
 GOES_ON = {

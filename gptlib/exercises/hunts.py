@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gptlib.exercises import modern_late, modern_turned
 from gptlib.exercises.task import Task
 from gptlib.exercises.training_models import Batches
 from gptlib.layers import layer_norm
@@ -250,4 +251,8 @@ HUNTS = {
             "Cut for the model and keep the text: model(idx[:, -longest:]).",
         ),
     ),
+}
+# Those of chapter 9 stand beside their tasks.
+HUNTS |= {
+    name: Hunt(*told) for part in (modern_turned, modern_late) for name, told in part.OTHERS.items()
 }

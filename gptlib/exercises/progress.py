@@ -23,6 +23,7 @@ TITLES = (
     "The full GPT",
     "Training",
     "Generation",
+    "A modern GPT",
 )
 DONE, OPEN, BROKEN = "done", "open", "no longer right"
 

@@ -1,0 +1,160 @@
+"""A bug hunt of chapter 9: new tokens that look back on what was kept.
+
+The second bug is one that a class may be dealt (see `hunts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from gptlib.exercises.modern_heads import in_turns, neighbours
+from gptlib.exercises.modern_turned import Others
+from gptlib.exercises.slopes import CUT, WithSlopes
+from gptlib.exercises.task import Mistake, Task
+
+Tensor = torch.Tensor
+
+
+def late_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """T new tokens look back on S: q (B, nh, T, hs), k and v (B, nkv, S, hs)."""
+    group = q.size(1) // k.size(1)
+    k, v = (part.repeat_interleave(group, dim=1) for part in (k, v))
+    T, S = q.size(2), k.size(2)
+    seen = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)
+    scores = q @ k.transpose(-2, -1) / q.size(-1) ** 0.5  # (B, nh, T, S)
+    return scores.masked_fill(~seen, float("-inf")).softmax(dim=-1) @ v
+
+
+def late_attention_with_a_bug(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """T new tokens look back on S: q (B, nh, T, hs), k and v (B, nkv, S, hs)."""
+    group = q.size(1) // k.size(1)
+    k, v = (part.repeat_interleave(group, dim=1) for part in (k, v))
+    T, S = q.size(2), k.size(2)
+    seen = torch.ones(T, S, dtype=torch.bool, device=q.device).tril()
+    scores = q @ k.transpose(-2, -1) / q.size(-1) ** 0.5  # (B, nh, T, S)
+    return scores.masked_fill(~seen, float("-inf")).softmax(dim=-1) @ v
+
+
+def late_attention_in_turns(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """T new tokens look back on S: q (B, nh, T, hs), k and v (B, nkv, S, hs)."""
+    group = q.size(1) // k.size(1)
+    k, v = (part.repeat(1, group, 1, 1) for part in (k, v))
+    T, S = q.size(2), k.size(2)
+    seen = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)
+    scores = q @ k.transpose(-2, -1) / q.size(-1) ** 0.5  # (B, nh, T, S)
+    return scores.masked_fill(~seen, float("-inf")).softmax(dim=-1) @ v
+
+
+def late_looks(seed: int) -> Iterator[tuple[Any, ...]]:
+    """Three new tokens behind others, then one, then a whole text."""
+    draw = torch.Generator().manual_seed(seed)
+    for B, nh, nkv, T, S, hs in ((1, 4, 2, 3, 6, 1), (2, 4, 2, 1, 4, 3), (1, 6, 3, 3, 3, 2)):
+        q = torch.randn(B, nh, T, hs, generator=draw)
+        yield q, *torch.randn(2, B, nkv, S, hs, generator=draw)
+
+
+def _late(
+    seen: Callable[[int, int], Tensor],
+    keys: Callable[[Tensor, int], Tensor] = neighbours,
+    values: Callable[[Tensor, int], Tensor] = neighbours,
+) -> Callable[..., Tensor]:
+    """The attention of new tokens with another mask, (T, S), or other sharing."""
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        k, v = keys(k, q.size(1)), values(v, q.size(1))
+        scores = q @ k.mT / q.size(-1) ** 0.5
+        hidden = ~seen(q.size(2), k.size(2)).to(q.device)
+        return scores.masked_fill(hidden, -torch.inf).softmax(dim=-1) @ v
+
+    return attend
+
+
+def _lower(off: int) -> Callable[[int, int], Tensor]:
+    return lambda T, S: torch.ones(T, S).tril(S - T + off).bool()
+
+
+def _newest(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    T = q.size(2)
+    return late_attention(q, k[:, :, -T:], v[:, :, -T:])
+
+
+LATE_ATTENTION = Task(
+    name="modern.late_attention",
+    asks="A whole text comes out right. Where three tokens come behind three that were kept, they "
+    "see the beginning and not themselves. What does the mask take for granted?",
+    reference=late_attention,
+    bug=late_attention_with_a_bug,
+    inputs=late_looks,
+    use=WithSlopes("q", "k", "v"),
+    anywhere=True,
+    kind="bug",
+    hints=(
+        "Write the mask down for T = 3 and S = 6, as it is and as it should be.",
+        "The first row belongs to the first new token. It stands behind S - T others, and may see "
+        "them and itself.",
+        "tril takes the number of a diagonal, which moves the edge to the right: tril(S - T).",
+    ),
+    mistakes=(
+        Mistake(
+            "The edge has been moved to the other side: the new tokens see even less.",
+            _late(lambda T, S: torch.ones(T, S).tril(T - S).bool()),
+        ),
+        Mistake(
+            "Nothing is hidden any more: the first of the new tokens sees those behind it.",
+            _late(lambda T, S: torch.ones(T, S).bool()),
+        ),
+        Mistake(
+            "One place too far: each new token sees the one behind it.",
+            _late(_lower(1)),
+        ),
+        Mistake(
+            "One place too few: a new token does not see itself.",
+            _late(_lower(-1)),
+        ),
+        Mistake(
+            "The mask is upside down: it lets a token see what comes behind it.",
+            _late(lambda T, S: torch.ones(T, S).triu(S - T).bool()),
+        ),
+        Mistake(
+            "What was kept is thrown away: the new tokens see each other alone.", _newest
+        ),
+        Mistake(
+            "The mask is right and the heads take turns, 0, 1, 0, 1: neighbours share a head of "
+            "keys, 0, 0, 1, 1.",
+            _late(_lower(0), in_turns, in_turns),
+        ),
+        Mistake(
+            "The keys are shared by neighbours and the values in turns: a head looks with one and "
+            "takes from another.",
+            _late(_lower(0), neighbours, in_turns),
+        ),
+        Mistake(
+            "The values are shared by neighbours and the keys in turns: a head looks with one and "
+            "takes from another.",
+            _late(_lower(0), in_turns, neighbours),
+        ),
+        Mistake(CUT, lambda q, k, v: late_attention(q, k, v).detach()),
+    ),
+    right=(
+        _late(_lower(0)),
+        _late(lambda T, S: torch.arange(S) <= torch.arange(S - T, S)[:, None]),
+    ),
+)  # fmt: skip
+
+TASKS = (LATE_ATTENTION,)
+OTHERS: Others = {
+    "modern.late_attention": (
+        late_attention_in_turns,
+        "With as many heads of keys as of queries it is right, and with one as well. With two for "
+        "four the heads look into keys that were made for others.",
+        (
+            "Write down for each of four heads of queries which of two heads of keys it gets.",
+            "repeat puts the whole behind itself, 0, 1, 0, 1. Which order do neighbours need that "
+            "share one?",
+            "part.repeat_interleave(group, dim=1) repeats each where it stands.",
+        ),
+    ),
+}
