@@ -42,7 +42,8 @@ def balance_loss(routing: Routing) -> torch.Tensor:
     Two experts, of which every token asks the first and is sure of it: 2 · (1 · 1 + 0 · 0) = 2.
     """
     E = routing.probs.size(-1)
-    shares = F.one_hot(routing.chosen, E).to(routing.probs.dtype).flatten(0, -2).mean(dim=0)  # (E)
+    asked = F.one_hot(routing.chosen, E).to(routing.probs.dtype)  # (B, T, K, E)
+    shares = asked.flatten(0, -2).mean(dim=0)  # (E)
     return E * (shares * routing.probs.flatten(0, -2).mean(dim=0)).sum()
 
 
