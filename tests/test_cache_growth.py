@@ -145,7 +145,7 @@ def test_configurations_come_by_name_alone_in_lists_and_out_of_models():
     assert widget.costs()["weights"] == 2 * count_parameters(tiny)
     assert [one["name"] for one in CacheGrowth([tiny, tiny]).models] == ["the model", "the model 2"]
     assert CacheGrowth(torch.compile(GPT(tiny))).n_tokens == 8
-    assert [one["name"] for one in CacheGrowth("stories").models] == ["this book's"]
+    assert [one["name"] for one in CacheGrowth("stories").models] == ["The book's GPT"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ LABELS = {
     "gpt2-xl": "GPT-2 XL",
     "llama3-8b": "Llama 3 8B",
     "gpt-oss-20b": "GPT-OSS 20B",
-    "stories": "this book's",
+    "stories": "The book's GPT",
 }
 MEASURES = (
     "keys and values read, next token",

@@ -796,7 +796,7 @@ def test_a_growing_cache_follows_its_controls(shown):
         f"{cached / 1e12:.2f} trillion operations with the cache, {without / 1e15:.2f} quadrillion "
         f"without: {round(without / cached)} times as many."
     )
-    page.get_by_role("button", name="this book's").tap()
+    page.get_by_role("button", name="The book's GPT").tap()
     widget.shown = 3
     growth_agrees(page, widget)
     assert widget.n_tokens == 128
