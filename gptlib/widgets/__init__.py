@@ -5,7 +5,9 @@ DistributionExplorer(logits, labels)
 """
 
 from gptlib.widgets.attention_explorer import AttentionExplorer
+from gptlib.widgets.cache_growth import CacheGrowth
 from gptlib.widgets.distribution_explorer import DistributionExplorer
+from gptlib.widgets.expert_routing import ExpertRouting
 from gptlib.widgets.live_gpt import LiveGPT, switched_off
 from gptlib.widgets.model_file import export_model, import_model
 from gptlib.widgets.model_picture import ModelPicture
@@ -17,7 +19,9 @@ from gptlib.widgets.training_scrubber import TrainingScrubber
 
 __all__ = [
     "AttentionExplorer",
+    "CacheGrowth",
     "DistributionExplorer",
+    "ExpertRouting",
     "LiveGPT",
     "ModelPicture",
     "RotationExplorer",

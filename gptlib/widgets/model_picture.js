@@ -1,5 +1,6 @@
 // A whole GPT as a picture: the shape at each step, and what each part costs as the sizes move.
 import { batched, button, follow, frame, h, percent, picker, put, row, say, stops, toggle } from "./drawing.js";
+import { bytes, large } from "./units.js";
 import { divisors, flopsOf, flopsPerToken, memoryOf, nearest, nonEmbeddingParameters, parametersOf, parameterBytes, partsOf, totalParameters, trainingMemory } from "./counting.js";
 
 const FIELDS = ["n_layer", "n_embd", "n_head", "vocab_size", "context_length", "tied", "bias", "qkv_bias", "norm"];
@@ -14,22 +15,6 @@ const MEASURES = [
   { name: "operations a token", of: flopsOf, write: large },
   { name: "memory in training", of: memoryOf, write: bytes },
 ];
-
-// A count with a word for its size: 12,345 · 1.23 million · 4.5 billion.
-export function large(n) {
-  for (const [size, word] of [[1e15, "quadrillion"], [1e12, "trillion"], [1e9, "billion"], [1e6, "million"]]) {
-    if (n >= size) return `${(n / size).toFixed(n / size < 10 ? 2 : n / size < 100 ? 1 : 0)} ${word}`;
-  }
-  return say(n);
-}
-
-// Bytes, in thousands of thousands: 498 MB.
-export function bytes(n) {
-  for (const [size, word] of [[1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]) {
-    if (n >= size) return `${(n / size).toFixed(n / size < 10 ? 2 : n / size < 100 ? 1 : 0)} ${word}`;
-  }
-  return `${n} bytes`;
-}
 
 const shapeOf = (sizes) => `(${sizes.join(", ")})`; // as PyTorch writes it
 

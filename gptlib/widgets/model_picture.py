@@ -69,7 +69,7 @@ class ModelPicture(Widget):
     """
 
     _esm = bundle("model_picture.js")
-    _css = style("model_picture.css")
+    _css = style("sizes.css", "model_picture.css")
     title = traitlets.Unicode("A whole GPT, and what it costs").tag(sync=True)
     presets = traitlets.List(traitlets.Dict()).tag(sync=True)
     vocab_size = traitlets.Int(1, min=1).tag(sync=True)

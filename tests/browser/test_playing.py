@@ -17,14 +17,18 @@ from widgetpage import write_page
 from gptlib import corpus
 from gptlib.attention import AttentionModel
 from gptlib.corpus.scoring import AnswerKey
+from gptlib.counts import forward_flops
 from gptlib.generation import stream
 from gptlib.gpt import GPT, GPTConfig
+from gptlib.modern import ModernConfig, ModernGPT
 from gptlib.rope import Rope, scaled_base
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
 from gptlib.training import TrainConfig, train
 from gptlib.widgets import (
     AttentionExplorer,
+    CacheGrowth,
     DistributionExplorer,
+    ExpertRouting,
     LiveGPT,
     ModelPicture,
     RotationExplorer,
@@ -35,6 +39,7 @@ from gptlib.widgets import (
     export_model,
     switched_off,
 )
+from gptlib.widgets.cache_growth import MEASURES
 from gptlib.widgets.story_key import answer_key, exam_stories
 from gptlib.widgets.tokenizer_explorer import readable
 
@@ -58,6 +63,20 @@ def tokens(text: str = "The fox had an umbrella, café 🍎") -> TokenizerExplor
 
 def picture() -> ModelPicture:
     return ModelPicture(GPTConfig.preset("stories"), part="qkv")
+
+
+def growing_cache() -> CacheGrowth:
+    return CacheGrowth()
+
+
+def routed() -> ExpertRouting:
+    """Experts that are asked unevenly, with little room; vowels are the skill."""
+    text, tokenizer = "lower lowest and more lower", CharTokenizer("lower, lowest; and <more>")
+    torch.manual_seed(0)
+    model = ModernGPT(ModernConfig.preset("stories-experts", vocab_size=tokenizer.vocab_size))
+    torch.nn.init.normal_(model.blocks[1].feed_forward.router.weight, std=0.5)
+    vowels = ["vowel" if letter in "aeo" else "" for letter in text]
+    return ExpertRouting(model, text, tokenizer, skills=vowels, capacity=0.75, layer=1)
 
 
 def live(seed=0, n_layer=2, **settings) -> LiveGPT:
@@ -163,6 +182,8 @@ MADE = {
     "distribution": distribution,
     "tokens": tokens,
     "picture": picture,
+    "growing_cache": growing_cache,
+    "routed": routed,
     "live": live,
     "attention": attention,
     "attention_of_chapter_3": attention_of_chapter_3,
@@ -681,6 +702,246 @@ def test_a_part_opens_with_its_cost_and_its_code(shown):
     page.get_by_role("button", name="GELU").tap()
     settle(page)
     assert page.locator(".gw-part-detail").is_hidden() and page.faults == []
+
+
+# The growth of a cache ---------------------------------------------------------------------------
+
+
+def as_bytes(text: str) -> float:
+    number, unit = text.split()
+    return float(number) * {"bytes": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}[unit]
+
+
+def growth_agrees(page, widget: CacheGrowth) -> None:
+    """Both bars and both sentences say what Python counts."""
+    settle(page)
+    costs = widget.costs()
+    held, weights = page.locator(".gw-memory-line .gw-value").all_inner_texts()
+    assert as_bytes(held) == pytest.approx(costs["cache"], rel=0.006)
+    assert as_bytes(weights) == pytest.approx(costs["weights"], rel=0.006)
+    lengths = page.locator(".gw-memory-line .gw-bar").evaluate_all(
+        "bars => bars.map(bar => parseFloat(bar.style.width) / 100)"
+    )
+    most = max(costs.values())
+    assert lengths == pytest.approx([costs["cache"] / most, costs["weights"] / most], abs=1e-3)
+    adds = widget.costs(widget.n_tokens + 1)["cache"] - costs["cache"]
+    said = page.locator(".gw-facts").nth(0).inner_text()
+    if adds:
+        number, unit = said.split("adds ")[1].split()[:2]
+        assert as_bytes(f"{number} {unit.rstrip('.')}") == pytest.approx(adds, rel=0.006)
+    else:
+        assert "adds nothing" in said
+    shape = widget.models[widget.shown]
+    shown = page.get_by_role("slider", name="tokens of text").get_attribute("aria-valuetext")
+    assert shown == f"{widget.n_tokens:,}"
+    heads = page.get_by_role("slider", name="key/value heads").get_attribute("aria-valuetext")
+    assert heads == str(widget.n_kv_head) and shape["n_head"] % widget.n_kv_head == 0
+
+
+def test_a_growing_cache_follows_its_controls(shown):
+    widget = growing_cache()
+    page = shown(widget)
+    growth_agrees(page, widget)
+    kind, facts = page.locator(".gw-kind"), page.locator(".gw-facts")
+    assert kind.inner_text().startswith("Multi-head attention: each of the 25 heads")
+    # 25 heads, 64 numbers each, twice, in 48 layers; 1,024 tokens read, or 1 + 2 + ... + 1,024
+    assert facts.nth(1).inner_text() == (
+        "157 million numbers with the cache, 80.6 billion without: 513 times as many."
+    )
+    slider = {
+        name: page.get_by_role("slider", name=name)
+        for name in ("tokens of text", "key/value heads", "window")
+    }
+    slider["tokens of text"].press("ArrowLeft")
+    widget.n_tokens = 768
+    growth_agrees(page, widget)
+    slider["key/value heads"].press("ArrowLeft")
+    widget.n_kv_head = 5
+    growth_agrees(page, widget)
+    assert "25 heads in 5 groups of 5" in kind.inner_text()
+    assert "would be 5 times as large" in facts.nth(0).inner_text()
+    slider["key/value heads"].press("Home")
+    widget.n_kv_head = 1
+    growth_agrees(page, widget)
+    assert kind.inner_text().startswith("Multi-query attention: all 25 heads share")
+    every = page.get_by_role("checkbox")
+    assert every.is_disabled()
+    for _ in range(4):  # 768, 512, 384, 256
+        slider["window"].press("ArrowLeft")
+    widget.window = 256
+    growth_agrees(page, widget)
+    assert slider["window"].get_attribute("aria-valuetext") == "256"
+    every.check()
+    widget.full_every = 2
+    growth_agrees(page, widget)
+    every.uncheck()
+    slider["window"].press("End")
+    widget.window, widget.full_every = 0, 0
+    growth_agrees(page, widget)
+    page.get_by_role("combobox", name="numbers").select_option("8 bits: 1 byte")
+    widget.bytes_per_value = 1
+    growth_agrees(page, widget)
+    page.get_by_role("button", name="GPT-OSS 20B").press("Enter")
+    widget.shown = 2
+    growth_agrees(page, widget)
+    assert (widget.window, widget.full_every, widget.n_tokens) == (128, 2, 768)
+    assert every.is_checked()
+    page.get_by_role("combobox", name="counted").select_option(MEASURES[2])
+    settle(page)
+    # the next token's operations by gptlib.counts, added up once with the cache, twice without
+    one, config = forward_flops, ModernConfig.preset("gpt-oss-20b")
+    cached = sum(one(config, n) for n in range(1, 769))
+    without = sum((769 - n) * one(config, n) for n in range(1, 769))
+    assert facts.nth(1).inner_text() == (
+        f"{cached / 1e12:.2f} trillion operations with the cache, {without / 1e15:.2f} quadrillion "
+        f"without: {round(without / cached)} times as many."
+    )
+    page.get_by_role("button", name="The book's GPT").tap()
+    widget.shown = 3
+    growth_agrees(page, widget)
+    assert widget.n_tokens == 128
+    tells(page, "128 tokens: the cache holds 32.8 kB, the weights 277 kB.")
+    assert page.faults == []
+
+
+def test_a_growing_cache_draws_a_line_and_a_curve(shown):
+    """Half the text: half the cache, and a quarter of what would be read without it."""
+    page = shown(growing_cache())
+    heights = """paths => paths.map(path => {
+        const [x, y] = path.getAttribute('d').slice(1).split(/[L,]/).reduce(
+            ([xs, ys], v, i) => (i % 2 ? [xs, [...ys, +v]] : [[...xs, +v], ys]), [[], []]);
+        return (176 - y[32]) / (176 - y[64]);
+    })"""
+    now = page.locator(".gw-growth-now").evaluate_all(heights)
+    other = page.locator(".gw-growth-other").evaluate_all(heights)
+    assert now[0] == pytest.approx(0.5, abs=0.01) and other[1] == pytest.approx(0.25, abs=0.01)
+    slider = page.get_by_role("slider", name="window")
+    for _ in range(7):  # 768, 512, 384, 256, 192, 128, 96
+        slider.press("ArrowLeft")
+    settle(page)
+    assert page.locator(".gw-growth-now").evaluate_all(heights)[0] == pytest.approx(1)
+    assert "adds nothing" in page.locator(".gw-facts").nth(0).inner_text()
+
+
+# The experts -------------------------------------------------------------------------------------
+
+
+def routing_agrees(page, widget: ExpertRouting) -> None:
+    """Every token, every bar and every cell of the table say what the model's routing says."""
+    settle(page)
+    one, T, E = widget.routing(), len(widget.labels), widget.n_expert
+    boxes = page.locator(".gw-routed-token")
+    told = boxes.evaluate_all("""boxes => boxes.map(box => [
+        ...[...box.querySelectorAll('.gw-routed-numbers span')].map(e => Number(e.textContent)),
+        ...[...box.querySelectorAll('.gw-stripes span')].map(e => Number(e.style.flexGrow))])""")
+    for t in range(T):
+        assert told[t][:2] == one.chosen[0, t].tolist()
+        assert told[t][2:] == pytest.approx(one.weights[0, t].tolist(), abs=1e-4)
+    crossed = boxes.evaluate_all("""boxes => boxes.map(box =>
+        [...box.querySelectorAll('.gw-routed-numbers span')].map(e => e.className === ''))""")
+    assert crossed == one.answered[0].tolist()
+    assert numbers(page, ".gw-load tbody td:nth-child(2)") == pytest.approx(
+        widget.load(), abs=0.0006
+    )
+    lengths = page.locator(".gw-load .gw-bar").evaluate_all(
+        "bars => bars.map(bar => parseFloat(bar.style.width) / 100)"
+    )
+    most = max(*widget.load(), widget.n_active / E)
+    assert lengths == pytest.approx([share / most for share in widget.load()], abs=1e-4)
+    lines = page.locator(".gw-load .gw-even").evaluate_all(
+        "lines => lines.map(line => parseFloat(line.style.left) / 100)"
+    )
+    assert lines == pytest.approx([widget.n_active / E / most] * E, abs=1e-4)
+    if widget.limited:
+        dropped = torch.bincount(one.chosen[~one.answered], minlength=E).tolist()
+        shown = page.locator(".gw-load tbody td:nth-child(4)").all_inner_texts()
+        assert [int(text) for text in shown] == dropped
+    asked = widget.counted[0]["asked"][widget.layer]
+    cells = page.locator(".gw-skills-table tbody td:not(.gw-places)").all_inner_texts()
+    shares = [100 * n / sum(asked) for n in asked]
+    assert [int(cell) for cell in cells] == pytest.approx(shares, abs=0.51)
+    marked = boxes.evaluate_all("boxes => boxes.map(box => box.classList.contains('gw-asked'))")
+    assert marked == (one.chosen[0] == widget.expert).any(dim=-1).tolist()
+    facts = page.locator(".gw-facts").nth(1).inner_text()
+    balance = widget.balance[(widget.n_layer if widget.limited else 0) + widget.layer]
+    assert f"The balance loss is {balance:.2f}: 1 is even, 4 is the same 2 experts" in facts
+
+
+def test_experts_follow_every_control(shown):
+    widget = routed()
+    page = shown(widget)
+    routing_agrees(page, widget)
+    load = widget.load()
+    facts, detail = page.locator(".gw-facts").nth(1), page.locator(".gw-asks")
+    assert facts.inner_text().startswith(
+        f"Expert {load.index(max(load))} is asked most, by {100 * max(load):.1f} % of the tokens; "
+        "an even share is 25.0 %."
+    )
+    page.get_by_role("slider", name="block").press("ArrowRight")
+    widget.layer = 2
+    routing_agrees(page, widget)
+    page.get_by_role("slider", name="block").press("Home")
+    page.get_by_role("slider", name="block").press("ArrowRight")
+    widget.layer = 1
+    expert = load.index(max(load))
+    button = page.get_by_role("button", name=f"expert {expert}", exact=True)
+    button.press("Enter")
+    widget.expert = expert
+    routing_agrees(page, widget)
+    assert button.get_attribute("aria-pressed") == "true"
+    n_asking = round(max(load) * len(widget.labels))
+    assert facts.inner_text().startswith(f"Expert {expert} is asked by {n_asking} of 27 tokens")
+    room = page.get_by_role("checkbox", name="room for 6 tokens an expert, as in training")
+    room.check()  # ceil(0.75 · 27 tokens · 2 / 8 experts)
+    widget.limited = True
+    routing_agrees(page, widget)
+    lost = widget.routing().answered[0]
+    assert (~lost).sum() > 0 and (
+        f"{(~lost).sum()} of 54 questions found no room; {(~lost.any(dim=-1)).sum()} tokens got no "
+        "answer at all." in facts.inner_text()
+    )
+    button.tap()  # once more: none is picked
+    widget.expert = -1
+    routing_agrees(page, widget)
+    page.locator(".gw-routed-token").nth(1).tap()
+    page.keyboard.press("ArrowRight")
+    settle(page)
+    said = []
+    for layer in range(widget.n_layer):
+        widget.layer = layer
+        one = widget.routing()
+        asks = [
+            f"expert {e} ({100 * w:.1f} %{'' if answered else ', no room'})"
+            for e, w, answered in zip(*(part[0, 2].tolist() for part in one[1:]), strict=True)
+        ]
+        said.append(f"block {layer} asks {' and '.join(asks)}")
+    assert detail.inner_text() == f"w, token 2: {'; '.join(said)}."
+    page.keyboard.press("End")
+    settle(page)
+    assert detail.inner_text().startswith("r, token 26: ")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    settle(page)
+    assert detail.inner_text().startswith("o, token 1, before vowel: ")
+    tells(page, "Block 1. o, token 1, before vowel")
+    room.uncheck()
+    widget.limited, widget.layer = False, 1
+    routing_agrees(page, widget)
+    assert page.faults == []
+
+
+def test_each_expert_has_a_pattern_of_its_own(shown):
+    """Not by colour alone: eight patterns, the same below a token and in the bars."""
+    page = shown(routed())
+    look = """bars => bars.map(bar => {
+        const { backgroundImage, backgroundColor } = getComputedStyle(bar);
+        return backgroundImage + backgroundColor; })"""
+    bars = page.locator(".gw-load .gw-bar").evaluate_all(look)
+    assert len(set(bars)) == 8
+    first = page.locator(".gw-routed-token").first
+    stripes = first.locator(".gw-stripe").evaluate_all(look)
+    experts = first.locator(".gw-routed-numbers span").all_inner_texts()
+    assert stripes == [bars[int(e)] for e in experts]
 
 
 # The live GPT ------------------------------------------------------------------------------------
@@ -1664,6 +1925,8 @@ def test_pairs_without_a_face_are_counted_too(shown):
         test_the_distribution_follows_its_controls,
         test_the_tokens_follow_the_text_and_the_steps,
         test_the_picture_follows_its_sizes_and_presets,
+        test_a_growing_cache_follows_its_controls,
+        test_experts_follow_every_control,
         test_the_model_in_the_page_says_what_pytorch_says,
         test_attention_follows_every_control,
         test_signals_follow_every_control,

@@ -8,6 +8,8 @@ from functools import partial
 
 import pytest
 import test_attention_explorer
+import test_cache_growth
+import test_expert_routing
 import test_page_grammar
 import test_page_model
 import test_rotation_explorer
@@ -33,6 +35,8 @@ SAME = [
     test_widgets.test_the_page_encodes_as_python_does,
     test_widgets.test_half_a_character_is_an_error_in_both,
     test_widgets.test_the_page_counts_what_python_counts,
+    test_cache_growth.test_the_page_counts_a_cache_as_python_does,
+    test_expert_routing.test_the_page_reads_and_counts_what_the_traits_hold,
     test_widgets.test_the_page_has_pytorchs_forward_and_backward_pass,
     partial(test_widgets.test_the_fast_product_is_the_product_to_the_last_bit, True),
     test_page_model.test_single_functions_are_those_of_pytorch,
@@ -75,7 +79,7 @@ def chromium_runs(browser, monkeypatch):
 
     for tests in (
         *(test_attention_explorer, test_page_grammar, test_page_model, test_widgets),
-        test_rotation_explorer,
+        *(test_cache_growth, test_expert_routing, test_rotation_explorer),
     ):
         for stand_in in (run_script, in_script):
             monkeypatch.setattr(tests, stand_in.__name__, stand_in, raising=False)

@@ -68,6 +68,8 @@ TESTS = {
     "corpus/storybook": ["corpus"],
     "cli/main": ["cli", "work"],
     "cli/progress": ["cli", "work"],
+    "widgets/cache_growth": ["cache_growth"],
+    "widgets/expert_routing": ["expert_routing"],
     "widgets/live_gpt": ["page_model", "page_grammar"],
     "widgets/model_file": ["page_model"],
     "widgets/rotation_explorer": ["rotation_explorer"],
