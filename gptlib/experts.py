@@ -33,7 +33,7 @@ class Routing(NamedTuple):
 
 
 def balance_loss(routing: Routing) -> torch.Tensor:
-    """How unevenly the experts are used: 1 where all are used alike, E where one alone is.
+    """How unevenly the experts are used: 1 where all alike, E / K where the same K always are.
 
     E times the sum over experts of the share of choices and the mean probability. The share has no
     gradient; through the probability, an expert that is asked too often loses.

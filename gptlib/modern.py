@@ -155,10 +155,11 @@ class ModernBlock(nn.Module):
             c.n_embd, c.n_head, c.n_kv_head, c.head_size, c.bias, rope, c.qk_norm, window,
             c.score_cap, c.sinks,
         )  # fmt: skip
+        sizes = (c.n_embd, c.hidden)
         self.feed_forward = (
-            Experts(c.n_embd, c.hidden, c.n_expert, c.n_active, c.capacity, c.bias, c.gating)
+            Experts(*sizes, c.n_expert, c.n_active, c.capacity, c.bias, c.gating)
             if c.n_expert > 1
-            else SwiGLU(c.n_embd, c.hidden, c.bias, c.gating)
+            else SwiGLU(*sizes, c.bias, c.gating)
         )
         self.norm_1, self.norm_2 = RMSNorm(c.n_embd), RMSNorm(c.n_embd)
         sandwich = c.norm == "sandwich"
