@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from gptlib.exercises.modern_heads import in_turns, neighbours
 from gptlib.exercises.modern_turned import Others
 from gptlib.exercises.slopes import CUT, WithSlopes
 from gptlib.exercises.task import Mistake, Task
@@ -19,9 +18,7 @@ Tensor = torch.Tensor
 
 
 def late_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """T new tokens look back on S: q (B, nh, T, hs), k and v (B, nkv, S, hs)."""
-    group = q.size(1) // k.size(1)
-    k, v = (part.repeat_interleave(group, dim=1) for part in (k, v))
+    """T new tokens look back on S: q (B, nh, T, hs), k and v (B, nh, S, hs)."""
     T, S = q.size(2), k.size(2)
     seen = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)
     scores = q @ k.transpose(-2, -1) / q.size(-1) ** 0.5  # (B, nh, T, S)
@@ -29,42 +26,32 @@ def late_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def late_attention_with_a_bug(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """T new tokens look back on S: q (B, nh, T, hs), k and v (B, nkv, S, hs)."""
-    group = q.size(1) // k.size(1)
-    k, v = (part.repeat_interleave(group, dim=1) for part in (k, v))
+    """T new tokens look back on S: q (B, nh, T, hs), k and v (B, nh, S, hs)."""
     T, S = q.size(2), k.size(2)
     seen = torch.ones(T, S, dtype=torch.bool, device=q.device).tril()
     scores = q @ k.transpose(-2, -1) / q.size(-1) ** 0.5  # (B, nh, T, S)
     return scores.masked_fill(~seen, float("-inf")).softmax(dim=-1) @ v
 
 
-def late_attention_in_turns(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """T new tokens look back on S: q (B, nh, T, hs), k and v (B, nkv, S, hs)."""
-    group = q.size(1) // k.size(1)
-    k, v = (part.repeat(1, group, 1, 1) for part in (k, v))
-    T, S = q.size(2), k.size(2)
-    seen = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)
+def late_attention_that_sees_all(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """T new tokens look back on S: q (B, nh, T, hs), k and v (B, nh, S, hs)."""
+    # What is kept lies in the past, so that there is nothing to hide.
     scores = q @ k.transpose(-2, -1) / q.size(-1) ** 0.5  # (B, nh, T, S)
-    return scores.masked_fill(~seen, float("-inf")).softmax(dim=-1) @ v
+    return scores.softmax(dim=-1) @ v
 
 
 def late_looks(seed: int) -> Iterator[tuple[Any, ...]]:
     """Three new tokens behind others, then one, then a whole text."""
     draw = torch.Generator().manual_seed(seed)
-    for B, nh, nkv, T, S, hs in ((1, 4, 2, 3, 6, 1), (2, 4, 2, 1, 4, 3), (1, 6, 3, 3, 3, 2)):
+    for B, nh, T, S, hs in ((1, 2, 3, 6, 1), (2, 3, 1, 4, 3), (1, 2, 3, 3, 2)):
         q = torch.randn(B, nh, T, hs, generator=draw)
-        yield q, *torch.randn(2, B, nkv, S, hs, generator=draw)
+        yield q, *torch.randn(2, B, nh, S, hs, generator=draw)
 
 
-def _late(
-    seen: Callable[[int, int], Tensor],
-    keys: Callable[[Tensor, int], Tensor] = neighbours,
-    values: Callable[[Tensor, int], Tensor] = neighbours,
-) -> Callable[..., Tensor]:
-    """The attention of new tokens with another mask, (T, S), or other sharing."""
+def _late(seen: Callable[[int, int], Tensor]) -> Callable[..., Tensor]:
+    """The attention of new tokens with another mask, (T, S)."""
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        k, v = keys(k, q.size(1)), values(v, q.size(1))
         scores = q @ k.mT / q.size(-1) ** 0.5
         hidden = ~seen(q.size(2), k.size(2)).to(q.device)
         return scores.masked_fill(hidden, -torch.inf).softmax(dim=-1) @ v
@@ -79,6 +66,11 @@ def _lower(off: int) -> Callable[[int, int], Tensor]:
 def _newest(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     T = q.size(2)
     return late_attention(q, k[:, :, -T:], v[:, :, -T:])
+
+
+def _hidden_late(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    weights = (q @ k.mT / q.size(-1) ** 0.5).softmax(dim=-1)
+    return weights.tril(k.size(2) - q.size(2)) @ v
 
 
 LATE_ATTENTION = Task(
@@ -122,19 +114,9 @@ LATE_ATTENTION = Task(
             "What was kept is thrown away: the new tokens see each other alone.", _newest
         ),
         Mistake(
-            "The mask is right and the heads take turns, 0, 1, 0, 1: neighbours share a head of "
-            "keys, 0, 0, 1, 1.",
-            _late(_lower(0), in_turns, in_turns),
-        ),
-        Mistake(
-            "The keys are shared by neighbours and the values in turns: a head looks with one and "
-            "takes from another.",
-            _late(_lower(0), neighbours, in_turns),
-        ),
-        Mistake(
-            "The values are shared by neighbours and the keys in turns: a head looks with one and "
-            "takes from another.",
-            _late(_lower(0), in_turns, neighbours),
+            "The mask comes after the softmax: what was hidden has had its part of the sum, and "
+            "the rows no longer sum to 1.",
+            _hidden_late,
         ),
         Mistake(CUT, lambda q, k, v: late_attention(q, k, v).detach()),
     ),
@@ -147,14 +129,15 @@ LATE_ATTENTION = Task(
 TASKS = (LATE_ATTENTION,)
 OTHERS: Others = {
     "modern.late_attention": (
-        late_attention_in_turns,
-        "With as many heads of keys as of queries it is right, and with one as well. With two for "
-        "four the heads look into keys that were made for others.",
+        late_attention_that_sees_all,
+        "One new token at a time comes out right. Where several come at once, as when a question "
+        "is read that follows another, they know too much.",
         (
-            "Write down for each of four heads of queries which of two heads of keys it gets.",
-            "repeat puts the whole behind itself, 0, 1, 0, 1. Which order do neighbours need that "
-            "share one?",
-            "part.repeat_interleave(group, dim=1) repeats each where it stands.",
+            "Three tokens come behind three that were kept. How many does the first of them see, "
+            "and how many should it?",
+            "The kept tokens lie in the past of all new ones. Do the new ones lie in the past of "
+            "each other?",
+            "Hide with torch.ones(T, S, dtype=torch.bool).tril(S - T), before the softmax.",
         ),
     ),
 }

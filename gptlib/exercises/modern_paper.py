@@ -153,10 +153,9 @@ def _layer(
 
 ACTIVE = Question(
     name="modern.active",
-    asks="A layer of {n_expert} experts, SwiGLU networks of {n_embd} numbers a token and {hidden} "
-    "inside, without biases, and a router, of which each token asks {n_active}. How many "
-    "parameters has the layer, and how many of them does a token meet? Two whole numbers in "
-    "brackets.",
+    asks="A layer has a router and {n_expert} experts, SwiGLU networks of {n_embd} numbers a token "
+    "and {hidden} inside, without biases. Each token asks {n_active} of them. How many parameters "
+    "has the layer, and how many of them does a token meet? Two whole numbers in brackets.",
     figures=_experts,
     answer=lambda **figures: _layer(**figures),
     hints=(

@@ -13,6 +13,7 @@ import torch
 from gptlib.exercises.modern_rope import turns
 from gptlib.exercises.slopes import CUT, WithSlopes
 from gptlib.exercises.task import Mistake, Task
+from gptlib.rope import rotate
 
 Tensor = torch.Tensor
 # By the name of a task: a second bug, what is said of it, and three hints.
@@ -20,26 +21,20 @@ Others = dict[str, tuple[Callable[..., Tensor], str, tuple[str, str, str]]]
 
 
 def turned(x: Tensor, cos: Tensor, sin: Tensor, read: int) -> Tensor:
-    """Turn T new tokens by their places; `read` tokens came before: (B, n, T, hs)."""
+    """Turn T new tokens by their places, behind `read` others: (B, n, T, hs)."""
     T = x.size(2)
-    cos, sin = cos[read : read + T], sin[read : read + T]
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    return rotate(x, cos[read : read + T], sin[read : read + T])
 
 
 def turned_with_a_bug(x: Tensor, cos: Tensor, sin: Tensor, read: int) -> Tensor:
-    """Turn T new tokens by their places; `read` tokens came before: (B, n, T, hs)."""
+    """Turn T new tokens by their places, behind `read` others: (B, n, T, hs)."""
     T = x.size(2)
-    cos, sin = cos[:T], sin[:T]
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    return rotate(x, cos[:T], sin[:T])
 
 
 def turned_as_one(x: Tensor, cos: Tensor, sin: Tensor, read: int) -> Tensor:
-    """Turn T new tokens by their places; `read` tokens came before: (B, n, T, hs)."""
-    cos, sin = cos[read], sin[read]
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    """Turn T new tokens by their places, behind `read` others: (B, n, T, hs)."""
+    return rotate(x, cos[read], sin[read])
 
 
 def news(seed: int) -> Iterator[tuple[Any, ...]]:
@@ -57,9 +52,7 @@ def _turned(
 
     def turn(x: Tensor, cosines: Tensor, sines: Tensor, read: int) -> Tensor:
         T = x.size(2)
-        pair = cos(cosines, T, read), (sin or cos)(sines, T, read)
-        a, b = x.chunk(2, dim=-1)
-        return torch.cat((a * pair[0] - b * pair[1], a * pair[1] + b * pair[0]), dim=-1)
+        return rotate(x, cos(cosines, T, read), (sin or cos)(sines, T, read))
 
     return turn
 
