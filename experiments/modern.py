@@ -9,8 +9,9 @@ volume than the classic one, and most of that comes from few of the changes.
 
 The classic is GPT-2's form at the book's size: learned positions, LayerNorm, GELU, biases. Each
 change of `gptlib.changes` is made alone ("rope"), taken out of the whole alone ("no rope"), and all
-together ("modern"). A third of the book's tokens, three seeds each, five for "classic" and
-"modern"; these two also at other learning rates, so that neither is tuned better than the other.
+together ("modern"). "waves" is a control for "rope": a table of positions that begins as waves. A
+third of the book's tokens, three seeds each, five for "classic" and "modern"; these two also at
+other learning rates, so that neither is tuned better than the other.
 
 Recorded for each run: parameters, loss beside the floor (nats per token, on 200 stories that no
 model saw) at each quarter of the run, accuracy by skill at the end. "speed": tokens per second of
@@ -55,6 +56,7 @@ MADE: dict[str, tuple[str, ...]] = {
     "classic": (),
     "modern": CHANGES,
     **{name: (name,) for name in CHANGES},
+    "waves": (),
     **{f"no {name}": tuple(c for c in CHANGES if c != name) for name in CHANGES},
 }
 
@@ -67,7 +69,8 @@ def seeds(name: str) -> int:
 def run(name: str, seed: int, prepared: Prepared, lr: float = RECIPE.lr) -> dict[str, Any]:
     """Train one model from one seed, and say where it ends."""
     recipe = replace(RECIPE, seed=seed, lr=lr)
-    model, history = learn(lambda: with_changes(CLASSIC, MADE[name]), prepared, recipe)
+    classic = replace(CLASSIC, waves=name == "waves")
+    model, history = learn(lambda: with_changes(classic, MADE[name]), prepared, recipe)
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "above_floor": above_floor(history, prepared.key),
