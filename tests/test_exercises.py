@@ -12,8 +12,10 @@ import time
 import house
 import pytest
 import torch
+import torch.nn.functional as F
 
 from gptlib.attention import attention_weights, causal_mask
+from gptlib.counts import cache_bytes
 from gptlib.exercises import exercise, hint, solution
 from gptlib.exercises.book import CHAPTERS, QUESTIONS, TASKS
 from gptlib.exercises.comparing import shown
@@ -24,9 +26,13 @@ from gptlib.exercises.question import mark
 from gptlib.exercises.slopes import CUT, WithSlopes
 from gptlib.exercises.task import KINDS, SECONDS, Mistake, Use, judge
 from gptlib.exercises.written import attempted
+from gptlib.experts import Experts
 from gptlib.layers import gelu
 from gptlib.loss import next_token_loss
 from gptlib.merges import apply_merges, train_merges
+from gptlib.modern import ModernConfig
+from gptlib.rope import Rope
+from gptlib.swiglu import SwiGLU
 
 EACH = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 EACH_QUESTION = pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
@@ -433,3 +439,63 @@ def test_a_check_that_knows_a_mistake_by_the_wrong_name_is_seen():
     changed = type(task)(**{**vars(task), "mistakes": (other,)})
     verdict = judge(changed, task.mistakes[0].made)
     assert not verdict.words.startswith(f"not yet. {other.says}")
+
+
+# Chapter 9: answers that stand in no module of the chapter, beside what does ---------------------
+
+
+def test_tokens_one_by_one_and_a_few_at_a_time_take_what_the_full_attention_says():
+    q, k, v = torch.randn(3, 2, 3, 7, 4)
+    full = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    step, kept = TASKS["modern.cached_step"].reference, None
+    for t in range(7):
+        out, kept = step(*(part[:, :, t : t + 1] for part in (q, k, v)), kept)
+        torch.testing.assert_close(out, full[:, :, t : t + 1])
+    late = TASKS["modern.late_attention"].reference
+    for T in (1, 3, 7):
+        torch.testing.assert_close(late(q[:, :, -T:], k, v), full[:, :, -T:])
+
+
+def test_new_tokens_are_turned_as_rope_turns_them():
+    x, rope = torch.randn(2, 3, 4, 6), Rope(6, 12)
+    for read in (0, 5, 8):
+        found = TASKS["modern.turned"].reference(x, rope.cos, rope.sin, read)
+        assert torch.equal(found, rope(x, start=read))
+
+
+def test_the_experts_of_an_exercise_are_those_of_the_layer():
+    layer, x = Experts(6, 4, n_expert=5, n_active=2), torch.randn(2, 3, 6)
+    routing = layer.route(x)
+    found = TASKS["modern.top_k_weights"].reference(layer.router(x), 2)
+    assert torch.equal(found.gather(-1, routing.chosen), routing.weights)
+    torch.testing.assert_close(found.sum(dim=-1), torch.ones(2, 3))
+
+
+def parameters(module):
+    return sum(one.numel() for one in module.parameters())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_counted_on_paper_is_what_the_modules_have(seed):
+    asked = QUESTIONS["modern.swiglu_count"]
+    (n_embd,) = asked.figures(seed).values()
+    hidden, weights = asked.answer(n_embd)
+    with torch.device("meta"):
+        assert parameters(SwiGLU(n_embd, hidden)) == weights
+        asked = QUESTIONS["modern.active"]
+        figures = asked.figures(seed)
+        assert parameters(Experts(**figures)) == asked.answer(**figures)[0]
+        idle = figures["n_expert"] - figures["n_active"]
+        expert = parameters(SwiGLU(figures["n_embd"], figures["hidden"]))
+        assert asked.answer(**figures)[0] - idle * expert == asked.answer(**figures)[1]
+    asked = QUESTIONS["modern.cache_bytes"]
+    figures = asked.figures(seed)
+    shared = ModernConfig.preset("llama3-8b", **figures)
+    own = ModernConfig.preset("llama3-8b", **{**figures, "n_kv_head": figures["n_head"]})
+    assert asked.answer(**figures) == (cache_bytes(shared, 1), cache_bytes(own, 1))
+
+
+def test_the_figures_of_the_cache_are_those_of_llama_3_in_the_book():
+    figures = QUESTIONS["modern.cache_bytes"].figures(0)
+    llama = vars(ModernConfig.preset("llama3-8b"))
+    assert figures == {name: llama[name] for name in figures}

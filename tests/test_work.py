@@ -20,6 +20,8 @@ from gptlib.exercises import came_out, my_gpt, predict, progress, work
 from gptlib.exercises.book import TASKS, exercise, otherwise
 from gptlib.given.notebook import add_to
 from gptlib.gpt import GPTConfig
+from gptlib.modern import ModernConfig, ModernGPT
+from gptlib.swiglu import SwiGLU
 
 MASK = "attention.causal_mask"
 RIGHT = "def causal_mask(T):\n    return torch.arange(T)[:, None] >= torch.arange(T)\n"
@@ -114,6 +116,43 @@ def test_the_learner_s_piece_is_called_by_the_course_s(mine, capsys):
         pieces.causal_mask.asked == 7
         and model(torch.zeros(1, 3, dtype=torch.long))[0].isfinite().all()
     )
+
+
+TURN = """\
+def rotate(x, cos, sin):
+    rotate.asked = x.shape
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+"""
+GATE = """\
+class SwiGLU(nn.Module):
+    def __init__(self, n_embd, hidden, bias=False, gating="swiglu"):
+        super().__init__()
+        self.gate = nn.Linear(n_embd, hidden, bias=bias)
+        self.expand = nn.Linear(n_embd, hidden, bias=bias)
+        self.project = nn.Linear(hidden, n_embd, bias=bias)
+
+    def forward(self, x):
+        return self.project(F.silu(self.gate(x)) * self.expand(x))
+"""
+
+
+def test_a_modern_gpt_is_made_of_the_learner_s_turn_and_gate(mine, capsys):
+    cell(TURN, "modern.rotate")
+    cell(GATE, "modern.SwiGLU", nn=torch.nn, F=torch.nn.functional)
+    pieces = my_gpt()
+    assert "Yours: modern.rotate, modern.SwiGLU (2 of " in capsys.readouterr().out
+    config = ModernConfig.preset("stories", n_layer=1)
+    torch.manual_seed(0)
+    model, ours = pieces.ModernGPT(config), ModernGPT(config)
+    assert type(model.blocks[0].feed_forward) is pieces.SwiGLU is not SwiGLU
+    ours.load_state_dict(model.state_dict())
+    idx = torch.arange(6)[None]
+    for theirs, wanted in zip(model.parameters(), ours.parameters(), strict=True):
+        torch.nn.init.normal_(theirs, std=0.2)  # projections begin at zero
+        wanted.data.copy_(theirs.data)
+    torch.testing.assert_close(model(idx)[0], ours(idx)[0])
+    assert pieces.rotate.asked == (1, 2, 6, 16)  # the keys of two heads came last
 
 
 def test_a_file_that_is_no_longer_right_says_why_and_stays(mine, capsys):

@@ -135,10 +135,11 @@ def my_gpt() -> SimpleNamespace:
     """All core pieces of a GPT under their names: the learner's own where they are right.
 
     Prints whose is whose. `mine = my_gpt(); model = mine.GPT(config)` is a model whose parts are
-    the learner's.
+    the learner's, and `mine.ModernGPT(config)` is one with what chapter 9 asks for.
     """
+    frame = [part for chapter in CHAPTERS for part in getattr(chapter, "FRAME", ())]
     core = [one for one in TASKS.values() if one.kind == "core"]
-    pieces, whose = work.assembled(core, TASKS.values())
+    pieces, whose = work.assembled(core, TASKS.values(), frame)
     yours = [name for name, owner in whose.items() if owner == "yours"]
     print(f"Yours: {', '.join(yours) or 'none yet'} ({len(yours)} of {len(core)}).")
     for name, owner in whose.items():

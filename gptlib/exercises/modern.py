@@ -12,6 +12,8 @@ from gptlib.exercises import (
     modern_rope,
     modern_turned,
 )
+from gptlib.modern import ModernBlock, ModernGPT
+from gptlib.rope import Rope
 
 TASKS = (
     *modern_norms.TASKS,
@@ -23,3 +25,6 @@ TASKS = (
     *modern_late.TASKS,
 )
 QUESTIONS = (*modern_paper.QUESTIONS, *modern_rope.QUESTIONS)
+
+# What is no exercise and is made of these pieces: `my_gpt` builds it around the learner's.
+FRAME = (Rope, ModernBlock, ModernGPT)

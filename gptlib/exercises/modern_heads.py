@@ -160,10 +160,6 @@ def _one_group_each(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return ((scores + above).softmax(dim=-1) @ v).flatten(1, 2)
 
 
-def _fewer_queries(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return attended()(q.unflatten(1, (k.size(1), -1)).mean(dim=2), k, v)
-
-
 GROUPED_ATTENTION = Task(
     name="modern.grouped_attention",
     asks="Causal attention in which several heads of queries share one head of keys and values.",
@@ -207,7 +203,12 @@ GROUPED_ATTENTION = Task(
         Mistake(
             "The queries of a group are averaged: fewer heads come out than went in. It is the "
             "keys that are shared; each head of queries keeps its own view.",
-            _fewer_queries,
+            lambda q, k, v: grouped_attention(q.unflatten(1, (k.size(1), -1)).mean(2), k, v),
+        ),
+        Mistake(
+            "There are fewer heads of keys than of queries: each has to be there once for every "
+            "head of queries that shares it.",
+            lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
         ),
         Mistake("Nothing is hidden: early tokens see later ones.", attended(weights=_open)),
         Mistake(

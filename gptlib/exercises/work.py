@@ -88,9 +88,13 @@ def space_of(tasks: Iterable[Task], others: Iterable[Task] = ()) -> dict[str, An
 
 def put_into(space: dict[str, Any], task: Task, source: str, path: str) -> Any:
     """Run the code of an answer in a space; what it defines under the task's name."""
+    _run(space, source, path)
+    return space[task.name.split(".")[-1]]
+
+
+def _run(space: dict[str, Any], source: str, path: str) -> None:
     linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)
     exec(compile(source, path, "exec"), space)
-    return space[task.name.split(".")[-1]]
 
 
 def save(task: Task, answer: Callable[..., Any], others: Iterable[Task] = ()) -> str:
@@ -126,16 +130,16 @@ def _code(text: str) -> str:
 
 
 def assembled(
-    tasks: Iterable[Task], others: Iterable[Task] = ()
+    tasks: Iterable[Task], others: Iterable[Task] = (), frame: Iterable[type] = ()
 ) -> tuple[SimpleNamespace, dict[str, str]]:
     """A whole GPT from the learner's files, the course's code where there is none.
 
     All of it runs in one space, so that the learner's `causal_mask` is the one that every
-    attention layer calls, the course's own included. Returns the names, and for each task
-    "yours", "the course's" or why the learner's file is not used.
+    attention layer calls, the course's own included. frame: classes of the course that are no
+    exercise and are made of these pieces. Returns the names, and for each task "yours", "the
+    course's" or why the learner's file is not used.
     """
-    tasks = list(tasks)
-    others = list(others)
+    tasks, others, frame = list(tasks), list(others), list(frame)
     space, whose = space_of(tasks, others), {}
     for task in tasks:
         path = file_of(task.name)
@@ -147,9 +151,12 @@ def assembled(
         mine = whose[task.name] == "yours"
         source = path.read_text(encoding="utf-8") if mine else theirs
         put_into(space, task, source, str(path) if mine else f"<{task.name}>")
-    return SimpleNamespace(
-        **{t.name.split(".")[-1]: space[t.name.split(".")[-1]] for t in tasks}
-    ), whose
+    for part in frame:
+        for key, value in vars(sys.modules[part.__module__]).items():
+            space.setdefault(key, value)
+        _run(space, source_of(part), f"<{part.__name__}>")
+    names = [*(task.name.split(".")[-1] for task in tasks), *(part.__name__ for part in frame)]
+    return SimpleNamespace(**{name: space[name] for name in names}), whose
 
 
 def fault_of(task: Task, path: Path, others: Iterable[Task] = ()) -> str | None:
