@@ -62,6 +62,7 @@ def with_changes(config: GPTConfig, changes: Collection[str]) -> GPT:
     c = replace(config, bias=config.bias and "no_bias" not in changes)
     model: Any = GPT(c)  # whose parts are about to be others than it was made with
     head_size = c.n_embd // c.n_head
+    places = model.position_embedding.weight.detach().clone()  # (T, C), as waves where c says so
     rope = Rope(head_size, c.context_length) if "rope" in changes else None
     for block in model.blocks:
         if {"rope", "grouped", "qk_norm"} & set(changes):
@@ -78,6 +79,8 @@ def with_changes(config: GPTConfig, changes: Collection[str]) -> GPT:
     if "rope" in changes:
         model.position_embedding = NoPositions()
     (init_modern if "init" in changes else init_gpt2)(model)
+    if c.waves and "rope" not in changes:
+        model.position_embedding.weight.data.copy_(places)  # they were drawn over
     if "soft_cap" in changes:
         model.head = CappedHead(model.head, LOGIT_CAP)
     return model

@@ -47,6 +47,13 @@ def test_with_all_changes_it_is_the_modern_gpt():
     assert ours.num_parameters() == modern.num_parameters()
 
 
+def test_positions_that_begin_as_waves_begin_so_whatever_is_changed():
+    waves = GPT(replace(CONFIG, waves=True)).position_embedding.weight
+    for changes in ((), ("init",), ("swiglu", "grouped")):
+        assert torch.equal(made(*changes, waves=True).position_embedding.weight, waves)
+    assert not torch.equal(made().position_embedding.weight, waves)
+
+
 @every_change
 def test_each_change_changes_what_it_names_and_nothing_else(name):
     model = made(name)
