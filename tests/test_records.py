@@ -876,6 +876,19 @@ def test_shares_by_distance_are_those_of_the_skills():
             assert right / places == pytest.approx(skills[skill], abs=2e-3)
 
 
+def test_the_longer_run_is_near_where_the_answer_is_near():
+    run = record("tales")["larger"]["0"]
+    skills = run["curve"][-1]["skills"]
+    assert 0.2 < run["above_floor"] < 0.25
+    for skill in ("teller", "traveller", "quest", "pronoun", "order", "backwards", "fact"):
+        assert skills[skill] > 0.95, skill
+    assert skills["sum"] < 0.1 and skills["ending"] < 0.1
+    (near_thing, _), _, (far_thing, _) = run["by_distance"]["thing"]
+    (near_rule, _), *far_rules = run["by_distance"]["rule"]
+    assert near_thing > 0.99 and near_rule > 0.99 and far_thing < 0.1
+    assert all(0.4 < share < 0.6 for share, _ in far_rules)  # one of two, guessed
+
+
 def test_turned_positions_bring_what_the_modern_parts_bring_together():
     """And of the rest, alone, the start is the one that stands out of the classic's seeds."""
     runs = record("modern")["runs"]
