@@ -876,6 +876,16 @@ def test_shares_by_distance_are_those_of_the_skills():
             assert right / places == pytest.approx(skills[skill], abs=2e-3)
 
 
+def test_the_other_order_brings_more_than_modern_parts():
+    book, modern, other = (record("tales")[n]["0"] for n in ("book", "modern", "short_first"))
+    assert 1.15 < book["above_floor"] < 1.25 and 0.95 < modern["above_floor"] < 1.05
+    assert 0.6 < other["above_floor"] < 0.68
+    tokens = [run["curve"][-1]["tokens"] for run in (book, modern)]
+    first = 900 * 16 * 128  # tokens of the short windows, in a run of their own
+    assert tokens[0] == tokens[1]
+    assert abs(other["curve"][-1]["tokens"] + first - tokens[0]) < 2 * 4 * 448
+
+
 def test_the_longer_run_is_near_where_the_answer_is_near():
     run = record("tales")["larger"]["0"]
     skills = run["curve"][-1]["skills"]
