@@ -11,7 +11,8 @@ The classic is GPT-2's form at the book's size: learned positions, LayerNorm, GE
 change of `gptlib.changes` is made alone ("rope"), taken out of the whole alone ("no rope"), and all
 together ("modern"). "waves" is a control for "rope": a table of positions that begins as waves. A
 third of the book's tokens, three seeds each, five for "classic" and "modern"; these two also at
-other learning rates, so that neither is tuned better than the other.
+other learning rates, so that neither is tuned better than the other. Recorded so far: two seeds of
+each change, of "modern" and "waves", three of "classic"; --resume makes the rest.
 
 Recorded for each run: parameters, loss beside the floor (nats per token, on 200 stories that no
 model saw) at each quarter of the run, accuracy by skill at the end. "speed": tokens per second of

@@ -11,7 +11,8 @@ and a longer run of a wider model much nearer.
 "book": the book's GPT with room for a whole tale, three seeds. "modern": the modern GPT of the
 same size, as many tokens. "short_first": the same, of whose tokens more than half are windows of
 128, the beginnings of tales. "larger": half as wide again, short windows first, six times as many
-tokens; it goes on where it was stopped (runs/tales_larger).
+tokens; it goes on where it was stopped (runs/tales_larger). Recorded so far: seed 0 of each;
+--resume makes the rest.
 
 Recorded along training: loss beside the floor (nats per token, on 200 stories that no model saw)
 and accuracy by skill. At the end also by distance: of each skill, for places whose answer was last
