@@ -52,7 +52,29 @@ class Goal(NamedTuple):
 
 
 GOALS = {
+    # Nothing but a Transformer: what better training alone brings.
+    "transformer": Goal(
+        Entry(n_layer=2, n_embd=128, n_head=2, tables=(), steps=260, table_lr=0.05, momentum=0.95),
+        PEER_LOSS,
+        1 / 8,
+    ),
+    # One block and two tables.
     "sprint": Goal(Entry(), PEER_LOSS, 1 / 8),
+    # A loss that nanoGPT's recipe does not reach, in no more than its time.
+    "distance": Goal(
+        Entry(
+            n_embd=128,
+            n_head=2,
+            tables=((3, 2500), (4, 2000)),
+            context=128,
+            steps=600,
+            muon_lr=0.03,
+            table_lr=0.05,
+            momentum=0.95,
+        ),
+        1.60,
+        1.0,
+    ),
 }
 
 

@@ -24,20 +24,21 @@ class Entry:
     context: tokens a window, in training and in the exam. tables: how many characters a row of a
     table stands for, and how many rows it has. The three rates are those of Muon (matrices), of
     the embeddings and of the head; each falls in a straight line to 0. newton_schulz: the steps of
-    Muon's polynomial, at most 5.
+    Muon's polynomial, at most 5. momentum: Muon's.
     """
 
     n_layer: int = 1
-    n_embd: int = 96
+    n_embd: int = 64
     n_head: int = 1
-    tables: tuple[tuple[int, int], ...] = ((3, 4000), (4, 2000))
+    tables: tuple[tuple[int, int], ...] = ((3, 5000), (4, 6000))
     context: int = 64
     batch: int = 16
-    steps: int = 150
+    steps: int = 120
     muon_lr: float = 0.04
     table_lr: float = 0.1
     head_lr: float = 0.01
     newton_schulz: int = 3
+    momentum: float = 0.9
 
 
 def hash_rows(idx: torch.Tensor, length: int, rows: int) -> torch.Tensor:
@@ -77,7 +78,7 @@ class Block(nn.Module):
 class Sprinter(nn.Module):
     """idx (B, T) -> logits (B, T, V), and with targets (B, T) the loss in nats per character.
 
-    Sprinter(Entry(), 65).num_parameters() -> 699072
+    Sprinter(Entry(), 65).num_parameters() -> 761472
     """
 
     def __init__(self, entry: Entry, vocab_size: int, dtype: torch.dtype = torch.float32):

@@ -39,7 +39,7 @@ class Muon:
 
     def __init__(
         self, parameters: Iterable[torch.Tensor], steps: int, dtype: torch.dtype,
-        momentum: float = 0.95,
+        momentum: float,
     ):  # fmt: skip
         self.steps, self.dtype, self.momentum = steps, dtype, momentum
         self.groups: dict[tuple[int, ...], list[torch.Tensor]] = {}

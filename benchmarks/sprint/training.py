@@ -69,7 +69,7 @@ def train_entry(
             f"{entry} has {model.num_parameters():,} parameters: the rules allow "
             f"{MOST_PARAMETERS:,}. Make a table or a width smaller."
         )
-    muon = Muon(model.blocks.parameters(), entry.newton_schulz, dtype)
+    muon = Muon(model.blocks.parameters(), entry.newton_schulz, dtype, entry.momentum)
     adam = torch.optim.AdamW(
         adam_groups(model), betas=(0.9, 0.95), eps=1e-10, weight_decay=0.0, fused=True
     )
