@@ -213,6 +213,24 @@ def test_a_rehearsal_of_two_steps_has_the_form_of_the_record(tmp_path, nanogpt):
     assert found["nanogpt"]["parameters"] == 804_096
 
 
+def row(name: str, entry: dict) -> str:
+    """An entry's row of the table, out of its record."""
+    goal, made = entry["goal"], Sprinter(speedrun.GOALS[name].entry, 65).num_parameters()
+    within = f"{goal['loss']} in 1/{1 / goal['share']:.0f}"
+    share = f"1/{1 / entry['worst_share']:.1f}"
+    return f"| `{name}` | {within} | {entry['worst_loss']:.4f} | {share} | {made:,} |"
+
+
+def test_the_page_quotes_the_record():
+    kept = json.loads(RESULT.read_text(encoding="utf-8"))
+    page = " ".join((ROOT / "benchmarks" / "SPEEDRUN.md").read_text(encoding="utf-8").split())
+    peer = kept["nanogpt"]
+    assert f"reaches {peer['loss']:.4f} by our exam ({peer['loss_random_windows']:.4f}" in page
+    assert f"in {peer['seconds']:.0f} seconds" in page
+    for name, entry in kept["entries"].items():
+        assert row(name, entry) in page
+
+
 def test_the_record_holds_what_it_says():
     """Five seeds an entry, made with the entries of today, and the goals judged by the worst."""
     kept = json.loads(RESULT.read_text(encoding="utf-8"))
