@@ -103,7 +103,7 @@ def text_loss(model: torch.nn.Module, ids: torch.Tensor, context: int) -> float:
 
 @torch.no_grad()
 def random_loss(
-    model: torch.nn.Module, ids: torch.Tensor, context: int, batches: int = 200, size: int = 12
+    model: torch.nn.Module, ids: torch.Tensor, context: int, batches: int = 40, size: int = 12
 ) -> float:
     """nanoGPT's way: the mean over random windows of ids, batches times size of them."""
     generator = torch.Generator().manual_seed(1)
@@ -111,5 +111,5 @@ def random_loss(
     for _ in range(batches):
         starts = torch.randint(len(ids) - context - 1, (size, 1), generator=generator)
         window = ids[starts + reach]
-        total += model(window[:, :-1], window[:, 1:])[1].item()
+        total += model(window[:, :-1], window[:, 1:].contiguous())[1].item()
     return total / batches
