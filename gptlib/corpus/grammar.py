@@ -167,7 +167,8 @@ class Grammar:
             else:
                 options[-1].append(self._node(token))
                 sources[-1] += token
-        return stack[0][0][0]
+        [([nodes], _)] = stack
+        return nodes
 
     def _node(self, token: str) -> str | Fork | Pick | Copy:
         if token[0] == "<":
