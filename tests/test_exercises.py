@@ -10,6 +10,7 @@ import threading
 import time
 
 import house
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -477,13 +478,38 @@ def test_places_that_are_no_number_are_told_unless_they_should_be_none():
     assert "places with nan" in difference(nan, one)
     assert difference(nan, nan) is None
     assert "places with nan" not in difference(torch.tensor([torch.nan] * 2), nan)
+    # What differs is named, and not the place where both are none.
+    nan = torch.tensor([torch.nan, 1.0, torch.inf])
+    assert difference(nan, torch.tensor([torch.nan, 2.0, torch.inf])).endswith(
+        "At [1] it is 1.0 and not 2.0."
+    )
 
 
 def test_a_value_may_be_typed_in_as_a_tensor_of_one_number():
     question = next(q for q in QUESTIONS.values() if type(q.answer(**q.figures(0))) is int)
     wanted = question.answer(**question.figures(0))
-    assert mark(question, torch.tensor(wanted)).state == "right"
+    for kind in (torch.tensor, np.int64):
+        assert mark(question, kind(wanted)).state == "right"
+        assert mark(question, kind(wanted + 1)).state == "wrong"
     assert mark(question, torch.tensor([wanted])).state == "wrong"
+
+
+def test_several_values_may_be_tensors_too():
+    """As they are where they come out of a cell: `answer(name, a.sum(), b.max())`."""
+    found = {name: q.answer(**q.figures(0)) for name, q in QUESTIONS.items()}
+    several = {
+        name: wanted
+        for name, wanted in found.items()
+        if type(wanted) is tuple and {*map(type, wanted)} <= {int, float}
+    }
+    assert len(several) > 10
+    for name, wanted in several.items():
+        for kind in (lambda x: torch.tensor(x, dtype=torch.float64 if type(x) is float else None),
+                     lambda x: np.asarray(x)[()]):  # fmt: skip
+            said = [kind(one) for one in wanted]
+            assert mark(QUESTIONS[name], tuple(said)).state == "right"
+            assert mark(QUESTIONS[name], said).state == "right"
+            assert mark(QUESTIONS[name], said[:-1]).state == "wrong"
 
 
 def test_gradients_are_those_of_a_sum_in_which_every_output_has_another_weight():
