@@ -37,6 +37,8 @@ def test_without_changes_it_is_the_gpt_of_chapter_6():
 def test_with_all_changes_it_is_the_modern_gpt():
     """Its weights under the modern model's names give the same logits, to the last bit."""
     ours = made(*CHANGES)
+    for parameter in ours.parameters():  # it starts with blocks that say nothing
+        torch.nn.init.normal_(parameter, std=0.3)
     modern = ModernGPT(
         ModernConfig(
             vocab_size=17, context_length=12, n_layer=2, n_head=4, n_kv_head=2, n_embd=24,
@@ -67,6 +69,8 @@ def test_each_change_changes_what_it_names_and_nothing_else(name):
     attention = type(model.blocks[0].attention)
     asked = name in ("rope", "grouped", "qk_norm")
     assert attention is (GroupedAttention if asked else CausalSelfAttention)
+    turns = getattr(model.blocks[0].attention, "rope", None)
+    assert (turns is not None) == (name == "rope")
     layer_norms = sum(isinstance(part, LayerNorm) for part in model.modules())
     assert layer_norms == (0 if name == "rms_norm" else 5)
     keys = model.blocks[0].attention.qkv.weight.size(0)
