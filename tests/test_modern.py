@@ -287,6 +287,10 @@ def test_which_layers_see_how_far():
     assert windows(window=7) == [7] * 5
     assert windows(window=7, full_every=2) == [7, None, 7, None, 7]
     assert windows(window=7, full_every=3) == [7, 7, None, 7, 7]
+    # Published as every second layer: the first sees a window, the next one all.
+    assert ModernConfig.preset("gpt-oss-20b").windows() == [128, None] * 12
+    assert ModernConfig.preset("gpt-oss-120b").windows() == [128, None] * 18
+    assert ModernConfig.preset("gemma2-2b").windows() == [4096, None] * 13
     model = small(window=7, full_every=2, n_layer=3)
     assert [block.attention.window for block in model.blocks] == [7, None, 7]
     assert [layer.window for layer in model.new_cache().layers] == [7, None, 7]
