@@ -167,6 +167,7 @@ def test_clock_faces_have_the_turned_hands_and_the_scores_below_them():
     assert dot.get_xydata()[0].tolist() == near([9, widget.score()])
     assert "grey: beyond the 64 tokens" in ax.get_title(loc="left") + ax.get_title()
     assert ax.get_xlim() == (0, 200)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("distance, in tokens", "score q · k")
 
 
 def test_a_signal_s_figure_has_its_sizes():
