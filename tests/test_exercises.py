@@ -485,6 +485,13 @@ def test_places_that_are_no_number_are_told_unless_they_should_be_none():
     )
 
 
+def test_values_stand_in_messages_short_and_as_one_would_write_them():
+    assert shown((torch.tensor([0.12345, 2.0]), 3)) == "([0.123, 2.0], 3)"
+    assert shown({"a": torch.ones(4, 5), "b": [1 / 3]}) == "a: numbers of shape (4, 5); b: [0.333]"
+    assert shown(ModernConfig(n_layer=2, tied=False)) == "ModernConfig(n_layer=2, tied=False)"
+    assert shown(ModernConfig) == repr(ModernConfig)
+
+
 def test_a_value_may_be_typed_in_as_a_tensor_of_one_number():
     question = next(q for q in QUESTIONS.values() if type(q.answer(**q.figures(0))) is int)
     wanted = question.answer(**question.figures(0))
@@ -521,6 +528,18 @@ def test_gradients_are_those_of_a_sum_in_which_every_output_has_another_weight()
     assert seen["What comes out"].tolist() == [[14, 21, 35]]
     assert seen["The gradient of weight"].tolist() == [[-7], [0], [7]]
     assert seen["The gradient for x"].tolist() == [[-2 + 5]]
+
+    class Scored(torch.nn.Linear):  # gives a loss beside it, and keeps what is no parameter
+        def __init__(self, **settings):
+            super().__init__(**settings)
+            self.register_buffer("mask", torch.ones(3))
+
+        def forward(self, x):
+            return super().forward(x), torch.tensor(0.5)
+
+    again = use.run(Scored, settings, weights, x)
+    assert [one.tolist() for one in again.values()] == [one.tolist() for one in seen.values()]
+    assert list(use.run(torch.nn.Tanh, {}, {}, x)) == ["What comes out", "The gradient for x"]
     x = torch.tensor([1.0, 2.0, 1 / 3], dtype=torch.float64)
     seen = WithSlopes("x").run(torch.square, x)
     assert seen["The gradient for x"].tolist() == [-2, 0.5 * 4, 2 * 2 / 3]
