@@ -250,6 +250,8 @@ def test_how_far_a_reading_lies_outside_is_counted_in_widths_of_the_band():
         )
         assert found == pytest.approx(by, abs=1e-9)
         assert by == 0 or gauge.name == "the validation loss before the first step"
+    band = fingerprints.Band(1.0, 1.2, 0.2)
+    assert [band.beyond(value) for value in (1.0, 1.1, 1.2)] == [0, 0, 0]
     # A band of seeds that happen to agree is not believed to have no width.
     assert health["the exam"].width == 0.02
 
