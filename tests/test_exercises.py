@@ -8,6 +8,7 @@ import inspect
 import re
 import threading
 import time
+from itertools import permutations
 
 import house
 import pytest
@@ -76,11 +77,13 @@ def test_a_bug_that_is_still_there_is_told_from_a_wrong_repair(name):
         assert verdict.words.startswith("the bug is still there. ")
 
 
+@pytest.mark.parametrize("which", [1, 2])
 @pytest.mark.parametrize("name", BUGS)
-def test_a_class_may_be_dealt_another_bug(name):
+def test_a_class_may_be_dealt_another_bug(name, which):
     """It runs, is wrong in another way than the book's, and the mistakes keep their words."""
-    ours, other = TASKS[name], dealt(TASKS[name], 1)
-    assert dealt(ours, 0) is ours and dealt(ours, 2) is ours
+    ours, other = TASKS[name], dealt(TASKS[name], which)
+    assert dealt(ours, 0) is ours and dealt(ours, 3) is ours
+    assert dealt(ours, which + 3) == other
     assert other.hints != ours.hints and len(set(other.hints)) == 3
     for seed in SEEDS:
         assert judge(ours, other.bug, seed).state == "wrong"
@@ -93,6 +96,21 @@ def test_a_class_may_be_dealt_another_bug(name):
         same = [said for said in words if said.startswith("the bug is still there. ")]
         assert len(same) <= 1
         assert all(one.startswith((*same, say)) for one, say in zip(words, told, strict=True))
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_the_bugs_of_a_hunt_are_told_apart(name):
+    """Whoever hands in another bug than the one dealt hears the sentence that it deserves."""
+    hunts = [dealt(TASKS[name], which) for which in range(3)]
+    assert len({hunt.asks for hunt in hunts}) == len({hunt.hints for hunt in hunts}) == 3
+    told = tuple(f"not yet. {mistake.says}\n" for mistake in TASKS[name].mistakes)
+    for hunt, other in permutations(hunts, 2):
+        for seed in SEEDS:
+            verdict = judge(hunt, other.bug, seed)
+            assert verdict.state == "wrong"
+            assert other is hunts[0] or verdict.words.startswith(told), verdict.words
+    heard = [judge(hunts[0], hunt.bug).words.partition("\n")[0] for hunt in hunts[1:]]
+    assert heard[0] != heard[1]
 
 
 @EACH_CHAPTER
