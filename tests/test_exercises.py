@@ -40,6 +40,7 @@ EACH_QUESTION = pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUES
 EACH_CHAPTER = pytest.mark.parametrize("number", range(1, len(CHAPTERS) + 1))
 BUGS = [name for name, task in TASKS.items() if task.kind == "bug"]
 SEEDS = range(10)
+OF_A_CLASS = (*SEEDS, 28, 45, 97, 2027, 10**9 + 7)  # an instructor may choose any
 
 
 @EACH
@@ -220,7 +221,7 @@ def test_what_runs_and_cannot_be_trained_is_told_why():
 
 @EACH_QUESTION
 def test_the_right_value_is_right_with_every_seed(question):
-    for seed in SEEDS:
+    for seed in OF_A_CLASS:
         wanted = question.answer(**question.figures(seed))
         assert mark(question, wanted, seed).words == f"right. {question.because}"
         if isinstance(wanted, tuple):
@@ -232,7 +233,7 @@ def test_each_wrong_value_is_told_what_is_wrong_with_it(question):
     assert len(question.mistakes) >= 3
     assert len({mistake.says for mistake in question.mistakes}) == len(question.mistakes)
     for mistake in question.mistakes:
-        for seed in SEEDS:
+        for seed in OF_A_CLASS:
             said = mistake.made(**question.figures(seed))
             verdict = mark(question, said, seed)
             assert verdict.state == "wrong"
@@ -243,8 +244,8 @@ def test_each_wrong_value_is_told_what_is_wrong_with_it(question):
 def test_a_class_gets_variants_of_what_is_worked_out_on_paper(question):
     assert question.kind in ("paper", "measurement")
     if question.kind == "paper":
-        assert len({question.asked(seed) for seed in SEEDS}) >= 3
-        assert len({shown(question.answer(**question.figures(seed))) for seed in SEEDS}) >= 3
+        assert len({question.asked(seed) for seed in OF_A_CLASS}) >= 3
+        assert len({shown(question.answer(**question.figures(seed))) for seed in OF_A_CLASS}) >= 3
 
 
 @EACH_QUESTION

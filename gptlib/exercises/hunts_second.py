@@ -129,8 +129,8 @@ SECOND = {
     ),
     "tokenizer.merge_word": Hunt(
         merge_word,
-        "Ids come out that decode to the right text. Where two merges want the same byte, the wrong "
-        "one may get it.",
+        "Ids come out that decode to the right text. Where two merges want the same byte, the "
+        "wrong one may get it.",
         (
             "Take the word abc and the merges ab and bc, learned in this order. Which of them does "
             "the code make, and which was learned earlier?",
