@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -112,6 +113,14 @@ def write_on(model: Any, idx: Tensor, n: int) -> Tensor:
         new = logits[:, -1].argmax(dim=-1, keepdim=True)
         idx = torch.cat([idx, new], dim=1)
     return idx
+
+
+def loss_back(logits: Any, targets: Any) -> Any:
+    """The gradient of the mean loss: logits (N, V), targets (N); -1 is not scored."""
+    p = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    p /= p.sum(axis=-1, keepdims=True)
+    p[np.arange(len(targets)), targets] -= 1
+    return p * (targets >= 0)[:, None] / len(targets)
 
 
 # What is said of it -------------------------------------------------------------------------------
@@ -226,6 +235,16 @@ SECOND = {
             "Let it write one token at the end of a long text. How long is what comes back?",
             "The model is to see the last tokens alone. Who else reads idx?",
             "Cut for the model and keep the text: model(idx[:, -longest:]).",
+        ),
+    ),
+    "by_hand.loss_back": Hunt(
+        loss_back,
+        "Without -1 among the targets it is right. A text is filled up with places that are not "
+        "scored, and the gradient of all others gets smaller. It should stay what it was.",
+        (
+            "Take one scored place and three of -1. By how much is the row of the one divided?",
+            "The loss is a mean. Over which places does it run?",
+            "Divide by (targets >= 0).sum(), the number of places that are scored.",
         ),
     ),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -130,6 +131,15 @@ def late_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     seen = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T + 1)
     scores = q @ k.transpose(-2, -1) / q.size(-1) ** 0.5  # (B, nh, T, S)
     return scores.masked_fill(~seen, float("-inf")).softmax(dim=-1) @ v
+
+
+def loss_back(logits: Any, targets: Any) -> Any:
+    """The gradient of the mean loss: logits (N, V), targets (N); -1 is not scored."""
+    p = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    p /= p.sum(axis=-1, keepdims=True)
+    scored = targets >= 0
+    y = np.eye(logits.shape[-1])[targets]  # (N, V), a 1 at each target
+    return (y - p) * scored[:, None] / scored.sum()
 
 
 # What is said of it -------------------------------------------------------------------------------
@@ -275,6 +285,17 @@ THIRD = {
             "Write the mask down for T = 2 and S = 3. How many places does its first row show?",
             "The first new token stands behind S - T others, and may see them and itself.",
             "The edge is one place too far to the right: tril(S - T).",
+        ),
+    ),
+    "by_hand.loss_back": Hunt(
+        loss_back,
+        "Every row sums to 0, as it should. A small step against this gradient, and the loss has "
+        "risen.",
+        (
+            "Take one row of equal logits. Which of them should rise, and which sign has its "
+            "gradient then, if a step goes against it?",
+            "Training subtracts the gradient. The logit of the token that came is to rise.",
+            "The gradient is p - y, and not y - p.",
         ),
     ),
 }
