@@ -19,6 +19,7 @@ import resource
 import sys
 import time
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,18 @@ RIGHT, OTHER = 0, 1
 
 
 def changed(source: str) -> Iterator[tuple[str, str, str]]:
-    """Every change of an answer: the line it is on, what is changed to what, the new source."""
+    """Every change of an answer: the line it is on, what is changed to what, the new source.
+
+    Where two changes of a line read the same, the second has "(2)" behind it.
+    """
+    times: Counter[tuple[str, str]] = Counter()
+    for on, text, new in _changed(source):
+        times[on, text] += 1
+        n = times[on, text]
+        yield on, f"{text} ({n})" if n > 1 else text, new
+
+
+def _changed(source: str) -> Iterator[tuple[str, str, str]]:
     guarding = lines_of_checks(source)
     for way, node in mutants.nodes_of(ast.parse(source)):
         if not hasattr(node, "lineno") or node.lineno in guarding:
