@@ -94,7 +94,7 @@ def loss_back(logits: Array, targets: Array) -> Array:
     p /= p.sum(axis=-1, keepdims=True)
     p[np.arange(len(targets)), targets] -= 1
     scored = targets >= 0
-    return p * scored[:, None] / scored.sum()
+    return np.where(scored[:, None], p, 0.0) / scored.sum()
 
 
 def places(seed: int) -> Iterator[tuple[Any, ...]]:
