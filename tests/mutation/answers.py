@@ -32,6 +32,7 @@ import mutants
 from gptlib.exercises import work
 from gptlib.exercises.book import TASKS
 from gptlib.exercises.task import Task, judge
+from gptlib.exercises.training_models import load_optimizers
 
 EQUIVALENT = Path(__file__).with_name("equivalent_answers.toml")
 SECONDS = 20  # of computing, after which an answer counts as too slow
@@ -129,6 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", help="exercises, such as attention.causal_mask")
     names = parser.parse_args().names or list(TASKS)
+    load_optimizers()  # or each child would
     listed = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get("equivalent", [])
     known = {(entry["task"], entry["on"], entry["change"]) for entry in listed}
     print(f"{'exercise':36} tried wrong equivalent")
