@@ -25,9 +25,10 @@ def log_softmax(x: Array) -> Array:
 
 
 def scores(seed: int) -> Iterator[tuple[Any, ...]]:
-    """Two rows near 0, a row whose scores lie far apart, then others."""
+    """Two rows near 0, a row whose scores lie far apart, rows that do, then others."""
     yield (torch.tensor([[1.0, 2.0, 4.0], [0.0, 0.0, 0.0]], dtype=torch.float64),)
     yield (torch.tensor([1000.0, 0.0], dtype=torch.float64),)
+    yield (torch.tensor([[1000.0, 1001.0], [0.0, 1.0]], dtype=torch.float64),)
     draw = torch.Generator().manual_seed(seed)
     yield (3 * torch.randn(2, 3, 4, generator=draw, dtype=torch.float64),)
 
@@ -71,6 +72,11 @@ LOG_SOFTMAX = Task(
             "It is right while scores are small. e to the power of 1000 is too large for a number: "
             "take the largest score from all of them first.",
             _logs(largest=lambda x: 0.0),
+        ),
+        Mistake(
+            "The largest of all scores is taken from every row. Where a row lies far below it, all "
+            "its exponentials are 0: each row has a largest score of its own.",
+            _logs(largest=lambda x: x.max()),
         ),
         Mistake(
             "All rows go into one sum. Each has its own: axis=-1.",

@@ -107,6 +107,9 @@ def places(seed: int) -> Iterator[tuple[Any, ...]]:
     targets[1], targets[4] = -1, -1
     yield logits, targets
     yield logits[:1], targets[:1]
+    # Rows that lie far apart: each has a largest score of its own.
+    far = torch.tensor([[1000.0, 1001.0], [0.0, 1.0]], dtype=torch.float64)
+    yield far, torch.tensor([0, 1])
 
 
 def _back(
