@@ -8,6 +8,7 @@ import inspect
 import re
 import threading
 import time
+from itertools import permutations
 
 import house
 import numpy as np
@@ -41,6 +42,7 @@ EACH_QUESTION = pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUES
 EACH_CHAPTER = pytest.mark.parametrize("number", range(1, len(CHAPTERS) + 1))
 BUGS = [name for name, task in TASKS.items() if task.kind == "bug"]
 SEEDS = range(10)
+OF_A_CLASS = (*SEEDS, 28, 45, 97, 2027, 10**9 + 7)  # an instructor may choose any
 
 
 @EACH
@@ -78,11 +80,13 @@ def test_a_bug_that_is_still_there_is_told_from_a_wrong_repair(name):
         assert verdict.words.startswith("the bug is still there. ")
 
 
+@pytest.mark.parametrize("which", [1, 2])
 @pytest.mark.parametrize("name", BUGS)
-def test_a_class_may_be_dealt_another_bug(name):
+def test_a_class_may_be_dealt_another_bug(name, which):
     """It runs, is wrong in another way than the book's, and the mistakes keep their words."""
-    ours, other = TASKS[name], dealt(TASKS[name], 1)
-    assert dealt(ours, 0) is ours and dealt(ours, 2) is ours
+    ours, other = TASKS[name], dealt(TASKS[name], which)
+    assert dealt(ours, 0) is ours and dealt(ours, 3) is ours
+    assert dealt(ours, which + 3) == other
     assert other.hints != ours.hints and len(set(other.hints)) == 3
     for seed in SEEDS:
         assert judge(ours, other.bug, seed).state == "wrong"
@@ -95,6 +99,21 @@ def test_a_class_may_be_dealt_another_bug(name):
         same = [said for said in words if said.startswith("the bug is still there. ")]
         assert len(same) <= 1
         assert all(one.startswith((*same, say)) for one, say in zip(words, told, strict=True))
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_the_bugs_of_a_hunt_are_told_apart(name):
+    """Whoever hands in another bug than the one dealt hears the sentence that it deserves."""
+    hunts = [dealt(TASKS[name], which) for which in range(3)]
+    assert len({hunt.asks for hunt in hunts}) == len({hunt.hints for hunt in hunts}) == 3
+    told = tuple(f"not yet. {mistake.says}\n" for mistake in TASKS[name].mistakes)
+    for hunt, other in permutations(hunts, 2):
+        for seed in SEEDS:
+            verdict = judge(hunt, other.bug, seed)
+            assert verdict.state == "wrong"
+            assert other is hunts[0] or verdict.words.startswith(told), verdict.words
+    heard = [judge(hunts[0], hunt.bug).words.partition("\n")[0] for hunt in hunts[1:]]
+    assert heard[0] != heard[1]
 
 
 @EACH_CHAPTER
@@ -204,7 +223,7 @@ def test_what_runs_and_cannot_be_trained_is_told_why():
 
 @EACH_QUESTION
 def test_the_right_value_is_right_with_every_seed(question):
-    for seed in SEEDS:
+    for seed in OF_A_CLASS:
         wanted = question.answer(**question.figures(seed))
         assert mark(question, wanted, seed).words == f"right. {question.because}"
         if isinstance(wanted, tuple):
@@ -216,7 +235,7 @@ def test_each_wrong_value_is_told_what_is_wrong_with_it(question):
     assert len(question.mistakes) >= 3
     assert len({mistake.says for mistake in question.mistakes}) == len(question.mistakes)
     for mistake in question.mistakes:
-        for seed in SEEDS:
+        for seed in OF_A_CLASS:
             said = mistake.made(**question.figures(seed))
             verdict = mark(question, said, seed)
             assert verdict.state == "wrong"
@@ -227,8 +246,8 @@ def test_each_wrong_value_is_told_what_is_wrong_with_it(question):
 def test_a_class_gets_variants_of_what_is_worked_out_on_paper(question):
     assert question.kind in ("paper", "measurement")
     if question.kind == "paper":
-        assert len({question.asked(seed) for seed in SEEDS}) >= 3
-        assert len({shown(question.answer(**question.figures(seed))) for seed in SEEDS}) >= 3
+        assert len({question.asked(seed) for seed in OF_A_CLASS}) >= 3
+        assert len({shown(question.answer(**question.figures(seed))) for seed in OF_A_CLASS}) >= 3
 
 
 @EACH_QUESTION
