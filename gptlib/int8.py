@@ -38,13 +38,13 @@ def quantise(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 class Int8Linear(nn.Module):
     """An `nn.Linear` with int8 weights: x (…, C) -> (…, out). It cannot be trained.
 
-    For a single row, the next token of a text, the kernel reads the whole numbers as they are. For
-    more, making float32 of them once is quicker than the kernel. Built in chapter 10.
+    For few rows, such as the next token of each text, the kernel reads the whole numbers as they
+    are. For many, as in a prompt, making float32 of them once costs little. Built in chapter 10.
     """
 
     weight: torch.Tensor
     scale: torch.Tensor
-    most_rows = 1  # for which the kernel is taken
+    most_rows = 16  # for which the kernel is taken
 
     def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None):
         super().__init__()
