@@ -87,7 +87,7 @@ def quantized(model: Model) -> Model:
     """
     check_finite_weights(model)
     model = copy.deepcopy(model).eval()
-    done: dict[nn.Parameter, tuple[torch.Tensor, torch.Tensor]] = {}  # tied weights, once
+    done: dict[torch.Tensor, tuple[torch.Tensor, torch.Tensor]] = {}  # tied weights, once
     for parent in list(model.modules()):
         for name, part in list(parent.named_children()):
             if isinstance(part, nn.Linear | nn.Embedding):
