@@ -278,7 +278,7 @@ def test_every_benchmark_has_its_row_and_its_results():
 
 # The words of a short run, and the peer with whom it is a whole one.
 SHORT = {
-    "bpe_encode": (["--rounds", "1", "--slice", "2000"], "minbpe"),
+    "bpe_encode": (["--rounds", "1", "--slice", "4000"], "minbpe"),
     "generation": (["--rounds", "1", "--lengths", "20", "24"], "nanoGPT"),
     "memory": (["--rounds", "1", "--sizes", "nanogpt-cpu"], "nanoGPT"),
     "int8": (
