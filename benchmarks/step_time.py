@@ -70,10 +70,12 @@ def copy_weights(ours: GPT, theirs: torch.nn.Module) -> None:
         theirs.get_submodule(name).load_state_dict(module.state_dict())
 
 
-def peer_optimizer(module: ModuleType, model: torch.nn.Module) -> torch.optim.Optimizer:
-    """What nanoGPT trains with on a CPU; it only asks for named parameters, so ours fits too."""
+def peer_optimizer(
+    module: ModuleType, model: torch.nn.Module, device: str = "cpu"
+) -> torch.optim.Optimizer:
+    """What nanoGPT trains with; it only asks for named parameters, so ours fits too."""
     with contextlib.redirect_stdout(io.StringIO()):
-        return module.GPT.configure_optimizers(model, WEIGHT_DECAY, LR, BETAS, "cpu")
+        return module.GPT.configure_optimizers(model, WEIGHT_DECAY, LR, BETAS, device)
 
 
 class Runner:

@@ -3,39 +3,38 @@
 Claim: in the same budget of tokens the modern GPT ends clearly nearer to the floor of the second
 volume than the classic one, and most of that comes from few of the changes.
 
-    python experiments/modern.py              # hours on two cores; writes data/runs/modern.json
-    python experiments/modern.py --resume     # only what is not recorded yet
-    python experiments/modern.py rope         # one or more of the runs below, anew
+    python experiments/modern.py --workers 2      # an hour or two; writes data/runs/modern.json
+    python experiments/modern.py --device cuda --workers 10    # minutes on a large GPU
+    python experiments/modern.py --resume         # only what is not recorded yet
+    python experiments/modern.py rope             # one or more of the runs below, anew
 
 The classic is GPT-2's form at the book's size: learned positions, LayerNorm, GELU, biases. Each
 change of `gptlib.changes` is made alone ("rope"), taken out of the whole alone ("no rope"), and all
 together ("modern"). "waves" is a control for "rope": a table of positions that begins as waves. A
 third of the book's tokens, three seeds each, five for "classic" and "modern"; these two also at
-other learning rates, so that neither is tuned better than the other. Recorded so far: two seeds of
-each change, of "modern" and "waves", three of "classic"; --resume makes the rest.
+other learning rates, so that neither is tuned better than the other.
 
 Recorded for each run: parameters, loss beside the floor (nats per token, on 200 stories that no
-model saw) at each quarter of the run, accuracy by skill at the end. "speed": tokens per second of
-one training step beside the classic's, by CPU time, in turns. Losses do not depend on how fast the
-machine is; "speed" does.
+model saw) at each quarter of the run, and at the end accuracy by skill, and of each skill by
+distance: for places whose answer was last said fewer than 32 tokens back, 32 to 127, and farther,
+the share that is right and the number of places. What each change costs, costs.py records.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from statistics import median
-from time import process_time
 from typing import Any
 
-import torch
 from recording import (
+    EDGES,
     TALES,
     UNITS,
     Prepared,
     above_floor,
     arguments,
     begin,
+    by_distance,
     distance,
     few,
     fill,
@@ -44,7 +43,6 @@ from recording import (
 )
 
 from gptlib.changes import CHANGES, with_changes
-from gptlib.gpt import GPT
 from gptlib.training import TrainConfig
 
 CLASSIC = replace(TALES, bias=True, gelu="tanh", waves=False)
@@ -72,34 +70,15 @@ def run(name: str, seed: int, prepared: Prepared, lr: float = RECIPE.lr) -> dict
     recipe = replace(RECIPE, seed=seed, lr=lr)
     classic = replace(CLASSIC, waves=name == "waves")
     model, history = learn(lambda: with_changes(classic, MADE[name]), prepared, recipe)
+    score = prepared.key.score(model)
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "above_floor": above_floor(history, prepared.key),
         "tokens": history.column("tokens"),
         "loss": history.column("val_loss"),
         "skills": history[-1]["skills"],
+        "by_distance": by_distance(score),
     }
-
-
-def seconds_of_a_step(model: GPT, idx: torch.Tensor) -> float:
-    """CPU time of one forward and backward pass: idx (B, T)."""
-    began = process_time()
-    _, loss = model(idx, idx)
-    assert loss is not None
-    loss.backward()
-    return process_time() - began
-
-
-def speeds(rounds: int = 15) -> dict[str, float]:
-    """Tokens per second beside the classic's, the median of so many rounds in turns."""
-    models = {name: with_changes(CLASSIC, made) for name, made in MADE.items() if " " not in name}
-    idx = torch.randint(CLASSIC.vocab_size, (BATCH, CLASSIC.context_length))
-    ratios: dict[str, list[float]] = {name: [] for name in models}
-    for _ in range(few(rounds)):
-        took = {name: seconds_of_a_step(model, idx) for name, model in models.items()}
-        for name in models:
-            ratios[name].append(took["classic"] / took[name])
-    return {name: median(found) for name, found in ratios.items()}
 
 
 def main() -> None:
@@ -116,10 +95,8 @@ def main() -> None:
         for lr in RATES:
             jobs["rates", name, str(lr)] = partial(run, name, 0, prepared, lr)
     record = begin(args) | {"floor": prepared.key.floor}
-    about = {"steps": RECIPE.steps, "batch_size": BATCH, "lr": RECIPE.lr, "units": UNITS}
-    fill(args, record, jobs, distance, **about)
-    if not args.names:
-        fill(args, record, {("speed",): speeds}, str, **about)
+    about = {"steps": RECIPE.steps, "batch_size": BATCH, "lr": RECIPE.lr, "edges": EDGES}
+    fill(args, record, jobs, distance, units=UNITS, **about)
 
 
 if __name__ == "__main__":

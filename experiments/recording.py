@@ -14,18 +14,20 @@ import json
 import os
 import platform
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import date
 from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import nn
 
 from gptlib import corpus
-from gptlib.corpus.scoring import AnswerKey, story_starts
+from gptlib.corpus.scoring import AnswerKey, Score, story_starts
 from gptlib.given.files import write_text
 from gptlib.given.folders import is_saved
 from gptlib.gpt import GPTConfig
@@ -37,8 +39,10 @@ RUNS = ROOT / "data" / "runs"
 CHECKPOINTS = ROOT / "runs"
 CONFIG = GPTConfig.preset("stories")
 TALES = GPTConfig.preset("stories", context_length=448)  # a tale of the second volume, whole
+EDGES = [32, 128]  # tokens back: near, farther, far
 UNITS = "loss, floor: nats per token; skills: share of labels right; seconds: training"
 Many = TypeVar("Many", int, tuple, list, range)
+Way = tuple[str, ...]  # to a place in a record: ("seeds", "0") -> record["seeds"]["0"]
 
 # The command line --------------------------------------------------------------------------------
 
@@ -71,6 +75,8 @@ def arguments(
     parser.add_argument("--out", type=Path, default=RUNS / f"{script}.json")
     quick = "one is quicker on a busy machine"
     parser.add_argument("--threads", type=int, default=2, help=quick)
+    at_once = "so many runs at once, a process with one thread for each"
+    parser.add_argument("--workers", type=int, default=1, help=at_once)
     parser.add_argument("--device", default="cpu", help="where to train: cpu, cuda or mps")
     rehearse = "only rehearse: so many steps of each run on a few stories; needs --out"
     parser.add_argument("--steps", type=int, help=rehearse)
@@ -83,7 +89,9 @@ def arguments(
         args.command += f" --steps {args.steps}"
     Rehearsal.steps = args.steps
     Machine.device = args.device
-    torch.set_num_threads(args.threads)
+    if args.device != "cpu":
+        args.command += f" --device {args.device}"
+    torch.set_num_threads(args.threads if args.workers == 1 else 1)
     return args
 
 
@@ -94,9 +102,10 @@ class Rehearsal:
 
 
 class Machine:
-    """Where the runs are trained: `arguments` says so for the whole script."""
+    """Where the runs are trained: `arguments` says so for the whole script. And what is to do."""
 
     device: str = "cpu"
+    jobs: ClassVar[dict[Way, Callable[[], Any]]] = {}
 
 
 def few(many: Many, enough: int = 2) -> Many:
@@ -127,7 +136,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(n_exam: int = 400, volume: int = 1) -> Prepared:
-    """What a run on the stories of a volume needs."""
+    """What a run on the stories of a volume needs: 30,000 to learn from, n_exam others as key."""
     tokenizer = tokenizer_of(few(3000, 300), volume)
     ids = encode(tokenizer, corpus.load("stories", n=few(30_000, 300), volume=volume))
     starts = story_starts(ids, tokenizer, (CONFIG if volume == 1 else TALES).context_length)
@@ -218,6 +227,14 @@ def points(history: History, key: AnswerKey, *more: str) -> dict[str, Any]:
     return {"floor": key.floor, "above_floor": above_floor(history, key), "curve": curve}
 
 
+def by_distance(score: Score) -> dict[str, list[list[float]]]:
+    """Of each skill near, farther and far: the share that is right, and the number of places."""
+    return {
+        skill: [list(part) if part[1] else [0, 0] for part in score.by_distance(skill, EDGES)]
+        for skill in score.skills
+    }
+
+
 # The record --------------------------------------------------------------------------------------
 
 
@@ -229,23 +246,41 @@ def begin(args: argparse.Namespace) -> dict[str, Any]:
 def fill(
     args: argparse.Namespace,
     record: dict[str, Any],
-    jobs: dict[tuple[str, ...], Callable[[], Any]],
+    jobs: dict[Way, Callable[[], Any]],
     say: Callable[[Any], str],
     **about: Any,
 ) -> None:
-    """Do each job that is not to be kept, save the record after it, and say how it went.
+    """Do each job that is not to be kept, save the record after it, and say how it went."""
 
-    A job's key is the way to its place: ("seeds", "0") -> record["seeds"]["0"].
-    """
-    for way, job in jobs.items():
+    def place_of(way: Way) -> dict[str, Any]:
         place = record
         for key in way[:-1]:
             place = place.setdefault(key, {})
-        if args.resume and way[-1] in place:
-            continue
-        place[way[-1]] = job()
+        return place
+
+    wanted = {
+        way: job for way, job in jobs.items() if not (args.resume and way[-1] in place_of(way))
+    }
+    for way, result in results(wanted, args.workers):
+        place_of(way)[way[-1]] = result
         save(args, record, **about)
-        print(f"{' '.join(way)}: {say(place[way[-1]])}", flush=True)
+        print(f"{' '.join(way)}: {say(result)}", flush=True)
+
+
+def results(jobs: dict[Way, Callable[[], Any]], workers: int) -> Iterator[tuple[Way, Any]]:
+    """What comes of each job, in their order; with workers above 1, so many are at work at once."""
+    if workers == 1:
+        for way, job in jobs.items():
+            yield way, job()
+        return
+    Machine.jobs = jobs  # the workers are forked with it: what is prepared is there, uncopied
+    with ProcessPoolExecutor(workers, get_context("fork")) as pool:
+        yield from zip(jobs, pool.map(do, jobs), strict=True)
+
+
+def do(way: Way) -> Any:
+    """Do one of the jobs, in a worker."""
+    return Machine.jobs[way]()
 
 
 def record_each(

@@ -4,15 +4,17 @@ Claim: after the book's budget of tokens the book's GPT stands at twice the floo
 most skills below 0.7. Modern parts bring it nearer, short windows before long ones nearer still,
 and a longer run of a wider model much nearer.
 
-    python experiments/tales.py              # two hours on two cores; writes data/runs/tales.json
+    python experiments/tales.py              # hours on two cores; writes data/runs/tales.json
     python experiments/tales.py --resume     # only what is not recorded yet
     python experiments/tales.py book modern  # one or more of the runs below, anew
+    python experiments/tales.py largest --device cuda    # minutes on a large GPU, days elsewhere
 
 "book": the book's GPT with room for a whole tale, three seeds. "modern": the modern GPT of the
 same size, as many tokens. "short_first": the same, of whose tokens more than half are windows of
 128, the beginnings of tales. "larger": half as wide again, short windows first, six times as many
-tokens; it goes on where it was stopped (runs/tales_larger). Recorded so far: seed 0 of each;
---resume makes the rest.
+tokens, on two cores. "largest", for a large GPU and not recorded yet: four times as wide and twice
+as deep as the book's, a hundred times as many tokens, of 400,000 other stories, in bfloat16. Both
+go on where they were stopped (runs/tales_larger, runs/tales_largest).
 
 Recorded along training: loss beside the floor (nats per token, on 200 stories that no model saw)
 and accuracy by skill. At the end also by distance: of each skill, for places whose answer was last
@@ -22,6 +24,7 @@ places.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -30,19 +33,28 @@ from typing import Any
 import torch
 from recording import (
     CHECKPOINTS,
+    EDGES,
     TALES,
     UNITS,
+    Machine,
     Prepared,
+    Rehearsal,
     arguments,
     begin,
+    by_distance,
     distance,
+    encode,
+    few,
     fill,
     learn,
     points,
     prepare,
+    results,
 )
 from torch import nn
 
+from gptlib import corpus
+from gptlib.corpus.scoring import story_starts
 from gptlib.given.folders import is_saved
 from gptlib.gpt import GPT
 from gptlib.modern import ModernConfig, ModernGPT
@@ -50,7 +62,6 @@ from gptlib.training import TrainConfig
 
 BATCH = 4
 BUDGET = 3100 * 8 * 128  # tokens of the book's run
-EDGES = [32, 128]
 SHORT = 128
 WHOLE = TrainConfig.preset(
     "stories", batch_size=BATCH, steps=BUDGET // (BATCH * TALES.context_length), eval_every=250
@@ -60,8 +71,11 @@ FIRST = TrainConfig.preset(
     "stories", batch_size=16, steps=900, eval_every=900, context_length=SHORT, min_lr_ratio=0.5
 )
 SECOND = replace(WHOLE, steps=(BUDGET - 900 * 16 * SHORT) // (BATCH * TALES.context_length))
+MANY, EACH = 10, 40_000  # parts of the many stories, and stories in a part
+VAST_FIRST = replace(FIRST, batch_size=448, steps=1000, eval_every=1000, lr=2e-3)
+VAST = replace(WHOLE, batch_size=128, steps=4000, lr=2e-3, min_lr_ratio=0.02, eval_every=500)
 LONGER = replace(WHOLE, batch_size=8, steps=4500, lr=3e-3, min_lr_ratio=0.02, eval_every=500)
-SEEDS = {"book": (0, 1, 2), "modern": (0, 1, 2), "short_first": (0, 1, 2), "larger": (0,)}
+SEEDS = {"book": 3, "modern": 3, "short_first": 3, "larger": 1, "largest": 1}
 
 
 def book_gpt() -> GPT:
@@ -79,34 +93,56 @@ def larger_gpt() -> ModernGPT:
     return modern_gpt(n_embd=96, n_head=6, n_kv_head=3, hidden=256)
 
 
+def largest_gpt() -> ModernGPT:
+    """A modern GPT four times as wide as the book's, and twice as deep."""
+    return modern_gpt(n_layer=8, n_embd=256, n_head=8, n_kv_head=4, head_size=32, hidden=688)
+
+
 RUNS: dict[str, tuple[Callable[[], nn.Module], list[TrainConfig]]] = {
     "book": (book_gpt, [WHOLE]),
     "modern": (modern_gpt, [WHOLE]),
     "short_first": (modern_gpt, [FIRST, SECOND]),
     "larger": (larger_gpt, [FIRST, LONGER]),
+    "largest": (largest_gpt, [VAST_FIRST, VAST]),
 }
+
+
+def many(prepared: Prepared) -> Prepared:
+    """So many other stories of the same book that few have to be read twice."""
+
+    def part(seed: int) -> Any:
+        text = corpus.load("stories", n=few(EACH, 60), seed=seed, volume=2)
+        return encode(prepared.tokenizer, text).short().numpy()
+
+    parts = {(str(seed),): partial(part, seed) for seed in few(range(2, 2 + MANY))}
+    at_once = 1 if Rehearsal.steps else os.cpu_count() or 1
+    ids = torch.cat([torch.from_numpy(found) for _, found in results(parts, at_once)]).long()
+    starts = story_starts(ids, prepared.tokenizer, TALES.context_length)
+    return prepared._replace(ids=ids, starts=starts)
 
 
 def run(name: str, seed: int, prepared: Prepared) -> dict[str, Any]:
     """Train one model from one seed, and hold it against the answer key, near and far."""
     build, recipes = RUNS[name]
-    checkpoint = CHECKPOINTS / "tales_larger" if name == "larger" else None
+    checkpoint = CHECKPOINTS / f"tales_{name}" if name in ("larger", "largest") else None
+    if name == "largest":
+        prepared = many(prepared)
     torch.manual_seed(seed)
     model = build()
-    if checkpoint is None or not is_saved(checkpoint):  # otherwise the first part is behind it
-        for recipe in recipes[:-1]:
-            learn(lambda: model, prepared, replace(recipe, seed=seed))
-    model, history = learn(
-        lambda: model, prepared, replace(recipes[-1], seed=seed), checkpoint=checkpoint
-    )
+    if Machine.device == "cuda" and name == "largest":
+        model.compile()
+    with torch.autocast(Machine.device, torch.bfloat16, enabled=name == "largest"):
+        if checkpoint is None or not is_saved(checkpoint):  # else the first part is behind it
+            for recipe in recipes[:-1]:
+                learn(lambda: model, prepared, replace(recipe, seed=seed))
+        model, history = learn(
+            lambda: model, prepared, replace(recipes[-1], seed=seed), checkpoint=checkpoint
+        )
     score = prepared.key.score(model)
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": history[-1]["seconds"],
-        "by_distance": {
-            skill: [list(part) if part[1] else [0, 0] for part in score.by_distance(skill, EDGES)]
-            for skill in score.skills
-        },
+        "by_distance": by_distance(score),
         **points(history, prepared.key, "step", "tokens"),
     }
 
@@ -114,11 +150,12 @@ def run(name: str, seed: int, prepared: Prepared) -> dict[str, Any]:
 def main() -> None:
     args = arguments("tales", __doc__, RUNS)
     prepared = prepare(n_exam=200, volume=2)
+    names = args.names or [name for name in RUNS if name != "largest" or args.device != "cpu"]
     jobs = {  # seed by seed, so that what is stopped early is even
         (name, str(seed)): partial(run, name, seed, prepared)
         for seed in range(3)
-        for name in args.names or RUNS
-        if seed in SEEDS[name]
+        for name in names
+        if seed < SEEDS[name]
     }
     about = {"edges": EDGES, "context_length": TALES.context_length, "units": UNITS}
     fill(args, begin(args), jobs, distance, **about)

@@ -68,7 +68,8 @@ def usable_starts(starts: Sequence[int] | Tensor, n_ids: int, n_windows: int) ->
     """
     starts = as_row(starts, "starts").long()
     check_starts(starts, n_ids, n_windows)
-    return starts[starts < n_windows]
+    usable = starts < n_windows
+    return starts if usable.all() else starts[usable]  # as a rule all are
 
 
 def get_batch(

@@ -90,7 +90,7 @@ def test_there_is_a_script_for_each_record():
 @pytest.mark.parametrize("name", HERE)
 def test_a_script_runs_to_its_end_and_leaves_the_records_alone(name, rehearse, tmp_path, request):
     words = FEWER.get(name, [])
-    if name == "shakespeare":
+    if name.endswith("shakespeare"):
         words = ["--data", request.getfixturevalue("shared_data") / "tinyshakespeare.txt"]
     kept = {folder: state_of(folder) for folder in (ROOT / "data", ROOT / "runs")}
     out = tmp_path / "deeper" / f"{name}.json"
@@ -98,7 +98,8 @@ def test_a_script_runs_to_its_end_and_leaves_the_records_alone(name, rehearse, t
     assert kept == {folder: state_of(folder) for folder in kept}
     new = json.loads(out.read_text(encoding="utf-8"))
     old = json.loads((ROOT / "data" / "runs" / out.name).read_text(encoding="utf-8"))
-    assert new["about"].pop("command") == f"{old['about'].pop('command')} --steps 2"
+    command = old["about"].pop("command").removesuffix(" --device cuda")
+    assert new["about"].pop("command") == f"{command} --steps 2"
     # Parts that were added later, or on another machine, say so in a table of their own.
     old["about"] = {k: v for k, v in old["about"].items() if not isinstance(v, dict)}
     # The same record, in small: the chapters find in it what they ask for.
@@ -121,6 +122,22 @@ def test_a_resumed_script_keeps_what_is_recorded_and_a_named_run_is_made_anew(re
     assert second["bigram"]["parameters"] == -1
     rehearse("skills", "--steps", 1, "--out", out, "bigram")
     assert json.loads(out.read_text(encoding="utf-8"))["bigram"]["parameters"] == 1536**2
+
+
+def test_runs_side_by_side_are_recorded_as_one_after_the_other(rehearse, tmp_path):
+    records = []
+    for workers in (1, 2):
+        out = tmp_path / f"{workers}.json"
+        rehearse("lengths", "--steps", 1, "--out", out, "--workers", workers)
+        records.append(json.loads(out.read_text(encoding="utf-8")))
+    assert records[0] == records[1] and list(records[0]["runs"]) == list(records[1]["runs"])
+
+
+def test_what_wants_a_large_gpu_is_rehearsed_where_there_is_none(rehearse, tmp_path):
+    out = tmp_path / "tales.json"
+    rehearse("tales", "--steps", 1, "--out", out, "largest")
+    (run,) = json.loads(out.read_text(encoding="utf-8"))["largest"].values()
+    assert run["parameters"] > 6e6 and len(run["curve"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,9 @@ def test_every_record_is_derived_again_here_and_names_the_script_that_makes_it()
     assert len(names) >= 10
     for name in names:
         assert f'record("{name}")' in tests, f"no test derives the headline of {name}.json"
-        python, script = record(name)["about"]["command"].split()
+        python, script, *options = record(name)["about"]["command"].split()
         assert python == "python" and (ROOT / script).is_file()
+        assert options in ([], ["--device", "cuda"])
 
 
 def test_the_growing_table_shows_what_was_measured():
@@ -860,7 +861,8 @@ def test_the_second_volume_leaves_room_after_the_book_s_budget():
         assert run["above_floor"] == pytest.approx(last["loss"] / run["floor"] - 1, abs=1e-3)
         assert run["above_floor"] > 0.9
         known = {skill for skill, share in last["skills"].items() if share >= 0.7}
-        assert known == {"pronoun", "quest"} and last["skills"]["teller"] < 0.1
+        assert "pronoun" in known and known <= {"pronoun", "quest", "rule"}
+        assert last["skills"]["teller"] < 0.1
 
 
 def test_shares_by_distance_are_those_of_the_skills():
@@ -877,13 +879,16 @@ def test_shares_by_distance_are_those_of_the_skills():
 
 
 def test_the_other_order_brings_more_than_modern_parts():
-    book, modern, other = (record("tales")[n]["0"] for n in ("book", "modern", "short_first"))
-    assert 1.15 < book["above_floor"] < 1.25 and 0.95 < modern["above_floor"] < 1.05
-    assert 0.6 < other["above_floor"] < 0.68
-    tokens = [run["curve"][-1]["tokens"] for run in (book, modern)]
+    """In each of three seeds, and no seed of one way is as good as any of the next."""
+    book, modern, other = (record("tales")[n] for n in ("book", "modern", "short_first"))
+    assert len(book) == len(modern) == len(other) == 3
+    assert 1.13 < min(ends(book)) < max(ends(book)) < 1.22
+    assert 0.85 < min(ends(modern)) < max(ends(modern)) < 1.0
+    assert 0.6 < min(ends(other)) < max(ends(other)) < 0.75
+    assert [round(100 * mean(ends(runs))) for runs in (book, modern, other)] == [117, 91, 68]
+    tokens = [runs["0"]["curve"][-1]["tokens"] for runs in (book, modern, other)]
     first = 900 * 16 * 128  # tokens of the short windows, in a run of their own
-    assert tokens[0] == tokens[1]
-    assert abs(other["curve"][-1]["tokens"] + first - tokens[0]) < 2 * 4 * 448
+    assert tokens[0] == tokens[1] and abs(tokens[2] + first - tokens[0]) < 2 * 4 * 448
 
 
 def test_the_longer_run_is_near_where_the_answer_is_near():
@@ -903,7 +908,9 @@ def test_turned_positions_bring_what_the_modern_parts_bring_together():
     """And of the rest, alone, the start is the one that stands out of the classic's seeds."""
     runs = record("modern")["runs"]
     classic = ends(runs["classic"])
-    assert min(len(seeds) for seeds in runs.values()) >= 2
+    assert len(classic) == len(runs["modern"]) == 5
+    assert min(len(seeds) for seeds in runs.values()) == 3
+    assert 1.745 < min(classic) < max(classic) < 1.955
     assert max(ends(runs["modern"])) < min(classic) - 0.3
     assert max(ends(runs["rope"])) < min(classic) - 0.3
     assert max(ends(runs["rope"])) < max(ends(runs["modern"])) + 0.1
@@ -911,6 +918,70 @@ def test_turned_positions_bring_what_the_modern_parts_bring_together():
     for name in ("rms_norm", "grouped", "swiglu", "no_bias", "soft_cap", "qk_norm"):
         assert max(ends(runs[name])) > min(classic) + 0.04, name  # none is clearly better
         assert min(ends(runs[name])) > max(ends(runs["init"])), name
+
+
+def test_of_the_whole_the_turned_positions_alone_are_missed():
+    runs = record("modern")["runs"]
+    assert 1.69 < min(ends(runs["no rope"])) < max(ends(runs["no rope"])) < 1.795
+    others = [
+        name for name in runs if name.startswith("no ") and name not in ("no rope", "no_bias")
+    ]
+    assert len(others) == 7
+    for name in others:
+        assert 1.205 < min(ends(runs[name])) < max(ends(runs[name])) < 1.345, name
+    whole = mean(ends(runs["modern"]))
+    assert abs(mean(ends(runs["no init"])) - whole) < 0.03  # the start, with all else there
+    assert 0.2 < mean(ends(runs["classic"])) - mean(ends(runs["init"])) < 0.3  # and alone
+
+
+def test_turned_positions_help_near():
+    """Of rules said less than 32 tokens ago; farther off nothing helps in this budget."""
+    runs = record("modern")["runs"]
+
+    def share(name: str, stretch: int) -> float:
+        parts = [run["by_distance"]["rule"][stretch] for run in runs[name].values()]
+        return sum(right * n for right, n in parts) / sum(n for _, n in parts)
+
+    near = {name: share(name, 0) for name in ("classic", "init", "rope", "modern")}
+    assert near["classic"] < 0.12 and near["init"] < 0.2
+    assert near["rope"] > 0.5 and 0.75 < near["modern"] < 0.85
+    for name in near:
+        assert all(share(name, stretch) < 0.13 for stretch in (1, 2)), name
+
+
+def test_at_twice_the_rate_more_than_half_of_the_lead_stays():
+    rates = record("modern")["rates"]
+    lead = mean(ends(record("modern")["runs"]["classic"])) - mean(
+        ends(record("modern")["runs"]["modern"])
+    )
+    classic, whole = (rates[name]["0.008"]["above_floor"] for name in ("classic", "modern"))
+    assert 0.5 < (classic - whole) / lead < 0.75
+    for found in rates.values():
+        assert found["0.002"]["above_floor"] > found["0.008"]["above_floor"] + 0.2
+
+
+def test_on_real_text_the_whole_ends_a_quarter_of_a_nat_lower():
+    found = record("modern_shakespeare")
+    last = {
+        name: [run["val_loss"][-1] for run in runs.values()] for name, runs in found["runs"].items()
+    }
+    assert len(last["classic"]) == len(last["modern"]) == 5
+    assert min(last["classic"]) - max(last["modern"]) > 0.23
+    assert 0.24 < mean(last["classic"]) - mean(last["modern"]) < 0.29
+    faster = {name: runs["0.002"]["val_loss"][-1] for name, runs in found["rates"].items()}
+    assert faster["classic"] < min(last["classic"]) - 0.08
+    assert abs(faster["modern"] - mean(last["modern"])) < 0.02
+    sizes = [found["runs"][name]["0"]["parameters"] for name in ("classic", "modern")]
+    assert sizes[1] < sizes[0] < 810_000
+
+
+def test_grouped_heads_halve_the_cache_and_no_part_halves_the_speed():
+    costs = {name: cost for name, cost in record("costs").items() if name != "about"}
+    for name, cost in costs.items():
+        assert cost["cache"] == (1024 if name in ("grouped", "modern") else 2048), name
+        assert cost["training"] > 0.5 and cost["writing"] > 0.5, name
+        runs = record("modern")["runs"][name]
+        assert {run["parameters"] for run in runs.values()} == {cost["parameters"]}, name
 
 
 def test_a_table_that_begins_as_waves_is_no_match_for_turns():
@@ -934,17 +1005,18 @@ def test_past_its_last_place_a_model_is_lost_unless_it_forgets():
 
 
 def test_the_reward_for_balance_buys_room_and_no_loss_that_could_be_told_from_luck():
-    runs = record("routing")["runs"]
+    runs = {name: record("routing")["runs"][name] for name in ("balanced", "free")}
+    assert [len(seeds) for seeds in runs.values()] == [3, 3]
     busiest = {
         name: [max(layer) for run in seeds.values() for layer in run["asked"]["all"]]
         for name, seeds in runs.items()
     }
     dropped = {n: max(max(run["dropped"]) for run in seeds.values()) for n, seeds in runs.items()}
     assert (
-        max(busiest["balanced"]) < 0.19
-        and 0.17 < min(busiest["free"]) < max(busiest["free"]) < 0.25
+        0.145 < min(busiest["balanced"]) < max(busiest["balanced"]) < 0.19
+        and 0.165 < min(busiest["free"]) < max(busiest["free"]) < 0.25
     )
-    assert dropped["balanced"] < 0.045 and 0.14 < dropped["free"] < 0.18
+    assert dropped["balanced"] < 0.05 and 0.14 < dropped["free"] < 0.18
     balanced, free = ends(runs["balanced"]), ends(runs["free"])
     assert min(free) < max(balanced) and min(balanced) < max(free)  # the seeds lie among each other
     for seeds in runs.values():
@@ -953,3 +1025,24 @@ def test_the_reward_for_balance_buys_room_and_no_loss_that_could_be_told_from_lu
                 assert (
                     sum(layer) == pytest.approx(1, abs=2e-3) and min(layer) > 0.04
                 )  # all are asked
+
+
+def test_no_town_has_an_expert_of_its_own_and_the_last_layer_divides_them():
+    run = record("routing")["runs"]["long"]["0"]
+    facts = run["facts"]
+    assert facts["right"] > 0.99 and facts["towns"] == 240 and 0.12 < run["above_floor"] < 0.14
+    *lower, last = [told - chance for told, chance in facts["layers"]]
+    assert max(lower) < 0.14 and 0.38 < last < 0.44
+    assert last < 0.25 * math.log(8)
+
+
+def test_what_a_blank_before_a_bell_tells_about_its_town():
+    """Of one material the name begins with a token of its own: as much as the lower layers know."""
+    text = corpus.load("stories", n=3000, volume=2)
+    tokenizer = BPETokenizer.train(text, 1536, special_tokens=[corpus.END])
+    told = [s for s in corpus.stories(2400, seed=2, volume=2) if "where the bell is" in s.text]
+    key = AnswerKey(told, tokenizer)
+    blank = tokenizer.encode(" ")[0]
+    share = mean([float(key.idx[row, first] == blank) for row, first, *_ in key.places["fact"]])
+    surprise = -share * math.log(share) - (1 - share) * math.log(1 - share)
+    assert 0.12 < surprise < 0.24
