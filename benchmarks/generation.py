@@ -28,7 +28,7 @@ from typing import Any
 import measuring
 import peers
 import torch
-from step_time import build_peer, copy_weights
+from step_time import build_peer, copy_weights, load_peer
 
 from gptlib import __version__
 from gptlib.cache import Cached
@@ -52,7 +52,7 @@ def our_model() -> GPT:
 
 def nanogpt(ours: GPT, checkout: Path) -> Write:
     """nanoGPT's model with our weights, and its own `generate`."""
-    module = peers.from_file(checkout / "model.py", "nanogpt_model")
+    module = load_peer(checkout)
     model = build_peer(module, CONFIG).eval()
     copy_weights(ours, model)
     return lambda idx, new: model.generate(idx, new, top_k=1)

@@ -21,7 +21,7 @@ from typing import Any
 import measuring
 import peers
 import torch
-from step_time import BETAS, GRAD_CLIP, LR, WEIGHT_DECAY, build_peer, peer_optimizer
+from step_time import BETAS, GRAD_CLIP, LR, WEIGHT_DECAY, build_peer, load_peer, peer_optimizer
 
 from gptlib import __version__
 from gptlib.gpt import GPT, GPTConfig, training_memory
@@ -42,7 +42,7 @@ def train(who: str, config: GPTConfig, batch_size: int, peer: str) -> None:
         recipe = TrainConfig(lr=LR, betas=BETAS, weight_decay=WEIGHT_DECAY)
         optimizer = make_optimizer(model, recipe)
     else:
-        module = peers.from_file(Path(peer) / "model.py", "nanogpt_model")
+        module = load_peer(Path(peer))
         model = build_peer(module, config)
         optimizer = peer_optimizer(module, model)
     for _ in range(STEPS):

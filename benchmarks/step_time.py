@@ -42,6 +42,11 @@ BATCH_SIZE, LR, BETAS, WEIGHT_DECAY, GRAD_CLIP = 12, 1e-3, (0.9, 0.99), 0.1, 1.0
 RESULT = Path(__file__).parent / "results" / "step_time.json"
 
 
+def load_peer(checkout: Path) -> ModuleType:
+    """The module `model.py` of the checkout, under a name of its own."""
+    return peers.from_file(checkout / "model.py", "nanogpt_model")
+
+
 def build_peer(module: ModuleType, config: GPTConfig) -> torch.nn.Module:
     """nanoGPT's model in the same shape."""
     same = ("vocab_size", "n_layer", "n_head", "n_embd", "dropout", "bias")
@@ -107,7 +112,7 @@ def measure(peer: Path, rounds: int, steps: int) -> dict[str, Any]:
     """Run all in turn and return what goes into the JSON file."""
     config, module = (
         GPTConfig.preset("nanogpt-cpu"),
-        peers.from_file(peer / "model.py", "nanogpt_model"),
+        load_peer(peer),
     )
     torch.manual_seed(0)
     ours = GPT(config)

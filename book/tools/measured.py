@@ -68,10 +68,11 @@ def when(record: dict[str, Any]) -> str:
     """
     versions, machine = dict(record["versions"]), record.get("machine", {})
     threads = versions.pop("threads", machine.get("threads_used"))
-    cpu = versions.pop("machine", machine.get("cpu"))
+    processor = versions.pop("gpu", versions.pop("machine", machine.get("cpu")))
     words = [f"Measured on {record['date']}"]
-    words += [f"{cpu}"] if cpu else []
-    words += ["one thread" if threads == 1 else f"{machine.get('cores')} cores"]
+    words += [processor] if processor else []
+    words += ["one thread"] if threads == 1 else []
+    words += [f"{machine['cores']} cores"] if machine and threads is None else []
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     return f"{', '.join(words)}, with {listed}."
 
@@ -202,8 +203,24 @@ def int8(record: dict[str, Any]) -> str:
     )
 
 
+def gpu_step(record: dict[str, Any]) -> str:
+    """Tokens a second of GPT-2 small on a GPU."""
+    rows = [
+        [named(name), f"{one['tokens_a_second']:,}", f"{one['utilisation']:.1%}"]
+        for name, one in record.items()
+        if isinstance(one, dict) and "utilisation" in one
+    ]
+    times, (low, high) = record["ours"]["times_nanogpt"], record["ours"]["middle_half"]
+    return (
+        f"{table(['training', 'tokens a second', 'of the rate of a large product'], rows)}\n\n"
+        f"Ours takes {times} times nanoGPT's tokens in the same time (the middle half of "
+        f"{record['rounds']} rounds: {low} to {high}). {verdict(times >= 1.1, '1.1 times')}"
+    )
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
-    one.__name__: one for one in (bpe_train, bpe_encode, step_time, generation, memory, int8)
+    one.__name__: one
+    for one in (bpe_train, bpe_encode, step_time, gpu_step, generation, memory, int8)
 }
 
 
