@@ -137,27 +137,31 @@ def measure(write: dict[str, Write], lengths: tuple[int, ...], rounds: int) -> d
     first = texts["ours_cached"]
     if other := [name for name, text in texts.items() if not torch.equal(text, first)]:
         raise SystemExit(f"{', '.join(other)} wrote another text. Nothing to compare.")
-    by_length: dict[str, Any] = {}
-    raw = {}
+    runs = {
+        f"{name} {length}": lambda one=one, new=length - PROMPT: one(prompt, new)
+        for name, one in write.items()
+        for length in lengths
+    }
+    seconds = measuring.in_turn(runs, rounds)  # lengths take turns, too: they are compared
+    by_length, cost = {}, {}
     for length in lengths:
-        new = length - PROMPT
-        runs = {n: lambda one=one, new=new: one(prompt, new) for n, one in write.items()}
-        raw[length] = seconds = measuring.in_turn(runs, rounds)
+        new, each = length - PROMPT, {name: seconds[f"{name} {length}"] for name in write}
         by_length[str(length)] = {
             "new_tokens": new,
-            "cpu_seconds": measuring.medians(seconds),
-            "tokens_per_second": {
-                name: round(new / statistics.median(s)) for name, s in seconds.items()
-            },
-            "times_ours_cached": measuring.ratios(seconds, "ours_cached"),
+            "cpu_seconds": measuring.medians(each),
+            "tokens_per_second": {n: round(new / statistics.median(s)) for n, s in each.items()},
+            "times_ours_cached": measuring.ratios(each, "ours_cached"),
         }
-    cost = {}
     for short, long in pairwise(lengths):
         cost[f"{short} to {long}"] = {
             name: round(
                 1000
-                * (statistics.median(raw[long][name]) - statistics.median(raw[short][name]))
-                / (long - short),
+                * statistics.median(
+                    (b - a) / (long - short)
+                    for a, b in zip(
+                        seconds[f"{name} {short}"], seconds[f"{name} {long}"], strict=True
+                    )
+                ),
                 3,
             )
             for name in write
