@@ -167,7 +167,7 @@ def memory(record: dict[str, Any]) -> str:
     reached = all(one["ratio"] <= record["target"] for one in record["sizes"].values())
     return (
         f"{table(['training, MB added', 'ours', 'nanoGPT', 'ratio', 'by our formula'], rows)}\n\n"
-        f"{verdict(reached, 'at most as much as nanoGPT')}"
+        f"Processes of each: {record['rounds']}. {verdict(reached, 'at most as much as nanoGPT')}"
     )
 
 
