@@ -125,7 +125,7 @@ def test_every_arrow_points_down_and_the_boxes_do_not_overlap(tables):
     [
         (lambda t: t["rooms"].pop("appendix"), {"appendix"}, None),
         (lambda t: t["chapters"].update({"13": ["later"]}), {"chapter 13"},
-         {("chapter 13", "chapter 9")}),
+         {("chapter 13", "chapter 10")}),
         (lambda t: t["rooms"]["appendix"]["imports"].append("corpus"), set(),
          {("appendix", "corpus")}),
         (lambda t: t["rooms"]["corpus"]["imports"].remove("loss"), set(),
@@ -274,6 +274,15 @@ def test_every_recorded_run_has_its_row():
     table = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
     for path in (ROOT / "data" / "runs").glob("*.json"):
         assert f"| `{path.stem}.py` |" in table
+
+
+def test_the_terms_of_the_glossary_are_bold():
+    """JupyterLab knows no glossary: it shows an entry as a paragraph that begins with its names."""
+    page = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^:::\{glossary\}\n(.*?)^:::$", page, flags=re.M | re.S)
+    names = [line for line in block.splitlines() if line and not line.startswith(" ")]
+    assert len(names) > 80
+    assert [name for name in names if not re.fullmatch(r"\*\*[^*]+\*\*", name)] == []
 
 
 def test_the_terms_of_the_glossary_stand_in_order():
