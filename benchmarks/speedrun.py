@@ -14,11 +14,9 @@ of nanoGPT's 2,000 steps. The rules, the entries and what was tried stand in SPE
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import math
 import platform
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,7 +27,15 @@ from typing import Any, NamedTuple
 import peers
 import torch
 from sprint.model import Entry
-from sprint.training import MOST_PARAMETERS, quicker_dtype, random_loss, text_loss, train_entry
+from sprint.training import (
+    MOST_PARAMETERS,
+    keep_memory,
+    quicker_dtype,
+    random_loss,
+    text_loss,
+    train_entry,
+    warm_up,
+)
 from step_time import GRAD_CLIP, LR, build_peer, load_peer, peer_optimizer
 
 from gptlib import __version__
@@ -76,24 +82,6 @@ GOALS = {
         1.0,
     ),
 }
-
-
-def keep_memory() -> None:
-    """Ask the C library to keep what is freed; handing out the same pages anew is no work.
-
-    glibc alone knows this; elsewhere nothing happens. It holds for both sides.
-    """
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
-            mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-
-
-def warm_up() -> None:
-    """Import what torch imports late, before any clock runs."""
-    parameter = torch.nn.Parameter(torch.zeros(2, 2))
-    torch.optim.AdamW([parameter], fused=True)
 
 
 class Peer:
