@@ -194,7 +194,7 @@ def test_what_is_missing_is_said(tmp_path, nanogpt):
     answer = call(nanogpt, "--rehearse")
     assert answer.returncode == 2 and "--rehearse is no result" in answer.stderr
     answer = call(nanogpt, "nonsense")
-    assert answer.returncode == 2 and "entries some of sprint" in answer.stderr
+    assert answer.returncode == 2 and "entries some of transformer, sprint" in answer.stderr
 
 
 def test_a_rehearsal_of_two_steps_has_the_form_of_the_record(tmp_path, nanogpt):
