@@ -18,7 +18,7 @@ try:
     KERNEL = kernel_environment()
 except OSError as error:
     raise pytest.UsageError(f"the tests write into _build, and cannot: {error}") from None
-SET = ("IPYTHONDIR", "MATPLOTLIBRC", "PYDEVD_DISABLE_FILE_VALIDATION")
+SET = ("IPYTHONDIR", "MATPLOTLIBRC", "PYDEVD_DISABLE_FILE_VALIDATION", "GPTLIB_FIGURES")
 os.environ.update({name: KERNEL[name] for name in SET})
 # And they are this environment's: a kernel "python3" of the user's may be another Python.
 os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"

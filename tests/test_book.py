@@ -277,19 +277,19 @@ def test_what_a_cell_imports_of_gptlib(code, found):
 
 GLOSSARY = """# Glossary
 
-```{glossary}
-byte pair encoding
-BPE
+:::{glossary}
+**byte pair encoding**
+**BPE**
   Merging. Chapter 1.
 
-entropy
+**entropy**
   Surprise, in nats.
 
   For example, a coin. Chapter 2.
 
-loss
+**loss**
   What is made small.
-```
+:::
 """
 
 

@@ -276,6 +276,15 @@ def test_every_recorded_run_has_its_row():
         assert f"| `{path.stem}.py` |" in table
 
 
+def test_the_terms_of_the_glossary_are_bold():
+    """JupyterLab knows no glossary: it shows an entry as a paragraph that begins with its names."""
+    page = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^:::\{glossary\}\n(.*?)^:::$", page, flags=re.M | re.S)
+    names = [line for line in block.splitlines() if line and not line.startswith(" ")]
+    assert len(names) > 80
+    assert [name for name in names if not re.fullmatch(r"\*\*[^*]+\*\*", name)] == []
+
+
 def test_the_terms_of_the_glossary_stand_in_order():
     from coursebook import glossary_entries
 

@@ -6,6 +6,8 @@ import math
 import re
 import struct
 import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import matplotlib
 import pytest
@@ -16,6 +18,19 @@ matplotlib.use("Agg")  # no window, whatever the machine
 from matplotlib import pyplot as plt
 
 from gptlib.given import plots
+
+
+class Images(HTMLParser):
+    """The attributes of each image of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        assert tag == "img"
+        self.found.append(dict(attributes))
 
 
 @pytest.fixture
@@ -50,6 +65,27 @@ def test_the_alt_text_is_in_the_metadata_in_the_svg_and_in_the_plain_text(shown)
     assert root.get("aria-label") == alt
     assert metadata["image/svg+xml"]["alt"] == alt
     assert alt in data["text/plain"]
+
+
+@pytest.mark.parametrize("largest", [400_000, 1000])
+def test_outside_of_the_book_the_words_stand_on_the_picture_itself(shown, monkeypatch, largest):
+    """JupyterLab makes an `<img>` of a drawing and of pixels, and gives it no alt text."""
+    alt = 'The loss falls to 0.4 & stays there: "done" <soon>.'
+    plots.show(line_figure(), alt=alt)
+    monkeypatch.delenv("GPTLIB_FIGURES")
+    monkeypatch.setattr(plots, "MAX_SVG", largest)
+    plots.show(line_figure(), alt=alt)
+    bare, (data, metadata) = shown[0][0], shown[1]
+    assert set(data) == {"text/html", "text/plain"} and metadata == {"text/html": {}}
+    (image,) = Images(data["text/html"]).found
+    assert image["alt"] == alt
+    kind, _, content = image["src"].partition(",")
+    if largest == 1000:
+        assert kind == "data:image/png;base64" and 0.8 < int(image["width"]) / 640 < 1.1
+        assert base64.b64decode(content)[:4] == b"\x89PNG"
+    else:
+        assert kind == "data:image/svg+xml" and unquote(content) == bare["image/svg+xml"]
+        assert len(content) < 1.2 * len(bare["image/svg+xml"])
 
 
 def test_line_breaks_in_the_alt_text_become_spaces(shown):

@@ -211,21 +211,21 @@ def test_every_term_is_introduced_before_it_is_used():
 # The test itself ---------------------------------------------------------------------------------
 
 GLOSSARY = """
-```{glossary}
-entropy
+:::{glossary}
+**entropy**
   Surprise. Chapter 2.
 
-conditional entropy
+**conditional entropy**
   What is left of it. Chapter 2.
 
-shortcut
-skip connection
+**shortcut**
+**skip connection**
   A way around. Chapter
   2.
 
-head
+**head**
   One of several. Chapter 2.
-```
+:::
 """
 SECOND = """# 2. Second
 

@@ -73,7 +73,7 @@ def text_of(name: str) -> Text:
     if name in PAGES:
         markdown = (ROOT / "book" / f"{name}.md").read_text(encoding="utf-8")
         # A glossary is a fence, and what stands in it is prose.
-        markdown = re.sub(r"```\{glossary\}\n(.*?)\n```", r"\1", markdown, flags=re.DOTALL)
+        markdown = re.sub(r":::\{glossary\}\n(.*?)\n:::", r"\1", markdown, flags=re.DOTALL)
         return Text(name, sentences(markdown), {})
     notebook = read(ROOT / "chapters" / f"{name}.ipynb")
     prose = [s for c in notebook.cells if c.cell_type == "markdown" for s in sentences(c.source)]

@@ -86,10 +86,11 @@ def add_alt_text(render_image):
 
 
 def entries_of(text: str) -> list[tuple[str, str]]:
-    """The names and the definition of each entry of a glossary page, as they are written."""
-    blocks = re.findall(r"^`{3,}\{glossary\}\n(.*?)^`{3,}", text, flags=re.M | re.S)
+    """The names, without their stars, and the definition of each entry of a glossary page."""
+    blocks = re.findall(r"^:{3,}\{glossary\}\n(.*?)^:{3,}", text, flags=re.M | re.S)
     entry = re.compile(r"((?:^\S.*\n)+)((?:^[ \t]+.*\n|^[ \t]*\n)+)", flags=re.M)
-    return [found for block in blocks for found in entry.findall(block)]
+    found = [pair for block in blocks for pair in entry.findall(block)]
+    return [(re.sub(r"^\*\*(.+)\*\*$", r"\1", names, flags=re.M), said) for names, said in found]
 
 
 def glossary_entries(text: str) -> list[tuple[list[str], int | None]]:
@@ -99,8 +100,8 @@ def glossary_entries(text: str) -> list[tuple[list[str], int | None]]:
     of the same thing, its definition below it, indented. "Chapter 3." at the end of a definition
     says where the term is introduced.
 
-    >>> glossary_entries("```{glossary}\\nshortcut\\nskip connection\\n  A way. Chapter 5.\\n```")
-    [(['shortcut', 'skip connection'], 5)]
+    >>> glossary_entries(":::{glossary}\\n**shortcut**\\n**skip**\\n  A way. Chapter 5.\\n:::")
+    [(['shortcut', 'skip'], 5)]
     """
     found = []
     for names, definition in entries_of(text):
@@ -113,7 +114,7 @@ def glossary_entries(text: str) -> list[tuple[list[str], int | None]]:
 def meanings(text: str) -> dict[str, str]:
     """What each term means in a sentence, by its anchor on the glossary page.
 
-    >>> meanings("```{glossary}\\nbest head\\n  A *unit*. More of it. Chapter 3.\\n```")
+    >>> meanings(":::{glossary}\\n**best head**\\n  A *unit*. More of it. Chapter 3.\\n:::")
     {'term-best-head': 'A unit.'}
     """
     found = {}
@@ -131,7 +132,7 @@ def glossary_terms(text: str) -> dict[str, int]:
 
     A term whose entry names no chapter is linked from the first chapter on.
 
-    >>> glossary_terms("```{glossary}\\nhead\\n  A unit. Chapter 3.\\n```")
+    >>> glossary_terms(":::{glossary}\\n**head**\\n  A unit. Chapter 3.\\n:::")
     {'head': 3}
     """
     return {name: chapter or 1 for names, chapter in glossary_entries(text) for name in names}

@@ -38,6 +38,7 @@ def kernel_environment() -> dict[str, str]:
         "IPYTHONDIR": str(PROFILE),
         "MATPLOTLIBRC": str(PROFILE / "matplotlibrc"),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "GPTLIB_FIGURES": "bare",  # the book gives pictures their words itself
         "PYTHONPATH": str(ROOT),  # a copied environment may know another copy's gptlib
     }
     return {**os.environ, **ours}

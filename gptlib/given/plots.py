@@ -18,8 +18,11 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
+from html import escape
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 import matplotlib
@@ -42,6 +45,8 @@ COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1)))
 
 MAX_SVG = 400_000  # characters; a drawing with more parts than that travels as pixels instead
+# What an address and an attribute may hold as it is: the rest of a drawing is written as %22.
+SAFE = " /:=;,.()-<>"
 
 STYLE: dict[Any, Any] = {
     "figure.figsize": (6.4, 3.5),
@@ -99,8 +104,9 @@ def show(fig: Figure, alt: str) -> None:
 
     The figure goes out as SVG, sharp at any size, or as PNG where the SVG would be large. `alt` is
     for everyone who cannot see the figure: one or two sentences with what it shows, numbers
-    included, not "a plot of the loss". The text travels with the picture, inside the SVG and in
-    the output's metadata, from where the book takes it. Errors: ValueError for an empty alt.
+    included, not "a plot of the loss". The text travels with the picture: JupyterLab, which gives
+    pictures no words of its own, gets an `<img>` that has them. The book, whose Python has
+    GPTLIB_FIGURES=bare, takes them from the output's metadata. Errors: ValueError for an empty alt.
     """
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError(f"alt must be a sentence that says what the figure shows, not {alt!r}")
@@ -110,11 +116,10 @@ def show(fig: Figure, alt: str) -> None:
     if len(svg) > MAX_SVG:
         mime, (content, extra) = "image/png", _png(fig)
     _close(fig)
-    display(
-        {mime: content, "text/plain": f"Figure: {alt}"},
-        metadata={mime: {"alt": alt, **extra}},
-        raw=True,
-    )
+    about = {"alt": alt, **extra}
+    if os.environ.get("GPTLIB_FIGURES") != "bare":
+        mime, content, about = "text/html", _image(mime, content, **about), {}
+    display({mime: content, "text/plain": f"Figure: {alt}"}, metadata={mime: about}, raw=True)
 
 
 def svg_of(fig: Figure, alt: str) -> str:
@@ -148,6 +153,17 @@ def _png(fig: Figure) -> tuple[str, dict[str, int]]:
     data = buffer.getvalue()
     width = int.from_bytes(data[16:20], "big")  # PNG: the width stands in bytes 16 to 19
     return base64.b64encode(data).decode("ascii"), {"width": width // 2}
+
+
+def _image(mime: str, content: str, alt: str, width: int | None = None) -> str:
+    """An `<img>` with words that holds its picture itself.
+
+    _image("image/png", "iVBO", "Down.") -> '<img alt="Down." src="data:image/png;base64,iVBO"/>'
+    """
+    drawn = mime.startswith("image/svg")
+    data = f",{quote(content, safe=SAFE)}" if drawn else f";base64,{content}"
+    sized = f' width="{width}"' if width else ""
+    return f'<img alt="{escape(alt)}"{sized} src="data:{mime}{data}"/>'
 
 
 def _close(fig: Figure) -> None:

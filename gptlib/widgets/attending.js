@@ -62,6 +62,7 @@ export class Reading {
     const { context_length, n_embd, n_head } = model.config;
     this.out = new Float32Array(context_length * n_embd); // what the last block hands to the last norm
     this.hs = n_embd / n_head;
+    this.products = new Map(); // q·k, by head and query: another divisor costs no new ones
   }
 
   // Go on to read `ids`, at most `most` more tokens; true when all are read. Where they begin like
@@ -70,34 +71,51 @@ export class Reading {
     let same = 0;
     while (same < Math.min(ids.length, this.ids.length) && this.ids[same] === ids[same]) same += 1;
     const piece = ids.slice(same, same + most);
-    if (piece.length || same < this.ids.length) this.version += 1;
+    if (piece.length || same < this.ids.length) {
+      this.version += 1;
+      this.products.clear();
+    }
     this.cache.length = same;
     if (piece.length) this.out.set(this.model.read(piece, this.cache), same * this.model.config.n_embd);
     this.ids = ids.slice(0, same + piece.length);
     return this.ids.length === ids.length;
   }
 
-  // The query of token t beside the n keys that it may see: scores q·k / divisor, and weights.
-  row(layer, head, t, { mask = true, divisor = 0 } = {}) {
+  // The query of token t times the keys that it may see: q·k (n).
+  product(layer, head, t, mask) {
+    const name = `${layer}.${head}.${mask}`;
+    if (!this.products.has(name)) this.products.set(name, []);
+    return this.products.get(name)[t] ??= this.multiply(layer, head, t, mask ? t + 1 : this.ids.length);
+  }
+
+  multiply(layer, head, t, n) {
     const { n_embd: C } = this.model.config;
     const { queries, keys } = this.cache.layers[layer];
-    const n = mask ? t + 1 : this.ids.length;
-    const scores = new Float64Array(n);
-    const by = divisor || Math.sqrt(this.hs);
-    const q = t * C + head * this.hs;
-    for (let s = 0, k = head * this.hs; s < n; s++, k += C) {
-      let score = 0;
-      for (let i = 0; i < this.hs; i++) score += queries[q + i] * keys[k + i];
-      scores[s] = score / by;
+    const { hs } = this;
+    const q = t * C + head * hs;
+    const products = new Float32Array(n);
+    for (let s = 0, k = head * hs; s < n; s++, k += C) {
+      let sum = 0;
+      for (let i = 0; i < hs; i++) sum += queries[q + i] * keys[k + i];
+      products[s] = sum;
     }
+    return products;
+  }
+
+  // The query of token t beside the n keys that it may see: scores q·k / divisor, and weights.
+  row(layer, head, t, { mask = true, divisor = 0 } = {}) {
+    const by = divisor || Math.sqrt(this.hs);
+    const scores = Float64Array.from(this.product(layer, head, t, mask), (product) => product / by);
     return { scores, weights: softmax(scores) };
   }
 
-  // The weights of all queries: (T, T), not a number where the mask hides a key.
-  table(layer, head, settings) {
+  // The weights of all queries: (T, T), not a number where the mask hides a key. `old` is a table
+  // that nobody needs any more; of the same size, it is written anew.
+  table(layer, head, { mask = true, divisor = 0 } = {}, old = null) {
     const T = this.ids.length;
-    const weights = new Float32Array(T * T).fill(NaN);
-    for (let t = 0; t < T; t++) weights.set(this.row(layer, head, t, settings).weights, t * T);
+    const by = divisor || Math.sqrt(this.hs);
+    const weights = (old?.length === T * T ? old : new Float32Array(T * T)).fill(NaN);
+    for (let t = 0; t < T; t++) softmaxInto(weights, t * T, this.product(layer, head, t, mask), by);
     return weights;
   }
 
@@ -122,8 +140,12 @@ export class Reading {
     if (config.norm === "post") return null;
     const C = config.n_embd;
     const { weight } = blocks[layer].attention.project; // (C, C)
-    const added = Float32Array.from({ length: C }, (_, c) =>
-      result.reduce((sum, v, i) => sum + v * weight[c * C + head * this.hs + i], 0));
+    const added = new Float32Array(C);
+    for (let c = 0, w = head * this.hs; c < C; c++, w += C) {
+      let sum = 0;
+      for (let i = 0; i < this.hs; i++) sum += result[i] * weight[w + i];
+      added[c] = sum;
+    }
     if (final_gain) {
       const { variance } = moments(this.out.subarray(t * C, (t + 1) * C));
       const { mean } = moments(added);
@@ -134,6 +156,24 @@ export class Reading {
     const { mean } = moments(votes);
     return votes.map((vote) => vote - mean);
   }
+}
+
+// The softmax of products / by, written into `weights` from place `at` on.
+function softmaxInto(weights, at, products, by) {
+  let best = -Infinity;
+  for (let s = 0; s < products.length; s++) if (products[s] > best) best = products[s];
+  let total = 0;
+  for (let s = 0; s < products.length; s++) total += weights[at + s] = Math.exp((products[s] - best) / by);
+  for (let s = 0; s < products.length; s++) weights[at + s] /= total;
+}
+
+// The largest weight of the softmax of products / by.
+export function largestWeight(products, by) {
+  let best = -Infinity;
+  for (let s = 0; s < products.length; s++) if (products[s] > best) best = products[s];
+  let total = 0;
+  for (let s = 0; s < products.length; s++) total += Math.exp((products[s] - best) / by);
+  return 1 / total;
 }
 
 // Mean and variance of some numbers.

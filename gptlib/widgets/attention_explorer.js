@@ -1,9 +1,9 @@
 // Who looks where in a text, head by head, and what comes of it: the model runs in the page.
-import { largestOf, moments, openReading, sumAndLengths } from "./attending.js";
+import { largestOf, largestWeight, moments, openReading, sumAndLengths } from "./attending.js";
 import { headMap, headMaps, lookTable, saturationCurve, shadeKey, vectorBars, voteTable } from "./attention_view.js";
-import { batched, button, follow, frame, h, percent, put, row, say, stops, toggle, write } from "./drawing.js";
+import { batched, button, follow, frame, h, percent, put, row, say, stops, toggle, words, write } from "./drawing.js";
 import { inText, most, tokenText } from "./model_view.js";
-import { entropy, softmax } from "./sampling.js";
+import { entropy } from "./sampling.js";
 
 const SHOWN = 8; // tokens in the list; all others share its last line
 const VOTES = 5;
@@ -27,15 +27,18 @@ function render({ model, el }) {
   const tokens = tokenText({ label: "the text, token by token: pick the one that looks", pick: change("query") });
   const map = headMap({ pick: (t) => put(model, "query", t), read: sayCell });
   const heading = h("p", { class: "gw-heading" });
+  const name = words(heading);
   const looks = lookTable(SHOWN + 1);
   const result = vectorBars("what the head hands on, number by number");
   const resultName = h("p", { class: "gw-heading" });
+  const nameResult = words(resultName);
   const votes = voteTable(VOTES);
   const maps = h("div", {});
   const mask = toggle({ label: "mask: nobody looks ahead", change: change("mask") });
   const divisor = stops({ label: "scores divided by", values: DIVISORS, change: change("divisor"), show: sayDivisor });
   const saturation = saturationCurve(DIVISORS);
   const facts = h("p", { class: "gw-facts" });
+  const state = words(facts);
   let thumbs = null;
   let mapped = 0; // the version of the reading that the large map shows
   let late = false;
@@ -138,19 +141,19 @@ function render({ model, el }) {
     const [best, largest] = most(weights);
     const who = `${label(ids[t])} (token ${t})`;
     const whose = config.n_layer > 1 ? `block ${layer}, head ${head}` : `head ${head}`;
-    heading.textContent = `What ${who} takes, by ${whose}`;
-    resultName.textContent = `The result, ${hs} numbers, ${say(Math.hypot(...sum))} long; outlined the part of ${label(ids[best])}`;
+    name(`What ${who} takes, by ${whose}`);
+    nameResult(`The result, ${hs} numbers, ${say(Math.hypot(...sum))} long; outlined the part of ${label(ids[best])}`);
     result.show(sum, parts.subarray(best * hs, (best + 1) * hs));
     const logits = reading.votes(layer, head, t, sum);
     votes.el.hidden = !logits;
     if (logits) votes.show(largestOf(logits, VOTES).map((id) => ({ label: label(id), vote: logits[id] })));
 
     const nats = entropy(weights);
-    const raw = scores.map((score) => score * by);
-    saturation.show(DIVISORS.map((d) => most(softmax(raw.map((score) => score / d)))[1]), by, largest);
-    facts.textContent = `The ${weights.length} scores of this query spread by ${say(Math.sqrt(moments(scores).variance))}. ` +
+    const products = reading.product(layer, head, t, settings.mask);
+    saturation.show(DIVISORS.map((d) => largestWeight(products, d)), by, largest);
+    state(`The ${weights.length} scores of this query spread by ${say(Math.sqrt(moments(scores).variance))}. ` +
       `The largest weight is ${percent(largest)}. Entropy ${nats.toFixed(3)} nats: as if ${Math.exp(nats).toFixed(1)} of the ` +
-      `${weights.length} tokens shared evenly.`;
+      `${weights.length} tokens shared evenly.`);
 
     if (thumbs?.of !== `${config.n_layer} × ${config.n_head}`) arrange(config);
     thumbs.show(layer, head);
@@ -180,9 +183,10 @@ function render({ model, el }) {
   // A head's table, kept until the text, the mask or the divisor change.
   function tableOf(reading, tables, layer, head, settings) {
     const name = `${layer}.${head}`;
-    const state = `${reading.version} ${settings.mask} ${settings.divisor}`;
-    if (tables.get(name)?.state !== state) tables.set(name, { state, table: reading.table(layer, head, settings) });
-    return tables.get(name).table;
+    const state = `${opened.findIndex((one) => one.reading === reading)} ${name} ${reading.version} ${settings.mask} ${settings.divisor}`;
+    const old = tables.get(name);
+    if (old?.state !== state) tables.set(name, { state, table: reading.table(layer, head, settings, old?.table) });
+    return tables.get(name);
   }
 
   // Paint the small maps, as many as fit into this frame, the others in the next ones.

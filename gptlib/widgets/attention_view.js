@@ -1,8 +1,15 @@
 // The pictures of the attention explorer: maps of heads, what a query takes, and what comes of it.
-import { axes, chart, curve, h, heatMap, linear, log10, percent, s, say, shade } from "./drawing.js";
+import { SHADES, attribute, axes, chart, curve, h, heatMap, linear, log10, percent, s, say, shade, styled, words } from "./drawing.js";
 
 // The shade of a weight is its root: one of 1 % can still be seen.
 const shadeOf = Math.sqrt;
+
+// A table of weights as pixels, in its order; what the mask hides is no number, and has no colour.
+function paint(pixels, weights) {
+  for (let k = 0; k < weights.length; k++) {
+    pixels[k] = weights[k] >= 0 ? SHADES[(255 * shadeOf(weights[k]) + 0.5) | 0] : 0;
+  }
+}
 
 // What the shades mean, for the maps and for the text.
 export function shadeKey() {
@@ -14,9 +21,9 @@ export function shadeKey() {
 
 // One head's table of weights (T, T). Pressing a row picks its query; the pointer reads a number.
 export function headMap({ pick, read }) {
-  let weights = [];
+  let weights = [], drawn = "", marks = "";
   const map = heatMap({
-    rows: 1, columns: 1, value: (i, j) => shadeOf(weights[i * map.canvas.width + j]), pick: (i) => pick(i),
+    rows: 1, columns: 1, paint: (pixels) => paint(pixels, weights), pick: (i) => pick(i),
     label: "the weights of the picked head: a row for each token that looks, a column for each that is looked at",
   });
   const said = h("p", { class: "gw-legend gw-read" });
@@ -30,11 +37,13 @@ export function headMap({ pick, read }) {
   map.canvas.addEventListener("pointerleave", () => { said.textContent = resting; });
   return {
     el: h("div", {}, map.el, said),
-    show(table, size, marked) {
-      if (weights !== table) {
-        weights = table;
+    show({ table, state }, size, marked) {
+      if (drawn !== state) {
+        [weights, drawn] = [table, state];
         map.draw(marked, size, size);
       }
+      if (marks === `${marked} ${size}`) return;
+      marks = `${marked} ${size}`;
       map.el.style.setProperty("--gw-marked", (marked + 0.5) / size);
       map.el.style.setProperty("--gw-tall", 1 / size);
     },
@@ -47,11 +56,12 @@ export function headMaps({ layers, heads, pick }) {
     let weights = [];
     const name = layers > 1 ? `block ${layer}, head ${head}` : `head ${head}`;
     const map = heatMap({
-      rows: 1, columns: 1, value: (i, j) => shadeOf(weights[i * map.canvas.width + j]), label: `the map of ${name}`,
+      rows: 1, columns: 1, paint: (pixels) => paint(pixels, weights), label: `the map of ${name}`,
     });
     const el = h("button", { type: "button", class: "gw-thumb", onclick: () => pick(layer, head), "aria-label": name },
       map.canvas, h("span", { class: "gw-thumb-name" }, layers > 1 ? `${layer} · ${head}` : name));
-    return { el, layer, head, show(table, size) { weights = table; map.draw(-1, size, size); } };
+    const show = ({ table }, size) => { weights = table; map.draw(-1, size, size); };
+    return { el, layer, head, show, press: attribute(el, "aria-pressed") };
   };
   const cells = Array.from({ length: layers * heads }, (_, i) => cell(Math.floor(i / heads), i % heads));
   const el = h("div", { class: "gw-thumbs", role: "group", "aria-label": "the heads", style: `--gw-heads: ${heads}` },
@@ -59,7 +69,7 @@ export function headMaps({ layers, heads, pick }) {
   return {
     el, cells,
     show(layer, head) {
-      for (const one of cells) one.el.setAttribute("aria-pressed", String(one.layer === layer && one.head === head));
+      for (const one of cells) one.press(String(one.layer === layer && one.head === head));
     },
   };
 }
@@ -72,22 +82,23 @@ export function lookTable(length) {
     const [label, place, score, weight, brings] = cells.map((kind, i) => h(i ? "td" : "th", { class: kind, scope: i ? null : "row" }));
     const bar = h("span", { class: "gw-bar" });
     const el = h("tr", {}, label, place, score, weight, h("td", { class: "gw-track" }, h("div", {}, bar)), brings);
-    return { el, bar, cells: [label, place, score, weight, brings] };
+    return { el, bar: styled(bar, "width"), cells: [label, place, score, weight, brings].map(words) };
   });
   const divided = h("th", { scope: "col" });
+  const divide = words(divided);
   const head = h("tr", {}, h("th", { scope: "col" }, "token"), h("th", { scope: "col" }, "place"), divided,
     h("th", { scope: "col" }, "weight"), h("td", {}), h("th", { scope: "col" }, "brings"));
   return {
     el: h("table", { class: "gw-bars gw-looks" }, h("thead", {}, head), h("tbody", {}, ...lines.map((line) => line.el))),
     show(rows, divisor) {
-      divided.textContent = `q·k / ${say(divisor)}`;
+      divide(`q·k / ${say(divisor)}`);
       lines.forEach(({ el, bar, cells }, k) => {
-        el.hidden = !rows[k];
+        if (el.hidden !== !rows[k]) el.hidden = !rows[k];
         if (!rows[k]) return;
         const { label, place, score, weight, brings } = rows[k];
-        const texts = [label, place, score === null ? "" : score.toFixed(2), percent(weight), brings.toFixed(2)];
-        cells.forEach((one, i) => { one.textContent = texts[i]; });
-        bar.style.width = `${(100 * weight).toFixed(2)}%`;
+        const texts = [label, String(place), score === null ? "" : score.toFixed(2), percent(weight), brings.toFixed(2)];
+        cells.forEach((write, i) => write(texts[i]));
+        bar(`${(100 * weight).toFixed(2)}%`);
       });
     },
   };
@@ -98,7 +109,8 @@ export function voteTable(length) {
   const lines = Array.from({ length }, () => {
     const [label, number] = [h("th", { scope: "row" }), h("td", { class: "gw-number" })];
     const bar = h("span", { class: "gw-bar" });
-    return { el: h("tr", {}, label, number, h("td", { class: "gw-track" }, h("div", {}, bar))), label, number, bar };
+    return { el: h("tr", {}, label, number, h("td", { class: "gw-track" }, h("div", {}, bar))),
+      label: words(label), number: words(number), bar: styled(bar, "width") };
   });
   const name = (text) => h("th", { scope: "col" }, text);
   const head = h("tr", {}, name("votes for"), name("logit"), h("td", {}));
@@ -107,11 +119,11 @@ export function voteTable(length) {
     show(rows) {
       const most = Math.max(10, rows[0].vote); // one scale for small votes, so that two models compare
       lines.forEach(({ el, label, number, bar }, k) => {
-        el.hidden = !rows[k];
+        if (el.hidden !== !rows[k]) el.hidden = !rows[k];
         if (!rows[k]) return;
-        label.textContent = rows[k].label;
-        number.textContent = `${rows[k].vote < 0 ? "−" : "+"}${Math.abs(rows[k].vote).toFixed(2)}`;
-        bar.style.width = `${(100 * Math.max(0, rows[k].vote) / most).toFixed(1)}%`;
+        label(rows[k].label);
+        number(`${rows[k].vote < 0 ? "−" : "+"}${Math.abs(rows[k].vote).toFixed(2)}`);
+        bar(`${(100 * Math.max(0, rows[k].vote) / most).toFixed(1)}%`);
       });
     },
   };
@@ -128,14 +140,16 @@ export function vectorBars(label) {
       if (bars.length !== sum.length) {
         const step = width / sum.length;
         const bar = (kind, k, inset) => s("rect", { class: kind, x: (k + inset) * step, width: (1 - 2 * inset) * step });
-        bars = Array.from(sum, (_, k) => [bar("gw-vector", k, 0.15), bar("gw-vector-part", k, 0.08)]);
-        el.replaceChildren(...bars.flat(), s("line", { class: "gw-zero", x1: 0, x2: width, y1: height / 2, y2: height / 2 }));
+        const rects = Array.from(sum, (_, k) => [bar("gw-vector", k, 0.15), bar("gw-vector-part", k, 0.08)]);
+        bars = rects.map((pair) => pair.map((one) => ["y", "height"].map((name) => attribute(one, name))));
+        el.replaceChildren(...rects.flat(), s("line", { class: "gw-zero", x1: 0, x2: width, y1: height / 2, y2: height / 2 }));
       }
-      const most = Math.max(1e-9, ...Array.from(sum, Math.abs), ...Array.from(part, Math.abs));
-      const place = (rect, v) => {
+      let most = 1e-9;
+      for (let k = 0; k < sum.length; k++) most = Math.max(most, Math.abs(sum[k]), Math.abs(part[k]));
+      const place = ([top, tall], v) => {
         const size = Math.abs(v) / most * (height / 2 - 3);
-        rect.setAttribute("y", (v > 0 ? height / 2 - size : height / 2).toFixed(1));
-        rect.setAttribute("height", size.toFixed(1));
+        top((v > 0 ? height / 2 - size : height / 2).toFixed(1));
+        tall(size.toFixed(1));
       };
       bars.forEach(([whole, one], k) => { place(whole, sum[k]); place(one, part[k]); });
     },
@@ -153,14 +167,15 @@ export function saturationCurve(divisors) {
     box, x, y, xTicks: divisors, yTicks: [0, 0.5, 1], xLabel: "scores divided by", yLabel: "largest weight",
     show: (v) => (v === 0.5 && divisors.includes(v) ? "½" : say(v)),
   });
+  const [drawn, across, up] = [attribute(line, "d"), attribute(dot, "cx"), attribute(dot, "cy")];
   const el = s("svg", { class: "gw-chart", viewBox: "0 0 360 154", role: "img",
     "aria-label": "the largest weight as the divisor grows" }, frame, line, dot);
   return {
     el,
     show(largest, divisor, now) {
-      line.setAttribute("d", curve(divisors, largest, x, y));
-      dot.setAttribute("cx", x(Math.min(divisors.at(-1), Math.max(divisors[0], divisor))).toFixed(1));
-      dot.setAttribute("cy", y(now).toFixed(1));
+      drawn(curve(divisors, largest, x, y));
+      across(x(Math.min(divisors.at(-1), Math.max(divisors[0], divisor))).toFixed(1));
+      up(y(now).toFixed(1));
     },
   };
 }

@@ -67,6 +67,25 @@ export function write(element, words) {
   if (element.textContent !== words) element.textContent = words;
 }
 
+// For words that change often: `const say = words(element)`, then `say("0.31")`. The text keeps its
+// node, and words that stand there already cost nothing.
+export function words(element) {
+  const node = element.appendChild(document.createTextNode(""));
+  let said = "";
+  return (text) => { if (text !== said) node.data = said = text; };
+}
+
+// The same for an attribute and for a style: `const set = attribute(element, "d")`, then `set("M0,0L1,1")`.
+export function attribute(element, name) {
+  let now = element.getAttribute(name);
+  return (value) => { if (value !== now) element.setAttribute(name, now = value); };
+}
+
+export function styled(element, name) {
+  let now = "";
+  return (value) => { if (value !== now) element.style.setProperty(name, now = value); };
+}
+
 // Listens to traits until the widget goes: `const stop = follow(model, ["row"], redraw)`.
 export function follow(model, names, redraw) {
   for (const name of names) model.on(`change:${name}`, redraw);
@@ -103,12 +122,20 @@ export function slider({ label, min, max, step, show = say, change }) {
   const input = h("input", { type: "range", min, max, step });
   const name = h("span", { class: "gw-name" }, label);
   const el = h("label", { class: "gw-slider" }, name, input, output);
+  const [write, tell] = [words(output), attribute(input, "aria-valuetext")];
   const showValue = (value) => {
-    output.textContent = show(value);
-    input.setAttribute("aria-valuetext", show(value));
+    const said = show(value);
+    write(said);
+    tell(said);
   };
   input.addEventListener("input", () => { showValue(Number(input.value)); change(Number(input.value)); });
-  return { el, input, show(value) { input.value = value; showValue(value); } };
+  return {
+    el, input,
+    show(value) {
+      if (input.value !== String(value)) input.value = value;
+      showValue(value);
+    },
+  };
 }
 
 // A slider over a list of values: `stops({ label, values: [1, 2, 4], change })`. A value that is shown
@@ -125,7 +152,7 @@ export function stops({ label, values, show = say, change }) {
     show(value, others = usual) {
       usual = others;
       list = others.includes(value) ? others : [...others, value].sort((a, b) => a - b);
-      inner.input.max = list.length - 1;
+      if (inner.input.max !== String(list.length - 1)) inner.input.max = list.length - 1;
       inner.show(list.indexOf(value));
     },
   };
@@ -225,23 +252,28 @@ function mixed(share) {
 }
 
 // The shades of 0 to 1 in 256 steps, each as a pixel of a canvas: red, green, blue and opaque.
-const SHADES = new Uint32Array(
+export const SHADES = new Uint32Array(
   Uint8Array.from(Array.from({ length: 256 }, (_, i) => [...mixed(i / 255), 255]).flat()).buffer);
 
 // A heat map of numbers in [0, 1] on a canvas, one square a number, none where it is not a number;
-// `pick(row, column)` on a press. `draw(row)` marks a row, and may bring another size.
-export function heatMap({ rows, columns, value, pick, label }) {
+// `pick(row, column)` on a press. `draw(row)` marks a row, and may bring another size. Numbers that
+// lie in one array are painted faster by a function of their own, `paint(pixels)`, by SHADES.
+export function heatMap({ rows, columns, value, paint = null, pick, label }) {
   const canvas = h("canvas", { class: "gw-heat", width: columns, height: rows, role: "img", "aria-label": label });
   const pen = canvas.getContext("2d", { willReadFrequently: true }); // it stays in memory
+  let image, pixels;
   const draw = (marked = -1, height = canvas.height, width = canvas.width) => {
     if (canvas.height !== height) canvas.height = height;
     if (canvas.width !== width) canvas.width = width;
-    const image = new ImageData(width, height);
-    const pixels = new Uint32Array(image.data.buffer);
-    for (let i = 0; i < height; i++) {
-      for (let j = 0; j < width; j++) {
+    if (image?.width !== width || image.height !== height) {
+      image = new ImageData(width, height);
+      pixels = new Uint32Array(image.data.buffer);
+    }
+    if (paint) paint(pixels);
+    else for (let i = 0, at = 0; i < height; i++) {
+      for (let j = 0; j < width; j++, at++) {
         const share = value(i, j);
-        if (share >= 0) pixels[i * width + j] = SHADES[Math.min(255, Math.round(255 * share))];
+        pixels[at] = share >= 0 ? SHADES[Math.min(255, (255 * share + 0.5) | 0)] : 0;
       }
     }
     pen.putImageData(image, 0, 0);

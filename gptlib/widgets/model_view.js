@@ -142,5 +142,9 @@ export function most(numbers) {
   return [best, numbers[best]];
 }
 
-// A token in running text: its own spaces, a sign for a line break.
-export const inText = (label) => label.replace(/␣(?=[^␣])/g, " ").replace(/⏎/g, "⏎\n");
+// A token in running text: its own spaces, a sign for a line break. Each is worked out once.
+const texts = new Map();
+export function inText(label) {
+  if (!texts.has(label)) texts.set(label, label.replace(/␣(?=[^␣])/g, " ").replace(/⏎/g, "⏎\n"));
+  return texts.get(label);
+}

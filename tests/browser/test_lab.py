@@ -39,6 +39,7 @@ def lab(tmp_path):
         "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
         "PYTHONPATH": str(ROOT),
+        "GPTLIB_FIGURES": "",  # as a learner's: the figures of the book have no words of their own
     }
     (tmp_path / "work").mkdir()
     # Settings, "Save Widget State Automatically": JupyterLab leaves it off.
@@ -84,10 +85,10 @@ def write_notebook(tmp_path, codes: list[str]) -> Path:
     return path
 
 
-def open_notebook(browser, address: str):
+def open_notebook(browser, address: str, path: str = "try.ipynb"):
     page = browser.new_context().new_page()
     page.set_default_timeout(PATIENCE)
-    page.goto(f"{address}/lab/tree/try.ipynb?reset")
+    page.goto(f"{address}/lab/tree/{path}?reset")
     page.wait_for_selector(".jp-Notebook .jp-Cell")
     return page
 
@@ -119,15 +120,15 @@ def run(page, cell: int) -> None:
         page.wait_for_timeout(1000)
 
 
-def run_all(browser, lab, tmp_path, codes: list[str]):
-    """The page of a notebook whose cells have run and show two widgets."""
+def run_all(browser, lab, tmp_path, codes: list[str], widgets: int = 2):
+    """The page of a notebook whose cells have run and show so many widgets."""
     write_notebook(tmp_path, codes)
     page = open_notebook(browser, lab)
     page.set_viewport_size({"width": 1100, "height": 3600})  # all cells are in the page
     kernel_is_ready(page)
     for cell in range(len(codes)):
         run(page, cell)
-    page.wait_for_function("document.querySelectorAll('.gpt-widget').length === 2")
+    page.wait_for_function(f"document.querySelectorAll('.gpt-widget').length === {widgets}")
     return page
 
 
@@ -327,6 +328,71 @@ def test_what_the_page_computes_itself_it_computes_in_jupyterlab_too(browser, la
     page.context.close()
 
 
+MODERN = [
+    "import torch\n"
+    "from gptlib.modern import ModernConfig, ModernGPT\n"
+    "from gptlib.tokenizer import CharTokenizer\n"
+    "from gptlib.widgets import CacheGrowth, ExpertRouting, RotationExplorer\n"
+    "model = ModernGPT(ModernConfig.preset('stories-experts', vocab_size=5))\n"
+    "r, c = RotationExplorer(), CacheGrowth()\n"
+    "e = ExpertRouting(model, 'lower', CharTokenizer('lower'), capacity=0.75)",
+    "print('python has', r.query_at, r.base, c.n_kv_head, c.shown, e.layer, e.expert, e.limited)",
+    "display(r, c, e)",
+]
+
+
+@pytest.mark.slow
+def test_the_widgets_of_chapter_9_live_in_jupyterlab(browser, lab, tmp_path):
+    """Turns, a growing cache, experts: each answers, tells Python, hears it, and is kept."""
+    page = run_all(browser, lab, tmp_path, MODERN, widgets=3)
+    page.wait_for_selector("text=python has 40 10000.0 25 0 0 -1 False")
+    turns = page.locator(".gpt-widget", has_text="RoPE: positions as turns")
+    growth = page.locator(".gpt-widget", has_text="What a KV cache holds")
+    experts = page.locator(".gpt-widget", has_text="Who asks which expert?")
+
+    def waits_for(facts, words: str) -> None:
+        facts.filter(has_text=words).first.wait_for()
+
+    # The reader's hand reaches the picture and Python ...
+    turns.get_by_role("slider", name="query at").press("ArrowRight")
+    turns.get_by_role("slider", name="base").press("ArrowRight")
+    growth.get_by_role("slider", name="key/value heads").press("ArrowLeft")
+    waits_for(growth.locator(".gw-kind"), "25 heads in 5 groups of 5")
+    experts.get_by_role("slider", name="block").press("ArrowRight")
+    experts.get_by_role("button", name="expert 2", exact=True).press("Enter")
+    experts.get_by_role("checkbox").press(" ")
+    waits_for(experts.locator(".gw-facts"), "Expert 2 is asked by")
+    run(page, 1)
+    page.wait_for_selector("text=python has 41 100000.0 5 0 1 2 True")
+
+    # ... and Python reaches the pictures.
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content").nth(1).fill(
+        "r.query_at, c.shown, e.limited, e.expert = 60, 2, False, 3"
+    )
+    page.keyboard.press("Control+Enter")
+    waits_for(experts.locator(".gw-facts"), "Expert 3 is asked by")
+
+    def agrees() -> None:
+        """What the traits say now is what each of the three shows."""
+        page.wait_for_function(
+            "document.querySelectorAll('.gpt-widget input[type=range]')[0].value === '60'"
+        )
+        assert turns.get_by_role("slider", name="base").get_attribute("aria-valuetext") == "100,000"
+        chosen = growth.get_by_role("button", name="GPT-OSS 20B")
+        assert chosen.get_attribute("aria-pressed") == "true"
+        heads = growth.get_by_role("slider", name="key/value heads")
+        assert heads.get_attribute("aria-valuetext") == "8"
+        assert experts.get_by_role("slider", name="block").input_value() == "1"
+        assert not experts.get_by_role("checkbox").is_checked()
+        assert "Expert 3 is asked by" in experts.locator(".gw-facts").nth(1).inner_text()
+
+    agrees()
+    page = reopened(page, browser, lab, tmp_path / "work" / "try.ipynb")
+    turns, growth, experts = (page.locator(".gpt-widget").nth(i) for i in range(3))
+    agrees()
+    page.context.close()
+
+
 @pytest.mark.slow
 def test_an_exercise_in_jupyterlab_is_done_wrongly_and_then_rightly(browser, lab, tmp_path):
     """Chapter 3's own cells: nothing, a wrong answer, a right one, and ours stays closed."""
@@ -399,4 +465,43 @@ def test_in_jupyterlab_a_link_to_a_source_lands_on_its_entry(browser, lab, tmp_p
         """e => e.getBoundingClientRect().bottom >
             e.closest('.jp-MarkdownViewer').getBoundingClientRect().top"""
     )
+    page.context.close()
+
+
+@pytest.mark.slow
+def test_in_jupyterlab_figures_have_words_and_terms_their_glossary(browser, lab, tmp_path):
+    """A figure's alt text, drawn or in pixels; a chapter's own link, and an entry that reads."""
+    work = tmp_path / "work"
+    for folder in ("book", "chapters"):
+        (work / folder).mkdir()
+    shutil.copy(ROOT / "book" / "glossary.md", work / "book")
+    head = nbformat.read(ROOT / "chapters" / "05_residuals.ipynb", as_version=4).cells[0]
+    path = write_notebook(
+        tmp_path,
+        [
+            "from matplotlib import pyplot as plt\n"
+            "from gptlib.given import plots\n"
+            "for plots.MAX_SVG in (400_000, 0):\n"
+            "    plots.show(plt.figure(), alt='Nothing, \"quoted\".')"
+        ],
+    )
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_markdown_cell(head.source))
+    path.unlink()
+    nbformat.write(notebook, work / "chapters" / "try.ipynb")
+    page = open_notebook(browser, lab, "chapters/try.ipynb")
+    kernel_is_ready(page)
+    run(page, 0)
+    figures = page.locator(".jp-OutputArea img")
+    figures.nth(1).wait_for()
+    assert (
+        figures.evaluate_all("all => all.map(e => [e.alt, e.naturalWidth > 100])")
+        == [['Nothing, "quoted".', True]] * 2
+    )
+    page.locator(".jp-MarkdownCell a", has_text="glossary").click()
+    entry = page.locator(".jp-MarkdownViewer p", has_text="With ten steps of it and a rate")
+    entry.wait_for()
+    above = page.locator(".jp-MarkdownViewer p", has_text="The first steps of a run").first
+    assert above.locator("strong").inner_text() == "warm-up"
+    assert page.locator(".jp-MarkdownViewer pre").count() == 0
     page.context.close()
