@@ -30,7 +30,7 @@ class Operation:
     FLOPs: floating-point operations, a multiplication and an addition being two. Bytes: each input
     read once and each output written once, which is the least that any machine can do.
 
-    Operation("add", flops=10, bytes=120, run=None).intensity -> 0.0833
+    Operation("add", flops=12, bytes=120, run=None).intensity -> 0.1
     """
 
     name: str

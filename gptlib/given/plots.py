@@ -116,7 +116,7 @@ def show(fig: Figure, alt: str) -> None:
     if len(svg) > MAX_SVG:
         mime, (content, extra) = "image/png", _png(fig)
     _close(fig)
-    about = {"alt": alt, **extra}
+    about: dict[str, Any] = {"alt": alt, **extra}
     if os.environ.get("GPTLIB_FIGURES") != "bare":
         mime, content, about = "text/html", _image(mime, content, **about), {}
     display({mime: content, "text/plain": f"Figure: {alt}"}, metadata={mime: about}, raw=True)
