@@ -11,7 +11,7 @@ OUT ?= grades.csv
 TASKS = $(PYTHON) book/tasks.py
 WITHOUT = $(if $(filter 0 no false,$(SOLUTIONS)),--no-solutions)
 
-.PHONY: help setup pythons book zip pdf test lab bench lint notebooks grade release nbgrader lock clean
+.PHONY: help setup pythons book zip pdf test lab bench speedrun lint notebooks grade release nbgrader lock clean
 
 help:
 	@$(TASKS) --help
@@ -39,6 +39,9 @@ lab:
 
 bench:
 	@$(TASKS) bench $(ARGS)
+
+speedrun:
+	@$(TASKS) speedrun $(ARGS)
 
 lint:
 	@$(TASKS) lint

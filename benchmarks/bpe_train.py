@@ -20,7 +20,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -90,13 +89,6 @@ def measure(trainers: dict[str, Trainer], text: str, rounds: int) -> dict[str, A
     return result
 
 
-def git_commit(checkout: Path) -> str:
-    """The commit of a checkout, or "unknown" where git does not say."""
-    command = ["git", "-C", str(checkout), "rev-parse", "--short=12", "HEAD"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    return run.stdout.strip() or "unknown"
-
-
 def show(title: str, result: dict[str, Any]) -> None:
     """Print one measurement as a small table."""
     print(f"{title}: {result['characters']:,} characters, median of {result['rounds']} rounds")
@@ -140,7 +132,7 @@ def main() -> None:
             "python": platform.python_version(),
             "regex": importlib.metadata.version("regex"),
             "tokenizers": tokenizers.__version__,
-            "minbpe": git_commit(peer),
+            "minbpe": peers.git_commit(peer),
         },
         "machine": {"cpu": platform.machine(), "cores": os.cpu_count()},
     }

@@ -7,9 +7,9 @@ nanoGPT's settings for 124 million parameters: 12 layers, 12 heads, width 768, c
 `torch.compile`, fused AdamW, gradients clipped at 1. Both begin with the same weights and see the
 same random tokens. A step is forward, backward, clipping and AdamW.
 
-"ours" is our GPT just so. "ours_cudnn" is the same model, whose attention runs in cuDNN's kernels
-in place of PyTorch's own. All take turns in one process, and the order changes from round to round;
-the figure is the median over the rounds. `utilisation`: the operations of a step (the formula of
+Both take turns in one process, and the order changes from round to round; the figure is the median
+over the rounds. `attention` names the kernels that did it: a difference there would be one of
+PyTorch's choice and not of the models. `utilisation`: the operations of a step (the formula of
 `gptlib.gpt.flops_per_token`, causal attention counted whole, as nanoGPT counts it) beside what a
 large product of two bfloat16 matrices reaches on the same card in the same run.
 """
@@ -20,8 +20,6 @@ import argparse
 import json
 import platform
 import statistics
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,6 @@ from typing import Any
 import peers
 import torch
 from step_time import build_peer, copy_weights, load_peer, peer_optimizer
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gptlib.given.files import write_text
 from gptlib.gpt import GPT, GPTConfig, flops_per_token
@@ -38,12 +35,7 @@ from gptlib.training import TrainConfig, make_optimizer
 CONFIG = GPTConfig.preset("gpt2-small", vocab_size=50304, bias=False, gelu="none")
 BATCH_SIZE, LR, BETAS, WEIGHT_DECAY, GRAD_CLIP = 12, 6e-4, (0.9, 0.95), 0.1, 1.0
 RESULT = Path(__file__).parent / "results" / "gpu_step.json"
-ORDER = ("ours", "ours_cudnn", "nanogpt")
-
-
-def cudnn_attention() -> AbstractContextManager:
-    """Attention by cuDNN's kernels first, and PyTorch's where those do not fit."""
-    return sdpa_kernel([SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION], set_priority=True)
+ORDER = ("ours", "nanogpt")
 
 
 class Runner:
@@ -54,13 +46,9 @@ class Runner:
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         batches: list[torch.Tensor],
-        attention: Callable[[], AbstractContextManager] = nullcontext,
     ):
         self.model, self.optimizer, self.batches = model, optimizer, batches
-        self.attention = attention
-        # Options of its own: two models of one class would share what was compiled for the first.
-        options = {"triton.unique_kernel_names": attention is not nullcontext}
-        self.step = torch.compile(model, options=options)
+        self.step = torch.compile(model)
         self.rounds: list[float] = []
         self.loss = float("nan")
 
@@ -68,14 +56,13 @@ class Runner:
         """One step on each batch; notes milliseconds a step, by the GPU's own clock."""
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
-        with self.attention():
-            for batch in self.batches:
-                with torch.autocast("cuda", torch.bfloat16):
-                    _, loss = self.step(*batch)
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRAD_CLIP)
-                self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
+        for batch in self.batches:
+            with torch.autocast("cuda", torch.bfloat16):
+                _, loss = self.step(*batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRAD_CLIP)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
         end.record()
         torch.cuda.synchronize()
         self.loss = loss.item()
@@ -106,7 +93,7 @@ def peak_flops(n: int = 8192, times: int = 20) -> float:
 
 
 def runners(peer: Path, steps: int) -> dict[str, Runner]:
-    """The three that take turns, with equal weights."""
+    """The two that take turns, with equal weights."""
     module = load_peer(peer)
     torch.manual_seed(0)
     first = GPT(CONFIG)
@@ -130,8 +117,7 @@ def runners(peer: Path, steps: int) -> dict[str, Runner]:
         )
         for group in optimizer.param_groups:
             group["lr"] = LR
-        attention = cudnn_attention if name == "ours_cudnn" else nullcontext
-        found[name] = Runner(model, optimizer, batches, attention)
+        found[name] = Runner(model, optimizer, batches)
     return found
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
 # The variable that names the checkout, a file by which it is known, and whose project it is.
@@ -22,17 +26,49 @@ def add_argument(parser: argparse.ArgumentParser, peer: str) -> None:
     )
 
 
-def checkout(folder: str, peer: str) -> Path:
-    """The folder of a peer's checkout; SystemExit, saying how to get one, where it is none."""
+def found(folder: str, peer: str) -> Path | str:
+    """The folder of a peer's checkout; or, in words, why there is none and how to get one."""
     variable, known_by, project = PEERS[peer]
     path = Path(folder).expanduser().resolve()
     if folder and (path / known_by).is_file():
         return path
     reason = f"there is no {known_by} in {path}" if folder else "none is named"
-    raise SystemExit(
+    return (
         f"This needs a checkout of {peer}, and {reason}. Clone {project} from GitHub, and name its "
         f"folder by --peer or in the variable {variable}."
     )
+
+
+def checkout(folder: str, peer: str) -> Path:
+    """The folder of a peer's checkout; SystemExit, saying how to get one, where it is none."""
+    path = found(folder, peer)
+    if isinstance(path, str):
+        raise SystemExit(path)
+    return path
+
+
+def installed(name: str) -> str | None:
+    """How to get a peer that is a package; None where it is here. Nothing is fetched."""
+    if importlib.util.find_spec(name):
+        return None
+    return f"This needs the package {name}, and it is not installed: pip install {name}."
+
+
+def git_commit(checkout: Path) -> str:
+    """The commit of a checkout, or "unknown" where git does not say."""
+    command = ["git", "-C", str(checkout), "rev-parse", "--short=12", "HEAD"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    return run.stdout.strip() or "unknown"
+
+
+def from_file(path: Path, name: str) -> ModuleType:
+    """A module out of a checkout, under a name of its own."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # a dataclass looks its own module up
+    spec.loader.exec_module(module)
+    return module
 
 
 def shakespeare() -> Path:

@@ -21,12 +21,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
-import importlib.util
 import io
 import json
 import platform
 import statistics
-import sys
 import time
 from datetime import date
 from pathlib import Path
@@ -46,12 +44,7 @@ RESULT = Path(__file__).parent / "results" / "step_time.json"
 
 def load_peer(checkout: Path) -> ModuleType:
     """The module `model.py` of the checkout, under a name of its own."""
-    path = checkout / "model.py"
-    spec = importlib.util.spec_from_file_location("nanogpt_model", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # a dataclass looks its own module up
-    spec.loader.exec_module(module)
-    return module
+    return peers.from_file(checkout / "model.py", "nanogpt_model")
 
 
 def build_peer(module: ModuleType, config: GPTConfig) -> torch.nn.Module:
@@ -117,7 +110,10 @@ class Runner:
 
 def measure(peer: Path, rounds: int, steps: int) -> dict[str, Any]:
     """Run all in turn and return what goes into the JSON file."""
-    config, module = GPTConfig.preset("nanogpt-cpu"), load_peer(peer)
+    config, module = (
+        GPTConfig.preset("nanogpt-cpu"),
+        load_peer(peer),
+    )
     torch.manual_seed(0)
     ours = GPT(config)
     same_optimizer = copy.deepcopy(ours)

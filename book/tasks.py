@@ -12,7 +12,8 @@ network.
                       between them, instead of all that are found; empty: none
     GPTLIB_SHARED     the folder with the real texts that some tests and measurements use
     GPTLIB_MINBPE, GPTLIB_NANOGPT
-                      checkouts of the peers that `bench` measures ours against
+                      checkouts of the peers that `bench` and `speedrun` measure ours
+                      against
 """
 
 import argparse
@@ -135,6 +136,12 @@ def bench(args):
         sys.exit(f"not measured: {', '.join(failed)}; the reason stands above")
 
 
+def speedrun(args):
+    """Train to nanoGPT's loss in a part of its time; extra words go to benchmarks/speedrun.py."""
+    environment.setup()
+    run([VENV_PYTHON, "benchmarks/speedrun.py", *args.words])
+
+
 def lint(_args):
     """Check the style of all code, notebooks included, and the types of the package."""
     environment.setup()
@@ -186,10 +193,10 @@ def clean(_args):
 
 
 VERBS = (
-    setup, pythons, book, zip_, pdf, test, lab, bench, lint, notebooks, grade, release,
+    setup, pythons, book, zip_, pdf, test, lab, bench, speedrun, lint, notebooks, grade, release,
     nbgrader, lock, clean,
 )  # fmt: skip
-FORWARD = (test, lab, bench, notebooks, grade, release, nbgrader)  # their words go on
+FORWARD = (test, lab, bench, speedrun, notebooks, grade, release, nbgrader)  # their words go on
 
 
 def main(words=None):

@@ -152,7 +152,7 @@ def apply_merges(ids: Iterable[int], merges: Mapping[Pair, int]) -> list[int]:
     apply_merges([97, 97, 98], {(97, 98): 256, (97, 256): 257}) -> [257]
     """
     row = Row(ids)
-    found = [(merges[row.pair(i)], i) for i in range(len(row.ids)) if row.pair(i) in merges]
+    found = [(merges[pair], i) for i, pair in enumerate(pairwise(row.ids)) if pair in merges]
     heapq.heapify(found)
     while found:
         new_id, i = heapq.heappop(found)

@@ -6,6 +6,7 @@ stands in `merges`.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
@@ -41,6 +42,9 @@ SPLIT_PATTERN = (
     rf"'(?:[sdmt]|ll|ve|re)| ?{LETTER}+| ?{NUMBER}+| ?[^\s{LETTER}{NUMBER}]+|\s+(?!\S)|\s+"
 )
 
+# The same rule where all letters are English ones: Python's own `re` is quicker, and enough for it.
+ASCII_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+"
+
 MAX_CACHED_WORDS = 100_000
 
 
@@ -49,6 +53,8 @@ def split_words(text: str) -> list[str]:
 
     split_words("I'm  here, 24h!") -> ["I", "'m", " ", " here", ",", " 24", "h", "!"]
     """
+    if text.isascii():
+        return re.findall(ASCII_PATTERN, text, flags=re.ASCII)
     return regex.findall(SPLIT_PATTERN, text, flags=regex.V1)
 
 
@@ -261,9 +267,12 @@ class BPETokenizer(JsonFile):
         return [self.encode(text, allowed_special) for text in check_batch(texts)]
 
     def _encode_words(self, words: Iterable[str], allowed: Collection[str]) -> list[int]:
+        known = {word: [self.special_tokens[word]] for word in allowed}
         ids: list[int] = []
         for word in words:
-            ids += [self.special_tokens[word]] if word in allowed else self._encode_word(word)
+            if word not in known:
+                known[word] = self._encode_word(word)
+            ids += known[word]
         return ids
 
     def _encode_word(self, word: str) -> list[int]:
@@ -294,7 +303,7 @@ class BPETokenizer(JsonFile):
         return stream_text(self.vocab[i] for i in check_ids(ids, self.vocab_size))
 
     def to_tiktoken(self, name: str = "gptlib") -> tiktoken.Encoding:
-        """The same tokenizer as a `tiktoken.Encoding`: the same ids, several times faster.
+        """The same tokenizer as a `tiktoken.Encoding`: the same ids, sooner for new words.
 
         tiktoken knows a token by its bytes, not by its two parts. So each token, encoded alone,
         must come out as itself, as trained merges do. Errors: ValueError for others.

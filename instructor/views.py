@@ -72,8 +72,9 @@ def asked_in(chapters: Iterable[int]) -> list[Task | Question]:
     wanted, there = set(chapters), len(book.CHAPTERS)
     if not wanted or wanted - set(range(1, there + 1)):
         raise ValueError(f"chapters must be some of 1 to {there}; got {sorted(wanted)}.")
-    everything = {**book.TASKS, **book.QUESTIONS}
-    return [one for name, one in everything.items() if chapter_of(name) in wanted]
+    everything: dict[str, Task | Question] = {**book.TASKS, **book.QUESTIONS}
+    # An appendix is no chapter: what it asks is for the learner alone.
+    return [one for name, one in everything.items() if _chapters().get(name) in wanted]
 
 
 def reference_of(task: Task) -> tuple[str, str]:

@@ -243,6 +243,7 @@ def test_positions_go_on_and_begin_behind_the_padding():
     plain = Cache([None, 4])
     plain.layers[0].add(*2 * [torch.zeros(3, 1, 3, 1)])
     assert plain.positions(2).tolist() == [3, 4] and plain.padding is None
+    assert plain.positions(2, torch.device("meta")).device.type == "meta"
 
 
 def test_the_bytes_are_those_of_what_is_kept():

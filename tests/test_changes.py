@@ -8,8 +8,10 @@ from itertools import combinations
 import pytest
 import torch
 
+from gptlib.attention import CausalSelfAttention
 from gptlib.changes import CHANGES, swiglu_hidden, with_changes
 from gptlib.gpt import GPT, GPTConfig
+from gptlib.grouped import GroupedAttention
 from gptlib.layers import LayerNorm
 from gptlib.modern import ModernConfig, ModernGPT
 
@@ -35,6 +37,8 @@ def test_without_changes_it_is_the_gpt_of_chapter_6():
 def test_with_all_changes_it_is_the_modern_gpt():
     """Its weights under the modern model's names give the same logits, to the last bit."""
     ours = made(*CHANGES)
+    for parameter in ours.parameters():  # it starts with blocks that say nothing
+        torch.nn.init.normal_(parameter, std=0.3)
     modern = ModernGPT(
         ModernConfig(
             vocab_size=17, context_length=12, n_layer=2, n_head=4, n_kv_head=2, n_embd=24,
@@ -62,6 +66,11 @@ def test_each_change_changes_what_it_names_and_nothing_else(name):
     assert any("position" in n for n in names) == (name != "rope")
     assert any("gate" in n for n in names) == (name == "swiglu")
     assert any("norm_q" in n for n in names) == (name == "qk_norm")
+    attention = type(model.blocks[0].attention)
+    asked = name in ("rope", "grouped", "qk_norm")
+    assert attention is (GroupedAttention if asked else CausalSelfAttention)
+    turns = getattr(model.blocks[0].attention, "rope", None)
+    assert (turns is not None) == (name == "rope")
     layer_norms = sum(isinstance(part, LayerNorm) for part in model.modules())
     assert layer_norms == (0 if name == "rms_norm" else 5)
     keys = model.blocks[0].attention.qkv.weight.size(0)
@@ -75,7 +84,7 @@ def test_capped_logits_stay_within_30():
     model = made("soft_cap")
     with torch.no_grad():
         model.token_embedding.weight.mul_(1e4)
-    assert model(IDX)[0].abs().max() <= 30
+    assert model(IDX)[0].abs().max().item() == pytest.approx(30)
     assert made()(IDX)[0].abs().max() > 0
 
 
@@ -88,6 +97,12 @@ def test_any_two_changes_go_together_and_learn(changes):
     # From silent blocks, all but the projections hear nothing in the first step.
     heard = [p.grad is not None and bool(p.grad.any()) for p in model.parameters()]
     assert all(heard) or "init" in changes
+
+
+def test_without_a_table_of_positions_it_runs_on_any_device():
+    with torch.device("meta"):
+        model = with_changes(CONFIG, ["rope"])
+    assert model(IDX.to("meta"))[0].device.type == "meta"
 
 
 def test_an_unknown_change_is_named():

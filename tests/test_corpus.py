@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from gptlib import corpus
 from gptlib.corpus import END, GRAMMAR, floor, judge, load, stories, storybook
-from gptlib.corpus.grammar import Choice, Grammar
+from gptlib.corpus.grammar import Choice, Failure, Grammar
 from gptlib.corpus.story import Story
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
 
@@ -144,6 +144,57 @@ def test_a_tiny_grammar_sums_to_one_and_its_prefixes_do():
             assert math.exp(-prices[k]) == pytest.approx(mass), text[:k]
     nats = -sum(p * math.log(p) for p in texts.values())
     assert TINY.entropy() == pytest.approx(nats)
+
+
+def test_brackets_may_stand_in_brackets():
+    nested = Grammar({"s": ["x[a|[b|c]d[e|f[g|h]]|{p=pet}]<t>"], "t": ["[|!]"]},
+                     {"pet": [{"text": t} for t in PETS]}, {}, {}, "s")  # fmt: skip
+    ends = {"e": 1 / 2, "fg": 1 / 4, "fh": 1 / 4}
+    inner = {f"{x}d{y}": 1 / 2 * p for x in "bc" for y, p in ends.items()}
+    whole = {"a": 1, **inner, **{pet: 1 / 3 for pet in PETS}}
+    texts = {f"x{text}{end}": p / 3 / 2 for text, p in whole.items() for end in ("", "!")}
+    assert sum(texts.values()) == pytest.approx(1)
+    for text, p in texts.items():
+        (found,), _, _ = nested.read(text)
+        assert math.exp(-found.nats) == pytest.approx(p)
+    taken = [(choice.taken, choice.index) for choice in nested.read("xcdfh!")[0][0].choices]
+    assert taken == [
+        ("x[a|[b|c]d[e|f[g|h]]|{p=pet}]<t>", 0), ("[b|c]d[e|f[g|h]]", 1), ("c", 1), ("f[g|h]", 1),
+        ("h", 1), ("[|!]", 0), ("!", 1),
+    ]  # fmt: skip
+    rng = Random(0)
+    assert {nested.write(rng)[0] for _ in range(500)} == set(texts)
+
+
+LOST = ["[a|b", "a|b]", "a|b", "a]b[", "[a]|[b]", "a < b", "{x=pet", "[a]]"]
+
+
+@pytest.mark.parametrize("wording", LOST)
+def test_a_wording_of_which_a_part_would_be_lost_is_refused(wording):
+    with pytest.raises(
+        ValueError, match=r"rule 's': cannot read .*needs its partner, and . stands"
+    ):
+        Grammar({"s": [wording]}, {"pet": [{"text": "cat"}]}, {}, {}, "s")
+
+
+def test_where_reading_stops_at_the_first_letter_the_place_is_0():
+    [], failure, prices = TINY.read("#1")
+    assert failure == Failure(0, ("a ", *PETS), "wording")
+    assert prices == [0, math.inf, math.inf]
+    assert TINY.read("")[1] == failure
+
+
+def test_what_returns_knows_where_it_was_last_said():
+    """What follows from several is as far back as the one of them that was said last the longest
+    time ago; a place that is marked for a skill goes before the word itself."""
+    both = (("x", "y"), lambda memory: {"text": memory["x"]["text"] + memory["y"]["text"]})
+    wording = "{x=pet} {y=pet-x} {x~} {@order}? {y~order} {both~} {both~}"
+    grammar = Grammar(
+        {"s": [wording]}, {"pet": [{"text": t} for t in PETS]}, {"both": both}, {}, "s"
+    )
+    (found,), _, _ = grammar.read("cat owl cat ? owl catowl catowl")
+    assert [copy.start for copy in found.copies] == [8, 12, 14, 18, 25]
+    assert grammar.said(found) == [0, 12, 12, 8, 18]
 
 
 def test_ambiguous_rules_are_refused_or_seen():

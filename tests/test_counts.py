@@ -153,6 +153,22 @@ BILLIONS = {
 }
 
 
+# The parameters in the published files, as the tensors there add up.
+EXACT = {
+    "llama3-8b": 8_030_261_248,
+    "mixtral-8x7b": 46_702_792_704,
+    "gemma2-2b": 2_614_341_888,
+    "qwen3-0.6b": 596_049_920,
+    "gpt-oss-20b": 20_914_757_184,
+    "gpt-oss-120b": 116_829_156_672,
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_published_files_hold_so_many(name):
+    assert count_parameters(ModernConfig.preset(name)) == EXACT[name]
+
+
 @pytest.mark.parametrize("name", BILLIONS)
 def test_published_totals_are_met(name):
     total, active = BILLIONS[name]

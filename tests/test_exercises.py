@@ -8,8 +8,10 @@ import inspect
 import re
 import threading
 import time
+from itertools import permutations
 
 import house
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,13 +20,14 @@ from gptlib.attention import attention_weights, causal_mask
 from gptlib.counts import cache_bytes
 from gptlib.exercises import exercise, hint, solution
 from gptlib.exercises.book import CHAPTERS, QUESTIONS, TASKS
-from gptlib.exercises.comparing import shown
-from gptlib.exercises.ending import at_most
+from gptlib.exercises.comparing import difference, shown
+from gptlib.exercises.ending import Endless, at_most
 from gptlib.exercises.hunts import dealt
 from gptlib.exercises.layers_beyond import silent_units
+from gptlib.exercises.modules import MakeModule, weights_of
 from gptlib.exercises.question import mark
 from gptlib.exercises.slopes import CUT, WithSlopes
-from gptlib.exercises.task import KINDS, SECONDS, Mistake, Use, judge
+from gptlib.exercises.task import KINDS, SECONDS, Mistake, Use, judge, share
 from gptlib.exercises.written import attempted
 from gptlib.experts import Experts
 from gptlib.layers import gelu
@@ -39,6 +42,7 @@ EACH_QUESTION = pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUES
 EACH_CHAPTER = pytest.mark.parametrize("number", range(1, len(CHAPTERS) + 1))
 BUGS = [name for name, task in TASKS.items() if task.kind == "bug"]
 SEEDS = range(10)
+OF_A_CLASS = (*SEEDS, 28, 45, 97, 2027, 10**9 + 7)  # an instructor may choose any
 
 
 @EACH
@@ -76,11 +80,13 @@ def test_a_bug_that_is_still_there_is_told_from_a_wrong_repair(name):
         assert verdict.words.startswith("the bug is still there. ")
 
 
+@pytest.mark.parametrize("which", [1, 2])
 @pytest.mark.parametrize("name", BUGS)
-def test_a_class_may_be_dealt_another_bug(name):
+def test_a_class_may_be_dealt_another_bug(name, which):
     """It runs, is wrong in another way than the book's, and the mistakes keep their words."""
-    ours, other = TASKS[name], dealt(TASKS[name], 1)
-    assert dealt(ours, 0) is ours and dealt(ours, 2) is ours
+    ours, other = TASKS[name], dealt(TASKS[name], which)
+    assert dealt(ours, 0) is ours and dealt(ours, 3) is ours
+    assert dealt(ours, which + 3) == other
     assert other.hints != ours.hints and len(set(other.hints)) == 3
     for seed in SEEDS:
         assert judge(ours, other.bug, seed).state == "wrong"
@@ -93,6 +99,21 @@ def test_a_class_may_be_dealt_another_bug(name):
         same = [said for said in words if said.startswith("the bug is still there. ")]
         assert len(same) <= 1
         assert all(one.startswith((*same, say)) for one, say in zip(words, told, strict=True))
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_the_bugs_of_a_hunt_are_told_apart(name):
+    """Whoever hands in another bug than the one dealt hears the sentence that it deserves."""
+    hunts = [dealt(TASKS[name], which) for which in range(3)]
+    assert len({hunt.asks for hunt in hunts}) == len({hunt.hints for hunt in hunts}) == 3
+    told = tuple(f"not yet. {mistake.says}\n" for mistake in TASKS[name].mistakes)
+    for hunt, other in permutations(hunts, 2):
+        for seed in SEEDS:
+            verdict = judge(hunt, other.bug, seed)
+            assert verdict.state == "wrong"
+            assert other is hunts[0] or verdict.words.startswith(told), verdict.words
+    heard = [judge(hunts[0], hunt.bug).words.partition("\n")[0] for hunt in hunts[1:]]
+    assert heard[0] != heard[1]
 
 
 @EACH_CHAPTER
@@ -202,7 +223,7 @@ def test_what_runs_and_cannot_be_trained_is_told_why():
 
 @EACH_QUESTION
 def test_the_right_value_is_right_with_every_seed(question):
-    for seed in SEEDS:
+    for seed in OF_A_CLASS:
         wanted = question.answer(**question.figures(seed))
         assert mark(question, wanted, seed).words == f"right. {question.because}"
         if isinstance(wanted, tuple):
@@ -214,7 +235,7 @@ def test_each_wrong_value_is_told_what_is_wrong_with_it(question):
     assert len(question.mistakes) >= 3
     assert len({mistake.says for mistake in question.mistakes}) == len(question.mistakes)
     for mistake in question.mistakes:
-        for seed in SEEDS:
+        for seed in OF_A_CLASS:
             said = mistake.made(**question.figures(seed))
             verdict = mark(question, said, seed)
             assert verdict.state == "wrong"
@@ -225,8 +246,8 @@ def test_each_wrong_value_is_told_what_is_wrong_with_it(question):
 def test_a_class_gets_variants_of_what_is_worked_out_on_paper(question):
     assert question.kind in ("paper", "measurement")
     if question.kind == "paper":
-        assert len({question.asked(seed) for seed in SEEDS}) >= 3
-        assert len({shown(question.answer(**question.figures(seed))) for seed in SEEDS}) >= 3
+        assert len({question.asked(seed) for seed in OF_A_CLASS}) >= 3
+        assert len({shown(question.answer(**question.figures(seed))) for seed in OF_A_CLASS}) >= 3
 
 
 @EACH_QUESTION
@@ -416,7 +437,7 @@ def test_the_notebook_goes_on_with_the_right_code(capsys):
 @pytest.mark.parametrize(
     ("answer", "wanted"),
     [(nothing, False), (lambda T: None, False), (lambda T: 5, True), (lambda T: T, True),
-     (torch.nn.Linear, True), (slow, True)],
+     (torch.nn.Linear, True), (slow, True), (torch.tril, True)],
 )  # fmt: skip
 def test_only_what_does_nothing_is_not_attempted(answer, wanted):
     assert attempted(answer) is wanted
@@ -439,6 +460,162 @@ def test_a_check_that_knows_a_mistake_by_the_wrong_name_is_seen():
     changed = type(task)(**{**vars(task), "mistakes": (other,)})
     verdict = judge(changed, task.mistakes[0].made)
     assert not verdict.words.startswith(f"not yet. {other.says}")
+
+
+# The machinery by itself --------------------------------------------------------------------------
+
+
+def test_without_a_seed_it_is_the_book_s():
+    task = TASKS["attention.attention_weights"]
+    wrong = judge(task, task.mistakes[0].made).words
+    assert wrong == judge(task, task.mistakes[0].made, 0).words
+    assert wrong != judge(task, task.mistakes[0].made, 1).words
+    question = next(one for one in QUESTIONS.values() if one.kind == "paper")
+    assert question.asked() == question.asked(0) != question.asked(1)
+
+
+def test_a_part_of_the_inputs_right_is_a_part_of_the_credit_and_never_all_of_it():
+    task = TASKS["attention.causal_mask"]
+    n = len(list(task.inputs(0)))
+    assert share(task, task.reference) == 1
+    assert share(task, lambda T: causal_mask(3)) == pytest.approx(1 / n)
+    assert share(task, lambda T: None) == 0
+    # With each input it gives what it should, and it works on the CPU alone.
+    keep = next(one for one in TASKS.values() if one.anywhere and type(one.use) is Use)
+
+    def here(x, *others):
+        assert x.device.type == "cpu"
+        return keep.reference(x, *others)
+
+    n = len(list(keep.inputs(0)))
+    assert "works on the CPU alone" in judge(keep, here).words
+    assert share(keep, here) == pytest.approx(n / (n + 1))
+
+
+def test_places_that_are_no_number_are_told_unless_they_should_be_none():
+    nan, one = torch.tensor([0.0, torch.nan]), torch.tensor([0.0, 1.0])
+    assert "places with nan" in difference(nan, one)
+    assert difference(nan, nan) is None
+    assert "places with nan" not in difference(torch.tensor([torch.nan] * 2), nan)
+    # What differs is named, and not the place where both are none.
+    nan = torch.tensor([torch.nan, 1.0, torch.inf])
+    assert difference(nan, torch.tensor([torch.nan, 2.0, torch.inf])).endswith(
+        "At [1] it is 1.0 and not 2.0."
+    )
+
+
+def test_values_stand_in_messages_short_and_as_one_would_write_them():
+    assert shown((torch.tensor([0.12345, 2.0]), 3)) == "([0.123, 2.0], 3)"
+    assert shown({"a": torch.ones(4, 5), "b": [1 / 3]}) == "a: numbers of shape (4, 5); b: [0.333]"
+    assert shown(ModernConfig(n_layer=2, tied=False)) == "ModernConfig(n_layer=2, tied=False)"
+    assert shown(ModernConfig) == repr(ModernConfig)
+
+
+def test_a_value_may_be_typed_in_as_a_tensor_of_one_number():
+    question = next(q for q in QUESTIONS.values() if type(q.answer(**q.figures(0))) is int)
+    wanted = question.answer(**question.figures(0))
+    for kind in (torch.tensor, np.int64):
+        assert mark(question, kind(wanted)).state == "right"
+        assert mark(question, kind(wanted + 1)).state == "wrong"
+    assert mark(question, torch.tensor([wanted])).state == "wrong"
+
+
+def test_several_values_may_be_tensors_too():
+    """As they are where they come out of a cell: `answer(name, a.sum(), b.max())`."""
+    found = {name: q.answer(**q.figures(0)) for name, q in QUESTIONS.items()}
+    several = {
+        name: wanted
+        for name, wanted in found.items()
+        if type(wanted) is tuple and {*map(type, wanted)} <= {int, float}
+    }
+    assert len(several) > 10
+    for name, wanted in several.items():
+        for kind in (lambda x: torch.tensor(x, dtype=torch.float64 if type(x) is float else None),
+                     lambda x: np.asarray(x)[()]):  # fmt: skip
+            said = [kind(one) for one in wanted]
+            assert mark(QUESTIONS[name], tuple(said)).state == "right"
+            assert mark(QUESTIONS[name], said).state == "right"
+            assert mark(QUESTIONS[name], said[:-1]).state == "wrong"
+
+
+def test_gradients_are_those_of_a_sum_in_which_every_output_has_another_weight():
+    """Three outputs of one number: the weights of the sum are -1, 0 and 1, or -1, 0.5 and 2."""
+    weights = {"weight": torch.tensor([[2.0], [3.0], [5.0]])}
+    use, x = MakeModule(), torch.tensor([[7.0]])
+    settings = {"in_features": 1, "out_features": 3, "bias": False}
+    seen = use.run(torch.nn.Linear, settings, weights, x)
+    assert seen["What comes out"].tolist() == [[14, 21, 35]]
+    assert seen["The gradient of weight"].tolist() == [[-7], [0], [7]]
+    assert seen["The gradient for x"].tolist() == [[-2 + 5]]
+
+    class Scored(torch.nn.Linear):  # gives a loss beside it, and keeps what is no parameter
+        def __init__(self, **settings):
+            super().__init__(**settings)
+            self.register_buffer("mask", torch.ones(3))
+
+        def forward(self, x):
+            return super().forward(x), torch.tensor(0.5)
+
+    again = use.run(Scored, settings, weights, x)
+    assert [one.tolist() for one in again.values()] == [one.tolist() for one in seen.values()]
+    assert list(use.run(torch.nn.Tanh, {}, {}, x)) == ["What comes out", "The gradient for x"]
+    x = torch.tensor([1.0, 2.0, 1 / 3], dtype=torch.float64)
+    seen = WithSlopes("x").run(torch.square, x)
+    assert seen["The gradient for x"].tolist() == [-2, 0.5 * 4, 2 * 2 / 3]
+
+
+def test_weights_of_a_module_are_drawn_by_the_seed_alone():
+    settings = {"in_features": 40, "out_features": 50}
+    torch.manual_seed(0)
+    drawn = weights_of(torch.nn.Linear, settings, 3)
+    torch.manual_seed(1)
+    again, other = (weights_of(torch.nn.Linear, settings, seed) for seed in (3, 4))
+    assert {name: tuple(w.shape) for name, w in drawn.items()} == {
+        "weight": (50, 40),
+        "bias": (50,),
+    }
+    assert all(torch.equal(drawn[name], again[name]) for name in drawn)
+    assert not torch.equal(drawn["weight"], other["weight"])
+    assert drawn["weight"].std().item() == pytest.approx(0.5, rel=0.1)
+
+
+def test_the_clock_is_stopped_at_the_end_and_does_nothing_if_it_rings_after_it(monkeypatch):
+    """A clock that is wound by hand, in the place of the threads'."""
+    clocks = []
+
+    class ByHand:
+        def __init__(self, seconds, ring):
+            self.seconds, self.ring, self.said = seconds, ring, []
+            clocks.append(self)
+
+        def start(self):
+            self.said.append(f"start, daemon {self.daemon}")
+
+        def cancel(self):
+            self.said.append("cancel")
+
+    monkeypatch.setattr(threading, "Timer", ByHand)
+    with at_most(7.0):
+        pass
+    (clock,) = clocks
+    assert clock.seconds == 7 and clock.said == ["start, daemon True", "cancel"]
+    clock.ring()
+    for _ in range(1000):  # Endless would come between two of these steps
+        pass
+    with pytest.raises(Endless), at_most(7.0):
+        clocks[1].ring()
+        time.sleep(0.01)
+
+
+def test_the_line_that_raised_is_the_learner_s_and_not_the_course_s():
+    def mine(T):
+        return causal_mask(f"{T}")  # it raises inside of gptlib, and torch below it
+
+    assert judge(TASKS["attention.causal_mask"], mine).words.count("\n  in line   ") == 1
+    assert (
+        '\n  in line   return causal_mask(f"{T}")'
+        in judge(TASKS["attention.causal_mask"], mine).words
+    )
 
 
 # Chapter 9: answers that stand in no module of the chapter, beside what does ---------------------

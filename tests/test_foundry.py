@@ -11,7 +11,7 @@ import torch
 from gptlib.exercises import Patient, bug, fault_table, faults, fingerprints, foundry, ward
 from gptlib.exercises.fault_table import KINDS, Variant
 from gptlib.exercises.faults import Fault, all_faults, draw, program_of, space_of
-from gptlib.exercises.program import CONFIG, windows
+from gptlib.exercises.program import CONFIG, RECIPE, windows
 from gptlib.given import plots
 from gptlib.given.records import record
 from gptlib.gpt import GPT
@@ -60,6 +60,15 @@ def test_the_program_without_a_fault_is_the_course_s_own(texts, healthy):
     for i in (1, 3):
         metrics = run.update()
         assert [metrics["loss"], metrics["grad_norm"]] == healthy[i : i + 2]
+
+
+def test_a_run_is_as_long_as_the_recorded_ones():
+    known = record("foundry")
+    assert (RECIPE.steps, ward.EVERY) == (known["steps"], known["every"])
+    assert known["floor"][-1] > 0 and len(known["floor"]) == CONFIG.context_length
+    ratios = len(ward.moments(ward.EVERY, RECIPE.steps))
+    for patient in known["patients"].values():
+        assert len(patient["table"]) == len(patient["blocks"]) == ratios
 
 
 def test_there_are_many_kinds_and_no_two_faults_are_one():
@@ -177,14 +186,28 @@ def test_a_run_is_watched_by_what_a_fingerprint_reads(small):
     assert found["val"] == [ward.rounded(program.evaluate())]
 
 
-def test_the_update_ratio_is_the_length_of_the_last_change_over_that_of_the_weights(small):
+def test_the_update_ratio_is_the_length_of_the_last_change_over_that_of_the_weights(small, capsys):
     program = program_of(None, small.train, small.val, 0)
+
+    def parts():
+        """The token table, then the matrices of each block as one row of numbers."""
+        blocks = [[p for p in b.parameters() if p.dim() == 2] for b in program.model.blocks]
+        whole = [[program.model.token_embedding.weight], *blocks]
+        return [torch.cat([p.detach().flatten() for p in some]) for some in whole]
+
     for step in (1, 2):
-        before = program.model.token_embedding.weight.detach().clone()
+        before = parts()
         program.update(step)
-    change = (program.model.token_embedding.weight.detach() - before).norm() / before.norm()
+    pairs = list(zip(before, parts(), strict=True))
+    table, *each = ((new - old).norm().item() / old.norm().item() for old, new in pairs)
+    old, new = (torch.cat(some) for some in zip(*pairs[1:], strict=True))
     found = ward.watch(None, small, seed=0, steps=2)
-    assert found["table"][0] == pytest.approx(change.item(), rel=0.01)
+    assert found["table"][0] == pytest.approx(table, rel=0.01)
+    assert found["blocks"][0] == pytest.approx(((new - old).norm() / old.norm()).item(), rel=0.01)
+    assert found["early"] == found["late"] == pytest.approx(each, rel=0.01)
+    assert capsys.readouterr().err == ""  # no bar unless it is asked for
+    ward.watch(None, small, seed=0, steps=2, progress=True)
+    assert "2/2" in capsys.readouterr().err
 
 
 def test_the_exam_scores_rightly_what_the_program_scores_wrongly(small):
@@ -227,8 +250,49 @@ def test_how_far_a_reading_lies_outside_is_counted_in_widths_of_the_band():
         )
         assert found == pytest.approx(by, abs=1e-9)
         assert by == 0 or gauge.name == "the validation loss before the first step"
+    band = fingerprints.Band(1.0, 1.2, 0.2)
+    assert [band.beyond(value) for value in (1.0, 1.1, 1.2)] == [0, 0, 0]
     # A band of seeds that happen to agree is not believed to have no width.
     assert health["the exam"].width == 0.02
+
+
+def test_a_fingerprint_reads_each_place_by_its_name():
+    """A run whose numbers are all other ones, read by hand; lengths as logarithms."""
+
+    def grows(*powers):
+        return [math.exp(power) for power in powers]
+
+    ends = {"start": 7.0, "pronoun": 0.25, "early": grows(1, 2, 3, 4), "late": grows(5, 6, 7, 8)}
+    losses = {"train": [float(n) for n in range(20)], "exam": [float(n) for n in range(16)]}
+    losses["val"] = [50.0 - n for n in range(19)] + [40.0]  # down to 32, and up again
+    lengths = {"grad_norm": grows(*range(20)), "table": grows(*range(0, -11, -1))}
+    lengths["blocks"] = grows(*(n / 10 for n in range(11)))
+    whole = {
+        "the validation loss before the first step": 7,
+        "the training loss in the first ten steps": 0,
+        "the training loss half-way": 9,
+        "the training loss at the end": 19,
+        "the validation loss at the end": 40,
+        "the exam": 7.5,
+        "the validation loss less the training loss": 40 - 19,
+        "the exam less the validation loss": 7.5 - 40,
+        "the climb of the validation loss": 40 - 32,
+        "the ups and downs of the training loss": 7,  # seven steps of 1 between the last eight
+        "the pronouns that are right": 0.25,
+    }
+    for name, values in (
+        ("the gradient norm", (0, 9, 19)),
+        ("the update ratio of the token table", (0, -5, -10)),
+        ("the update ratio of the blocks", (0, 0.5, 1)),
+    ):
+        whens = ("at the start", "half-way", "at the end")
+        whole |= {f"{name} {when}": value for when, value in zip(whens, values, strict=True)}
+    for i in range(4):
+        whole[f"the update ratio of block {i} in step 10"] = i + 1
+        whole[f"the update ratio of block {i} at the end"] = i + 5
+        whole[f"the loss at places {4 * i + 1} to {4 * i + 4}"] = 4 * i + 1.5
+    found = fingerprints.fingerprint(traces(**ends, **losses, **lengths))
+    assert found == pytest.approx(whole)
 
 
 def test_each_gauge_reads_what_it_is_called():
@@ -268,7 +332,11 @@ def test_a_seed_deals_a_patient_and_all_that_are_told_from_health_are_dealt():
     assert [bug(seed)._number for seed in range(len(numbers) + 2)] == numbers + numbers[:2]
     assert bug(3).traces == bug(3).traces
     known = record("foundry")["patients"]
-    assert all(draw(n).told == known[str(n)]["fault"] for n in numbers)
+    assert all(draw(int(n)).told == patient["fault"] for n, patient in known.items())
+    # Told from health is who lies outside of a band by more than one and a half times its width.
+    far = {n: fingerprints.from_health(found, foundry.health())[1]
+           for n, (_, found) in foundry.recorded().items()}  # fmt: skip
+    assert {n for n in far if far[n] > 1.5} == set(numbers)
     assert len(numbers) + len(foundry.kept_out()) == len(known)
 
 

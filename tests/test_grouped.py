@@ -113,6 +113,12 @@ def test_the_weights_are_those_that_forward_takes():
     torch.testing.assert_close(attention(x), out)
 
 
+def test_the_weights_can_be_asked_for_on_another_device():
+    with torch.device("meta"):
+        attention, x = layer(window=3, rope=Rope(HS, T)), torch.zeros(2, T, C)
+    assert attention.weights(x).device.type == "meta"
+
+
 def test_in_a_window_nothing_further_back_is_seen():
     attention, x = layer(window=3), torch.randn(1, T, C)
     before = attention(x)

@@ -253,6 +253,9 @@ def test_the_defaults_are_as_wide_as_gpt2_small_and_take_fewer_parameters():
     config = ModernConfig()
     for name in ("vocab_size", "context_length", "n_layer", "n_head", "n_embd"):
         assert getattr(config, name) == getattr(GPTConfig(), name)
+    # No biases, one table, normed queries and keys, one network a block, logits within 30.
+    assert not config.bias and config.tied and config.qk_norm and config.n_expert == 1
+    assert config.logit_cap == 30 and config.score_cap is None
     with pytest.raises(FrozenInstanceError):
         config.n_layer = 3
     modern = ModernGPT(ModernConfig.preset("stories")).num_parameters()
@@ -266,6 +269,16 @@ def test_a_preset_is_a_configuration_and_can_be_changed(name):
     assert config == replace(ModernConfig(), **{**MODERN_PRESETS[name], "n_layer": 3})
 
 
+def test_the_course_s_own_presets_are_as_deep_and_as_wide_as_its_gpt():
+    stories, classic = ModernConfig.preset("stories"), GPTConfig.preset("stories")
+    for name in ("vocab_size", "context_length", "n_layer", "n_head", "n_embd"):
+        assert getattr(stories, name) == getattr(classic, name)
+    assert stories.n_head * stories.head_size == stories.n_embd
+    # With experts: eight of half the width, and a quarter more room than is fair.
+    experts = replace(stories, hidden=stories.hidden // 2, n_expert=8, n_active=2, capacity=1.25)
+    assert ModernConfig.preset("stories-experts") == experts
+
+
 def test_which_layers_see_how_far():
     def windows(**changes):
         return ModernConfig(**{**SMALL, "n_layer": 5, **changes}).windows()
@@ -274,6 +287,10 @@ def test_which_layers_see_how_far():
     assert windows(window=7) == [7] * 5
     assert windows(window=7, full_every=2) == [7, None, 7, None, 7]
     assert windows(window=7, full_every=3) == [7, 7, None, 7, 7]
+    # Published as every second layer: the first sees a window, the next one all.
+    assert ModernConfig.preset("gpt-oss-20b").windows() == [128, None] * 12
+    assert ModernConfig.preset("gpt-oss-120b").windows() == [128, None] * 18
+    assert ModernConfig.preset("gemma2-2b").windows() == [4096, None] * 13
     model = small(window=7, full_every=2, n_layer=3)
     assert [block.attention.window for block in model.blocks] == [7, None, 7]
     assert [layer.window for layer in model.new_cache().layers] == [7, None, 7]

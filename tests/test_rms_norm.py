@@ -38,6 +38,13 @@ def test_the_length_of_what_comes_in_does_not_matter_and_zeros_stay_zeros():
     assert rms_norm(torch.zeros(4)).tolist() == [0] * 4
 
 
+def test_module_and_formula_add_the_same_small_number_to_what_they_divide_by():
+    """Where all is far smaller than eps, that number alone decides: x / sqrt(1e-6)."""
+    tiny = 1e-6 * torch.randn(16, generator=torch.Generator().manual_seed(3))
+    for normed in (rms_norm(tiny), RMSNorm(16)(tiny)):
+        torch.testing.assert_close(normed, 1000 * tiny)
+
+
 def test_a_size_below_1_is_refused():
     with pytest.raises(ValueError, match="n_embd must be a whole number, 1 or more; got 0"):
         RMSNorm(0)

@@ -131,6 +131,9 @@ def test_vectors_that_are_not_given_are_drawn_by_the_seed():
     assert one.query == same.query and one.key == same.key != other.key
     assert one.scores().argmax() == 0  # they are alike
     assert RotationExplorer(query=torch.ones(6, dtype=torch.bfloat16)).head_size == 6
+    for vector in (one.query, one.key, other.key):
+        lengths = torch.tensor(vector).view(2, -1).norm(dim=0)  # of each pair: about 1
+        assert 0.7 <= lengths.min() < lengths.max() <= 1.3
     given = RotationExplorer(key=one.key)
     assert given.key == one.key and given.query == pytest.approx(one.query)
     given = RotationExplorer(query=one.query)
@@ -169,6 +172,10 @@ def test_a_mistake_is_answered_in_words(asked, said):
 
 def test_traits_may_be_set_from_python():
     widget = RotationExplorer()
+    widget.pair = 3
+    assert (widget.pair, RotationExplorer(pair=7).pair, RotationExplorer().pair) == (3, 7, -1)
+    with pytest.raises(Exception, match="drawn_to"):
+        widget.drawn_to = -1
     widget.query_at = 200
     widget.base, widget.scaling = 500_000, 4
     assert widget.score() == pytest.approx(widget.scores()[188].item(), abs=1e-4)

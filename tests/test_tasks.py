@@ -153,17 +153,19 @@ def test_bench_names_the_scripts_there_are(scripts):
         tasks.main(["bench", "nonsense"])
 
 
+def measured(name: str, *words: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a script of benchmarks/ with these words and variables."""
+    command = [sys.executable, ROOT / "benchmarks" / f"{name}.py", *words]
+    env = {**clean_environment(), "PYTHONPATH": str(ROOT), **variables}
+    return subprocess.run(command, env=env, capture_output=True, text=True)
+
+
 @pytest.mark.parametrize(
     ("name", "variable"), [("bpe_train", "GPTLIB_MINBPE"), ("step_time", "GPTLIB_NANOGPT")]
 )
 def test_a_benchmark_without_its_peer_says_how_to_get_it(name, variable, tmp_path):
     for folder in ("", str(tmp_path)):
-        answer = subprocess.run(
-            [sys.executable, ROOT / "benchmarks" / f"{name}.py"],
-            env={**clean_environment(), variable: folder},
-            capture_output=True,
-            text=True,
-        )
+        answer = measured(name, **{variable: folder})
         assert answer.returncode == 1 and "Traceback" not in answer.stderr
         assert variable in answer.stderr and "Clone karpathy/" in answer.stderr
 
@@ -179,12 +181,15 @@ class RegexTokenizer:
 
     def train(self, text, vocab_size):
         BPETokenizer.train(text, vocab_size)
+
+    def encode(self, text):
+        return BPETokenizer(self.merges).encode(text)
 """
 NANOGPT = """\
 from dataclasses import dataclass
 import torch
 from torch import nn
-from gptlib import gpt
+from gptlib import generation, gpt
 
 @dataclass
 class GPTConfig:
@@ -205,8 +210,9 @@ def named(**modules):
 class GPT(nn.Module):
     def __init__(self, config):
         super().__init__()
-        assert (config.block_size, config.vocab_size) == (64, 65)
-        self.inner = m = gpt.GPT(gpt.GPTConfig.preset("nanogpt-cpu"))
+        fields = dict(vars(config), context_length=config.block_size, gelu="none")
+        del fields["block_size"]
+        self.inner = m = gpt.GPT(gpt.GPTConfig(**fields))
         self.transformer = named(
             wte=m.token_embedding, wpe=m.position_embedding, ln_f=m.final_norm,
             h=nn.ModuleList(
@@ -221,6 +227,9 @@ class GPT(nn.Module):
 
     def forward(self, idx, targets):
         return self.inner(idx, targets)
+
+    def generate(self, idx, max_new_tokens, top_k):
+        return generation.generate(self.inner, idx, max_new_tokens, top_k=top_k)
 
     def configure_optimizers(self, weight_decay, learning_rate, betas, device_type):
         return torch.optim.AdamW(self.parameters(), learning_rate, betas)
@@ -263,7 +272,76 @@ def test_every_benchmark_has_its_row_and_its_results():
     folder = ROOT / "benchmarks"
     rows = set(re.findall(r"^\| `(\w+)\.py` \|", (folder / "README.md").read_text("utf-8"), re.M))
     kept = {path.stem for path in (folder / "results").glob("*.json")}
-    assert rows == kept == {path.stem for path in folder.glob("*.py")} - {"peers"}
+    shared = {"peers", "measuring"}
+    assert rows == kept == {path.stem for path in folder.glob("*.py")} - shared
+
+
+# The words of a short run, and the peer with whom it is a whole one.
+SHORT = {
+    "bpe_encode": (["--rounds", "1", "--slice", "4000"], "minbpe"),
+    "generation": (["--rounds", "1", "--lengths", "20", "24"], "nanoGPT"),
+    "memory": (["--rounds", "1", "--sizes", "nanogpt-cpu"], "nanoGPT"),
+    "int8": (
+        ["--rounds", "1", "--new", "2", "--sizes", "stories", "--exam", "5", "--text", "300"],
+        None,
+    ),
+}
+FAKES = {"minbpe": ("minbpe/regex.py", MINBPE), "nanoGPT": ("model.py", NANOGPT)}
+VARIABLES = {"minbpe": "GPTLIB_MINBPE", "nanoGPT": "GPTLIB_NANOGPT"}
+
+
+@pytest.fixture
+def shortly(tmp_path):
+    """shortly(name, peer): a short run, with a peer of a few lines or without; what it kept."""
+
+    def run(name: str, peer: str | None) -> tuple[subprocess.CompletedProcess[str], dict]:
+        out, words = tmp_path / "out.json", list(SHORT[name][0])
+        if name == "bpe_encode":
+            (tmp_path / "text.txt").write_text("".join(s.text for s in corpus.stories(100)))
+            words += ["--text", tmp_path / "text.txt"]
+        folders = dict.fromkeys(VARIABLES.values(), "")
+        if peer:
+            file, code = FAKES[peer]
+            (tmp_path / "peer" / file).parent.mkdir(parents=True)
+            (tmp_path / "peer" / file).write_text(code)
+            folders[VARIABLES[peer]] = str(tmp_path / "peer")
+        results = ROOT / "benchmarks" / "results" / f"{name}.json"
+        stored = results.read_bytes()
+        answer = measured(name, *words, "--out", out, **folders)
+        assert "Traceback" not in answer.stderr, answer.stderr
+        assert results.read_bytes() == stored
+        return answer, json.loads(out.read_text(encoding="utf-8"))
+
+    return run
+
+
+def forms(record: dict, depth: int = 2) -> object:
+    """The names in a record, some levels down."""
+    if not depth or not isinstance(record, dict):
+        return None
+    return {name: forms(value, depth - 1) for name, value in record.items()}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_short_run_beside_a_peer_has_the_form_of_what_is_stored(name, shortly):
+    answer, kept = shortly(name, SHORT[name][1])
+    assert answer.returncode == 0, answer.stderr
+    stored = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text("utf-8"))
+    by_size = ("sizes", "speed", "by_length", "ms_per_token")  # a short run has other ones, or few
+    for record in (kept, stored):
+        for key in {*by_size} & {*record}:
+            record[key] = next(iter(record[key].values()))
+    assert forms(kept) == forms(stored)
+
+
+@pytest.mark.parametrize("name", ["bpe_encode", "generation", "memory"])
+def test_without_its_peer_it_says_how_to_get_it_and_measures_the_rest(name, shortly):
+    answer, kept = shortly(name, None)
+    peer = SHORT[name][1]
+    assert answer.returncode == 1 and f"checkout of {peer}" in answer.stderr
+    assert f"Clone karpathy/{peer}" in answer.stderr and "The rest was measured." in answer.stderr
+    text = json.dumps({k: v for k, v in kept.items() if k not in ("claim", "versions")})
+    assert peer.lower() not in text.replace("nanogpt-cpu", "") and '"ours"' in text
 
 
 def test_the_page_s_speed_is_measured_beside_its_own_product(tmp_path):

@@ -1,6 +1,7 @@
 """Tokenizers against tiktoken and GPT-2's published ids; their files; what they refuse."""
 
 import hashlib
+import itertools
 import json
 import random
 import tracemalloc
@@ -23,6 +24,7 @@ from gptlib.given.unicode16 import LETTER, NUMBER
 from gptlib.merges import train_merges
 from gptlib.tokenizer import (
     END_OF_TEXT,
+    SPLIT_PATTERN,
     BPETokenizer,
     CharTokenizer,
     build_vocab,
@@ -168,6 +170,18 @@ def test_characters_give_any_text_back(text):
 @given(unicode_text)
 def test_words_joined_are_the_text(text):
     assert "".join(split_words(text)) == text
+
+
+@given(st.text(st.one_of(st.sampled_from("'sdmtlvre 1_\n\x1c"), st.characters(codec="ascii"))))
+def test_plain_ascii_is_cut_by_the_quicker_engine_as_by_the_other(text):
+    assert split_words(text) == regex.findall(SPLIT_PATTERN, text, flags=regex.V1)
+
+
+def test_every_two_signs_of_ascii_are_cut_alike():
+    """The two engines differ in what is white space, unless told not to: \\x1c is, for `re`."""
+    for pair in itertools.product(map(chr, range(128)), repeat=2):
+        text = "".join(pair)
+        assert split_words(text) == regex.findall(SPLIT_PATTERN, text, flags=regex.V1)
 
 
 def test_characters_of_tiny_shakespeare(shakespeare):

@@ -19,6 +19,7 @@ import pytest
 import regex
 import torch
 from scripts import WIDGETS, in_script, node, run_script
+from test_published_figures import PYTHIA
 
 import gptlib.widgets
 from gptlib import corpus
@@ -185,6 +186,20 @@ def test_a_distribution_explorer_checks_what_it_is_given():
     widget = DistributionExplorer(torch.zeros(2, 3), list("abc"), ["x", "y"])
     with pytest.raises(Exception, match="row must be from 0 to 1"):
         widget.row = 2
+
+
+def test_a_distribution_explorer_takes_what_sampling_takes():
+    logits = torch.tensor([2.0, 1.0, 0.0])
+    widget = DistributionExplorer(logits, list("abc"))
+    torch.testing.assert_close(widget.probs(), logits.softmax(dim=0))
+    for temperature, top_k, top_p in ((0, 0, 1), (0.1, 1, 0.01), (1, 2, 0.9), (5, 3, 0.5)):
+        widget.temperature, widget.top_k, widget.top_p = temperature, top_k, top_p
+        kept = (top_k or None, top_p if top_p < 1 else None)
+        assert torch.equal(widget.probs(), next_token_probs(logits, temperature, *kept))
+    for name, wrong in (("temperature", -0.1), ("top_k", -1), ("top_p", 0), ("top_p", 1.1),
+                        ("n_samples", -1), ("n_samples", 1_000_001)):  # fmt: skip
+        with pytest.raises(Exception, match=name):
+            setattr(widget, name, wrong)
 
 
 def test_a_notebook_keeps_the_widget_and_a_figure_with_words():
@@ -1040,3 +1055,32 @@ def test_a_picture_may_be_made_of_a_whole_model():
     model = small()
     assert ModelPicture(model).config == model.config
     assert ModelPicture(torch.compile(model)).costs() == ModelPicture(model.config).costs()
+
+
+# Total parameters, as the models' own page lists them beside those without the tables.
+PYTHIA_TOTALS = {
+    "70M": 70_426_624, "160M": 162_322_944, "410M": 405_334_016, "1.0B": 1_011_781_632,
+    "1.4B": 1_414_647_808, "2.8B": 2_775_208_960, "6.9B": 6_857_302_016, "12B": 11_846_072_320,
+}  # fmt: skip
+
+
+def test_the_buttons_have_pythia_s_published_sizes():
+    widget = ModelPicture(GPTConfig.preset("gpt2-small"))
+    buttons = {one["label"]: one for one in widget.presets if one["group"] == "Pythia"}
+    assert list(buttons) == list(PYTHIA_TOTALS) == list(PYTHIA)
+    for size, (n_layer, n_embd, n_head, _, without_tables) in PYTHIA.items():
+        config = GPTConfig(**buttons[size]["config"])
+        assert (config.n_layer, config.n_embd, config.n_head) == (n_layer, n_embd, n_head)
+        assert non_embedding_parameters(config) == without_tables
+        places = config.context_length * n_embd  # Pythia turns queries and keys instead
+        assert total_parameters(config) - places == PYTHIA_TOTALS[size]
+
+
+def test_a_picture_begins_with_the_sizes_it_is_given_and_keeps_what_costs_nothing():
+    given = GPTConfig(50, 12, n_layer=3, n_head=2, n_embd=8, tied=False, dropout=0.3)
+    widget = ModelPicture(given)
+    assert widget.config == given and widget.batch_size == 8
+    widget.n_layer = 5
+    assert widget.config == GPTConfig(50, 12, n_layer=5, n_head=2, n_embd=8, tied=False,
+                                      dropout=0.3)  # fmt: skip
+    assert f"It has {total_parameters(widget.config):,} parameters" in widget.words()

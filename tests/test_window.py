@@ -48,3 +48,9 @@ def test_the_window_is_that_of_transformers():
 def test_every_query_sees_something():
     for window, pads in itertools.product([None, 1, 3], [0, 4, 9]):
         assert visible(6, 6, window, torch.tensor([pads])).any(dim=-1).all()
+
+
+def test_the_mask_is_made_where_it_is_asked_for():
+    meta = torch.device("meta")
+    for padding in (None, torch.zeros(2, dtype=torch.long, device=meta)):
+        assert visible(2, 4, 2, padding, meta).device == meta

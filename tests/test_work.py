@@ -16,8 +16,8 @@ import torch
 import gptlib
 from gptlib.attention import causal_mask
 from gptlib.cli.main import main
-from gptlib.exercises import came_out, my_gpt, predict, progress, work
-from gptlib.exercises.book import TASKS, exercise, otherwise
+from gptlib.exercises import answer, came_out, my_gpt, predict, progress, work
+from gptlib.exercises.book import CHAPTERS, QUESTIONS, TASKS, exercise, otherwise
 from gptlib.given.notebook import add_to
 from gptlib.gpt import GPTConfig
 from gptlib.modern import ModernConfig, ModernGPT
@@ -167,6 +167,12 @@ def test_a_file_that_is_no_longer_right_says_why_and_stays(mine, capsys):
     assert "SyntaxError" in capsys.readouterr().out and path.exists()
 
 
+def test_a_class_of_the_learner_s_is_marked_as_theirs_and_a_function_is_not():
+    gate = cell(GATE, "modern.SwiGLU", nn=torch.nn, F=torch.nn.functional)
+    assert gate.written_by_learner and not hasattr(SwiGLU, "written_by_learner")
+    assert not hasattr(cell(RIGHT), "written_by_learner")
+
+
 def test_the_chapter_s_own_code_does_not_take_the_place_of_the_learner_s():
     right = cell(RIGHT)
     assert otherwise(MASK)(print) is right
@@ -193,12 +199,57 @@ def test_progress_counts_and_says_what_is_next(mine, capsys):
     assert [line.name for line in progress().lines if line.state == "done"] == [MASK]
     assert f"3. Attention: 1 of {len(before.of(3))}" in progress().text()
     assert '<th scope="row">3. Attention</th><td>1 of' in progress()._repr_html_()
+    assert f"<caption>Next: {progress().next}</caption>" in progress()._repr_html_()
+    assert f"   done: {MASK}" in progress().text(every=True).split("\n")
+    assert "done: " not in progress().text() and repr(progress()) == progress().text()
+    for thing, name in ((progress(), "lines"), (progress().lines[0], "state")):
+        with pytest.raises(AttributeError, match="cannot assign"):
+            setattr(thing, name, "done")
     path = mine / "attention" / "causal_mask.py"
     path.write_text(path.read_text().replace(">=", "<="))
     assert "upside down" in progress().text() and "3. Attention: 0 of" in progress().text()
     capsys.readouterr()
     assert main(["progress", "--all"]) == 0
     assert "Next: " in capsys.readouterr().out
+
+
+def test_a_value_that_is_typed_in_is_looked_at_noted_and_counted(mine, capsys):
+    one = next(q for q in QUESTIONS.values() if isinstance(q.answer(**q.figures(0)), int))
+    two = next(q for q in QUESTIONS.values() if isinstance(q.answer(**q.figures(0)), tuple))
+    for question in (one, two):
+        answer(question.name, ...)
+        answer(question.name)
+        said = capsys.readouterr().out
+        assert said.count(f"{question.name}: nothing is written yet. ") == 2
+        assert said.count(f'A hint: hint("{question.name}")') == 2
+    assert not mine.exists()  # what is not attempted is not kept
+    answer(one.name, one.mistakes[0].made(**one.figures(0)))
+    assert f"{one.name}: not yet" in capsys.readouterr().out
+    chapter = next(n for n, c in enumerate(CHAPTERS, 1) if one in getattr(c, "QUESTIONS", ()))
+    assert [line.state for line in progress().of(chapter) if line.name == one.name] == ["open"]
+    answer(one.name, one.answer(**one.figures(0)))
+    answer(two.name, *two.answer(**two.figures(0)))  # several values are one answer
+    assert capsys.readouterr().out.count(": right. ") == 2
+    done = [line.name for line in progress().lines if line.state == "done"]
+    assert sorted(done) == sorted([one.name, two.name])
+    assert json.loads((mine / "answers.json").read_text())[one.name]["state"] == "right"
+
+
+def test_code_and_values_are_not_taken_for_each_other():
+    question = next(iter(QUESTIONS))
+    with pytest.raises(ValueError, match=rf"{MASK} is answered with code: write @exercise\("):
+        answer(MASK, 3)
+    with pytest.raises(ValueError, match=rf"{question} is answered with a value: answer\("):
+        exercise(question)
+
+
+def test_an_answer_may_call_itself_while_it_is_looked_at(capsys):
+    cell(
+        "def causal_mask(T):\n    if T == 1:\n        return torch.ones(1, 1, dtype=torch.bool)\n"
+        "    mask = torch.ones(T, T, dtype=torch.bool)\n    mask[:-1, -1] = False\n"
+        "    mask[:-1, :-1] = causal_mask(T - 1)\n    return mask\n"
+    )
+    assert f"{MASK}: right." in capsys.readouterr().out
 
 
 def test_predictions_are_kept_counted_and_not_counted_twice(mine, capsys):

@@ -25,7 +25,7 @@ from notebooks import CHECKED
 
 REGISTERS = ROOT / "chapters" / "claims"
 PAGES = ("intro", "glossary")  # pages of book/ that make claims, too
-TRIGGERS = ("because", "only", "never", "always", "all", "most", "largest", "first")
+TRIGGERS = ("because", "since", "only", "never", "always", "all", "most", "largest", "first")
 TRIGGER = re.compile(rf"\b({'|'.join(TRIGGERS)})\b", re.IGNORECASE)
 # What every claim of a kind has to name.
 NEEDED = {

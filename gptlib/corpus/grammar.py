@@ -153,7 +153,7 @@ class Grammar:
     def _sequence(self, rule: str, wording: str) -> list:
         """One wording as a list of nodes; a stack holds the open brackets."""
         stack: list[tuple[list[list], list[str]]] = [([[]], [""])]
-        for token in TOKENS.findall(wording):
+        for token in _tokens(rule, wording):
             options, sources = stack[-1]
             if token == "[":
                 stack.append(([[]], [""]))
@@ -167,7 +167,8 @@ class Grammar:
             else:
                 options[-1].append(self._node(token))
                 sources[-1] += token
-        return stack[0][0][0]
+        [([nodes], _)] = stack
+        return nodes
 
     def _node(self, token: str) -> str | Fork | Pick | Copy:
         if token[0] == "<":
@@ -385,6 +386,21 @@ class Grammar:
             ranks = [next(i for i, r in enumerate(rows) if r is b) for b in tables[node.below]]
             return sum(math.log(rank) for rank in ranks) / len(ranks)
         return math.log(len(rows) - len(node.without))
+
+
+def _tokens(rule: str, wording: str) -> list[str]:
+    """The pieces of the notation, in order. Errors: ValueError where one would be lost."""
+    tokens, depth = TOKENS.findall(wording), 0
+    whole = "".join(tokens) == wording
+    for token in tokens:
+        depth += (token == "[") - (token == "]")
+        whole = whole and depth >= (token == "|")
+    if depth or not whole:
+        raise ValueError(
+            f"rule {rule!r}: cannot read {wording!r}. Each of [ < {{ needs its partner, and | "
+            "stands between [ and ]."
+        )
+    return tokens
 
 
 def _shared(piece: str, text: str, at: int) -> int:

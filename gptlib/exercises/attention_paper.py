@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ TWO_SCORES = Question(
     name="attention.two_scores",
     asks="The scores are ln {odds} and 0. What is the weight of the first key; what is it if both "
     "scores grow by 100; if both are doubled? Three numbers.",
-    figures=lambda seed: {"odds": 3 + seed},
+    figures=lambda seed: {"odds": 3 + seed % 9},
     answer=_weights,
     within=0.01,
     hints=(
@@ -65,7 +66,7 @@ SIZES = ((768, 12, 1024), (1024, 16, 1024), (1280, 20, 1024), (1600, 25, 1024))
 
 def _size(seed: int) -> dict[str, Any]:
     n_embd, n_head, context_length = SIZES[seed % 4]
-    return {"n_embd": n_embd, "n_head": n_head, "context_length": context_length >> seed // 4}
+    return {"n_embd": n_embd, "n_head": n_head, "context_length": context_length >> seed // 4 % 5}
 
 
 LAYER_COUNT = Question(
@@ -127,7 +128,8 @@ SHAPES = Question(
     asks="x has B = {B}, T = {T}, C = {C}, and there are {n_head} heads. Which shapes have qkv(x), "
     "the queries by head, the table of weights, and what comes out? Four shapes in brackets.",
     figures=lambda seed: {
-        "B": 8 + seed, "T": 32 - seed, "C": 12 * (5 + seed % 4), "n_head": 4 + 2 * (seed % 2),
+        "B": 8 + seed % 20, "T": 32 - seed % 20,
+        "C": 12 * (5 + seed % 4), "n_head": 4 + 2 * (seed % 2),
     },
     answer=_shapes,
     hints=(
@@ -183,6 +185,7 @@ SHAPES = Question(
 )  # fmt: skip
 
 
+@cache
 def spread(d_k: int) -> float:
     """The standard deviation of 20,000 scores of random queries and keys."""
     draw = torch.Generator().manual_seed(0)
@@ -194,7 +197,7 @@ SPREAD = Question(
     name="attention.spread",
     asks="Draw some thousand random queries and keys of {d_k} numbers each, and measure the "
     "spread (the standard deviation) of their scores. To one place.",
-    figures=lambda seed: {"d_k": (10 + seed) ** 2},
+    figures=lambda seed: {"d_k": (10 + seed % 9) ** 2},
     answer=spread,
     within=0.04,
     hints=(
@@ -242,7 +245,7 @@ TWO_COLOURS = Question(
     asks="Of {words} words two are colours. The query gives the score {strength} to a colour and 0 "
     "to every other word. Which weights do the two colours get? Two numbers, to two places.",
     figures=lambda seed: {
-        "words": 15 + seed,
+        "words": 15 + seed % 30,
         "strength": 4.0 if seed == 0 else 2 + 0.5 * (seed % 3),
     },
     answer=lambda words, strength: (_share(strength, words), _share(strength, words)),

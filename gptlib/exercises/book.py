@@ -7,9 +7,11 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from gptlib.exercises import (
+    arrays,
     attention,
     bigram,
     block,
+    by_hand,
     generation,
     gpt,
     layers,
@@ -24,8 +26,10 @@ from gptlib.exercises.task import Task, Verdict, judge
 
 Answer = TypeVar("Answer", bound=Callable[..., Any])
 CHAPTERS = (tokenizer, bigram, attention, layers, block, gpt, training, generation, modern)
-TASKS = {task.name: task for chapter in CHAPTERS for task in chapter.TASKS}
-QUESTIONS = {q.name: q for chapter in CHAPTERS for q in getattr(chapter, "QUESTIONS", ())}
+APPENDICES: dict[str, Any] = {"A": arrays, "C": by_hand}
+_PARTS: tuple[Any, ...] = (*CHAPTERS, *APPENDICES.values())
+TASKS: dict[str, Task] = {task.name: task for part in _PARTS for task in part.TASKS}
+QUESTIONS: dict[str, Question] = {q.name: q for part in _PARTS for q in part.QUESTIONS}
 GOES_ON = {
     "right": "The chapter goes on with your code.",
     "wrong": "Change it and run the cell again; meanwhile the chapter goes on with its own.",
@@ -37,7 +41,7 @@ _mine: dict[str, Callable[..., Any]] = {}  # what the learner has written in thi
 
 def find(name: str) -> Task | Question:
     """The exercise of that name. Errors: ValueError with the names that there are."""
-    known = {**TASKS, **QUESTIONS}
+    known: dict[str, Task | Question] = {**TASKS, **QUESTIONS}
     if name not in known:
         raise ValueError(f"name must be one of {', '.join(sorted(known))}; got {name!r}.")
     return known[name]

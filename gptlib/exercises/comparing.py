@@ -57,7 +57,7 @@ def difference(got: Any, wanted: Any) -> str | None:
     if got.isnan().any() and not wanted.isnan().any():
         return "There are places with nan, which is no number, as 0 divided by 0 is none."
     apart = (got.double() - wanted.double()).abs()
-    apart[got == wanted] = 0  # infinite ones have no difference
+    apart[(got == wanted) | (got.isnan() & wanted.isnan())] = 0  # infinite ones have no difference
     at = torch.unravel_index(apart.argmax(), apart.shape)
     if not apart.dim():
         return f"It is {instead(got, wanted)}."

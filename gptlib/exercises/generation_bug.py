@@ -99,6 +99,11 @@ REPAIRS = (
         _repaired(stops=True),
     ),
     Mistake(
+        "The newest token alone is shown: a GPT remembers nothing between two calls, and what "
+        "stood before it is lost.",
+        _repaired(crop=lambda idx, n: idx[:, -1:]),
+    ),
+    Mistake(
         "The newest token is not shown: the model is asked once more what comes before it.",
         _repaired(crop=lambda idx, n: idx[:, -n - 1 : -1] if idx.size(1) > n else idx),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import torch
@@ -193,6 +194,7 @@ def beginnings() -> torch.Tensor:
     return probs
 
 
+@cache
 def _kept(p: float) -> int:
     return int((keep_top_p(beginnings(), p) > 0).sum())
 

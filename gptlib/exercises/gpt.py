@@ -107,7 +107,7 @@ def scored(seed: int) -> Iterator[tuple[Any, ...]]:
     """Two texts of two tokens that a model is sure of, then random ones, some not scored."""
     draw = torch.Generator().manual_seed(seed)
     targets = torch.tensor([[0, 1], [0, -1]])
-    logits = torch.tensor([[[2.0, 0.0], [0.0, 2.0]], [[2.0, 0.0], [3.0, 0.0]]])
+    logits = torch.tensor([[[2.0, 0.0], [0.0, 2.0]], [[1.0, 0.0], [3.0, 0.0]]])
     yield logits, targets
     targets = torch.randint(4, (3, 5), generator=draw)
     targets[0, :2] = -1
@@ -143,6 +143,13 @@ MEAN_LOSS = Task(
         Mistake(
             "Rows and targets fit now. It is a sum, where a mean is asked for.",
             lambda z, y: -(_scores(z, y) * (y >= 0)).sum(),
+        ),
+        Mistake(
+            "Each text has a mean of its own, and then all texts count alike: a place weighs more "
+            "in a text with few of them. One mean over all scored places is asked for.",
+            lambda z, y: torch.stack(
+                [F.cross_entropy(*text, ignore_index=-1) for text in zip(z, y, strict=True)]
+            ).mean(),
         ),
         Mistake(
             "The last place alone is scored. Every place is trained.",

@@ -153,7 +153,8 @@ FITS = Question(
 
 
 def _batches(seed: int) -> dict[str, Any]:
-    T, batches = 64 - seed, [1, 64 - seed, 8 + seed]
+    T, other = 64 - seed % 28, 8 + seed % 28
+    batches = [1, T, other]
     if seed:
         Random(seed).shuffle(batches)
     return {"T": T, "batches": tuple(batches)}
@@ -201,8 +202,8 @@ LOST = Question(
 
 def _read(seed: int) -> dict[str, Any]:
     draw = Random(seed)
-    V = 20 + seed
-    idx = (3, 7, 7, 1, 3, 2, 5, 7) if seed == 0 else tuple(draw.choices(range(9), k=8))
+    V = 20 + seed % 100
+    idx = (3, 7, 7, 1, 3, 2, 5, 7) if seed == 0 else tuple(draw.choices(range(7), k=8))
     return {"V": V, "idx": idx}
 
 
@@ -245,7 +246,12 @@ def _shapes(seed: int) -> dict[str, int]:
     if seed == 0:
         return {"B": 8, "T": 32, "C": 48, "V": 500}
     draw = Random(seed)
-    return {"B": 2 + seed, "T": 30 + seed, "C": 12 * draw.randrange(5, 9), "V": 400 + seed}
+    return {
+        "B": 2 + seed % 20,
+        "T": 30 + seed % 20,
+        "C": 12 * draw.randrange(5, 9),
+        "V": 400 + seed % 100,
+    }
 
 
 SHAPES = Question(

@@ -158,6 +158,7 @@ ROTATE = Task(
 # Measured -----------------------------------------------------------------------------------------
 
 
+@cache
 def score(seed: int, head_size: int, m: int, n: int, key_turns: bool = True) -> float:
     """The product of a query at place m and a key at place n, drawn anew from a seed."""
     q, k = torch.randn(2, head_size, generator=torch.Generator().manual_seed(seed))

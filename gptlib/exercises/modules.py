@@ -100,8 +100,10 @@ def slope(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     out = first(module(leaf.clone()))
     if torch.is_tensor(out) and out.requires_grad:
         sway = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)
-        (out * sway).sum().backward()
-    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+        # For the leaf alone: what the parameters have was seen before, and must not be added to.
+        found = torch.autograd.grad((out * sway).sum(), leaf, allow_unused=True)[0]
+        return torch.zeros_like(leaf) if found is None else found
+    return torch.zeros_like(leaf)
 
 
 def told(settings: dict[str, Any]) -> str:

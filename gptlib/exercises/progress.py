@@ -8,31 +8,37 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
+from typing import Any
 
 from gptlib.exercises import predictions, work
-from gptlib.exercises.book import CHAPTERS, TASKS
+from gptlib.exercises.book import APPENDICES, CHAPTERS, TASKS
 from gptlib.exercises.question import Question
 from gptlib.exercises.task import Task
 
-TITLES = (
-    "Tokenizer",
-    "Bigram",
-    "Attention",
-    "LayerNorm and GELU",
-    "Residuals",
-    "The full GPT",
-    "Training",
-    "Generation",
-    "A modern GPT",
-)
+TITLES: dict[int | str, str] = {
+    1: "Tokenizer",
+    2: "Bigram",
+    3: "Attention",
+    4: "LayerNorm and GELU",
+    5: "Residuals",
+    6: "The full GPT",
+    7: "Training",
+    8: "Generation",
+    9: "A modern GPT",
+    "A": "The same model in NumPy",
+    "C": "Backpropagation by hand",
+}
 DONE, OPEN, BROKEN = "done", "open", "no longer right"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One exercise: its chapter, its name, and "done", "open", or "no longer right" and why."""
+    """One exercise: its chapter, its name, and "done", "open", or "no longer right" and why.
 
-    chapter: int
+    An appendix has a letter in the place of a chapter's number.
+    """
+
+    chapter: int | str
     name: str
     state: str
     why: str = ""
@@ -45,8 +51,8 @@ class Progress:
     lines: tuple[Line, ...]
     predictions: str = ""  # how many of the guesses came out, as a sentence
 
-    def of(self, chapter: int) -> list[Line]:
-        """The exercises of one chapter."""
+    def of(self, chapter: int | str) -> list[Line]:
+        """The exercises of one chapter or appendix: `of(3)`, `of("A")`."""
         return [line for line in self.lines if line.chapter == chapter]
 
     @property
@@ -57,7 +63,7 @@ class Progress:
     def text(self, every: bool = False) -> str:
         """The table as text; `every` names the exercises that are done, too."""
         said = []
-        for chapter, title in enumerate(TITLES, 1):
+        for chapter, title in TITLES.items():
             lines = self.of(chapter)
             done = [line.name for line in lines if line.state == DONE]
             said.append(f"{chapter}. {title}: {len(done)} of {len(lines)}")
@@ -69,7 +75,7 @@ class Progress:
 
     def _repr_html_(self) -> str:
         rows = []
-        for chapter, title in enumerate(TITLES, 1):
+        for chapter, title in TITLES.items():
             lines = self.of(chapter)
             done = sum(line.state == DONE for line in lines)
             left = ", ".join(line.name.split(".")[-1] for line in lines if line.state != DONE)
@@ -94,15 +100,14 @@ def progress() -> Progress:
     """What is done and what is next. Errors: ValueError where the file of answers is damaged."""
     said = work.answers()
     lines = []
-    for number, chapter in enumerate(CHAPTERS, 1):
-        for task in chapter.TASKS:
-            lines.append(_task(number, task))
-        for question in getattr(chapter, "QUESTIONS", ()):
-            lines.append(_question(number, question, said))
+    parts: list[tuple[int | str, Any]] = [*enumerate(CHAPTERS, 1), *APPENDICES.items()]
+    for number, part in parts:
+        lines += [_task(number, task) for task in part.TASKS]
+        lines += [_question(number, question, said) for question in part.QUESTIONS]
     return Progress(tuple(lines), predictions.score())
 
 
-def _task(chapter: int, task: Task) -> Line:
+def _task(chapter: int | str, task: Task) -> Line:
     path = work.file_of(task.name)
     if not path.exists():
         return Line(chapter, task.name, OPEN)
@@ -110,7 +115,7 @@ def _task(chapter: int, task: Task) -> Line:
     return Line(chapter, task.name, DONE if why is None else BROKEN, why or "")
 
 
-def _question(chapter: int, question: Question, said: dict) -> Line:
+def _question(chapter: int | str, question: Question, said: dict) -> Line:
     state = said.get(question.name, {})
     right = isinstance(state, dict) and state.get("state") == "right"
     return Line(chapter, question.name, DONE if right else OPEN)

@@ -67,7 +67,7 @@ def mark(question: Question, said: Any, seed: int = 0) -> Verdict:
     """Look at an answer that was typed in; `...` and None are not attempted."""
     if said is None or said is ...:
         return Verdict("not attempted", f"nothing is written yet. {question.asked(seed)}")
-    said = said.item() if hasattr(said, "item") and getattr(said, "ndim", 1) == 0 else said
+    said = _plain(said)
     figures = question.figures(seed)
     wanted = question.answer(**figures)
     if same(said, wanted, question.within):
@@ -76,6 +76,13 @@ def mark(question: Question, said: Any, seed: int = 0) -> Verdict:
         if _is_of(mistake, said, figures, question.within):
             return Verdict("wrong", f"not yet: {shown(said)}. {mistake.says}")
     return Verdict("wrong", f"not yet. {_kind(said, wanted) or f'{shown(said)} is not it.'}")
+
+
+def _plain(said: Any) -> Any:
+    """What was typed in, with numbers for tensors and NumPy's values of one number."""
+    if isinstance(said, tuple | list):
+        return type(said)(map(_plain, said)) if type(said) in (tuple, list) else said
+    return said.item() if hasattr(said, "item") and getattr(said, "ndim", 1) == 0 else said
 
 
 def _is_of(mistake: Mistake, said: Any, figures: dict[str, Any], within: float) -> bool:

@@ -183,9 +183,9 @@ def _stream(seed: int) -> dict[str, Any]:
         return {"start": 3.0, "n_layer": 8, "change": 1.0}
     draw = Random(seed)
     return {
-        "start": float(draw.randrange(1, 5)),
+        "start": float(draw.randrange(2, 5)),
         "n_layer": draw.choice((6, 12, 24, 48)),
-        "change": draw.choice((0.2, 0.4, 2.0)),
+        "change": draw.choice((0.2, 0.4, 1.0)),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from math import sqrt
 from typing import Any
@@ -83,11 +84,13 @@ def _states(depth: int, seed: int) -> list[Tensor]:
     return states
 
 
+@cache
 def _changes(depth: int, seed: int) -> list[float]:
     """The mean squares of the changes."""
     return [(b - a).pow(2).mean().item() for a, b in pairwise(_states(depth, seed))]
 
 
+@cache
 def _measured(depth: int, seed: int) -> float:
     return _states(depth, seed)[-1].pow(2).mean().sqrt().item()
 

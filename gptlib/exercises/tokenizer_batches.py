@@ -66,7 +66,8 @@ def _found(numbers: Tensor) -> list[int]:
 def rows_of_data(seed: int) -> Iterator[tuple[Any, ...]]:
     """A short text, of which a large batch draws every window."""
     yield 7 * torch.arange(8), 64, 3  # so that the next id is not the id plus 1
-    yield 7 * torch.arange(12 + seed), 128, 2 + seed % 4
+    more = seed % 10  # a longer text would have more windows than a batch draws
+    yield 7 * torch.arange(12 + more), 128, 2 + more % 4
     yield 7 * torch.arange(5), 2, 4
 
 

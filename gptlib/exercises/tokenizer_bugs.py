@@ -83,6 +83,11 @@ TEXT_OF = Task(
             _joined(lambda joined: joined),  # type: ignore[arg-type, return-value]
         ),
         Mistake(
+            "A space stands between every two tokens, even inside of é. The spaces of a text are "
+            "in its tokens; nothing is to come between them.",
+            lambda ids, vocab: b" ".join(vocab[i] for i in ids).decode("utf-8", errors="replace"),
+        ),
+        Mistake(
             "Whole characters come out. What breaks off in the middle vanishes without a trace: "
             "keep the mark for it, so that a reader sees that something was there.",
             _joined(lambda joined: joined.decode("utf-8", errors="ignore")),

@@ -96,7 +96,8 @@ def evaluating(model: LanguageModel) -> Iterator[None]:
             count, mode = _looking.get(part, (0, part.training))
             _looking[part] = (count + 1, mode)
         for part in parts:  # a second loop: torch.compile's part is in the mode of another one
-            part.training = False
+            if part.training:  # to look is cheap, to set is not, and this is done for every token
+                part.training = False
     try:
         yield
     finally:
@@ -105,5 +106,5 @@ def evaluating(model: LanguageModel) -> Iterator[None]:
                 count, mode = _looking.pop(part)
                 if count > 1:
                     _looking[part] = (count - 1, mode)
-                else:
+                elif part.training != mode:
                     part.training = mode

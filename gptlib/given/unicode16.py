@@ -18,5 +18,6 @@ _NEWER = (
     r"\U0002b81e\U0002cea2-\U0002cead\U000323b0-\U0003fc3f"
 )
 
-LETTER = rf"[\p{{L}}--[{_NEWER}]]"
-NUMBER = rf"[\p{{N}}--[{_NEWER}]]"
+# The commonest stand first, a second time: a character is looked for from left to right.
+LETTER = rf"[A-Za-z[\p{{L}}--[{_NEWER}]]]"
+NUMBER = rf"[0-9[\p{{N}}--[{_NEWER}]]]"

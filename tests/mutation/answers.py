@@ -19,6 +19,7 @@ import resource
 import sys
 import time
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ import mutants
 from gptlib.exercises import work
 from gptlib.exercises.book import TASKS
 from gptlib.exercises.task import Task, judge
+from gptlib.exercises.training_models import load_optimizers
 
 EQUIVALENT = Path(__file__).with_name("equivalent_answers.toml")
 SECONDS = 20  # of computing, after which an answer counts as too slow
@@ -38,7 +40,18 @@ RIGHT, OTHER = 0, 1
 
 
 def changed(source: str) -> Iterator[tuple[str, str, str]]:
-    """Every change of an answer: the line it is on, what is changed to what, the new source."""
+    """Every change of an answer: the line it is on, what is changed to what, the new source.
+
+    Where two changes of a line read the same, the second has "(2)" behind it.
+    """
+    times: Counter[tuple[str, str]] = Counter()
+    for on, text, new in _changed(source):
+        times[on, text] += 1
+        n = times[on, text]
+        yield on, f"{text} ({n})" if n > 1 else text, new
+
+
+def _changed(source: str) -> Iterator[tuple[str, str, str]]:
     guarding = lines_of_checks(source)
     for way, node in mutants.nodes_of(ast.parse(source)):
         if not hasattr(node, "lineno") or node.lineno in guarding:
@@ -117,6 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", help="exercises, such as attention.causal_mask")
     names = parser.parse_args().names or list(TASKS)
+    load_optimizers()  # or each child would
     listed = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get("equivalent", [])
     known = {(entry["task"], entry["on"], entry["change"]) for entry in listed}
     print(f"{'exercise':36} tried wrong equivalent")

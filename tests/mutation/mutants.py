@@ -44,7 +44,7 @@ TESTS = {
     "tokenizer": ["tokenizer", "streaming"],
     "training": ["training", "checkpoint"],
     "recipe": ["training"],
-    "modern": ["modern", "published_models"],
+    "modern": ["modern", "published_models", "counts"],
     "window": ["window", "cache"],
     "given/drawing": ["drawing", "schematics"],
     "given/files": ["files", "tokenizer"],
@@ -64,39 +64,47 @@ TESTS = {
     "corpus/loader": ["corpus", "download"],
     "corpus/judging": ["corpus"],
     "corpus/grammar": ["corpus"],
+    "corpus/tales": ["tales"],
     "corpus/story": ["corpus"],
     "corpus/storybook": ["corpus"],
     "cli/main": ["cli", "work"],
     "cli/progress": ["cli", "work"],
-    "widgets/cache_growth": ["cache_growth"],
-    "widgets/expert_routing": ["expert_routing"],
-    "widgets/live_gpt": ["page_model", "page_grammar"],
+    "widgets/attention_explorer": ["attention_explorer", "faces"],
+    "widgets/cache_growth": ["cache_growth", "faces"],
+    "widgets/expert_routing": ["expert_routing", "faces"],
+    "widgets/live_gpt": ["page_model", "page_grammar", "faces"],
     "widgets/model_file": ["page_model"],
-    "widgets/rotation_explorer": ["rotation_explorer"],
+    "widgets/rotation_explorer": ["rotation_explorer", "faces"],
     "widgets/story_key": ["page_grammar"],
     **{
-        f"widgets/{name}": ["widgets"]
+        f"widgets/{name}": ["widgets", "faces"]
         for name in (
             *("widget", "distribution_explorer", "tokenizer_explorer", "model_picture"),
             *("signal_explorer", "tape", "training_scrubber"),
         )
     },
     # The room's own machinery; the answers themselves are what answers.py changes.
-    **{f"exercises/{name}": ["exercises"] for name in ("comparing", "task", "question", "modules")},
+    **{
+        f"exercises/{name}": ["exercises"]
+        for name in ("comparing", "task", "question", "modules", "ending", "slopes", "written")
+    },
     **{
         f"exercises/{name}": ["foundry"]
         for name in ("program", "fault_table", "faults", "fingerprints", "ward", "foundry",
                      "foundry_plot")
     },
-    "exercises/book": ["exercising"],
+    "exercises/book": ["work", "exercising", "exercises"],
+    "exercises/predictions": ["work"],
     "exercises/progress": ["work"],
     "exercises/work": ["work"],
 }  # fmt: skip
-# They judge many stories, kill many processes, or read the whole of a long text, and take minutes;
+# They judge many stories, kill many processes, build a book or read the whole of a long text, and
+# take minutes;
 # what they alone would notice counts as survived.
 SLOW = (
     "one_text_one", "labelled_places", "judge_inverts", "names_the_broken", "by_heart", "million",
-    "hundred_kills", "every_single_step", "two_at_once", "small_multiple",
+    "hundred_kills", "every_single_step", "two_at_once", "small_multiple", "book_without_solutions",
+    "page_folds_hints",
 )  # fmt: skip
 
 # What a change makes of a node -------------------------------------------------------------------

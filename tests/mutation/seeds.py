@@ -2,15 +2,18 @@
 
     python tests/mutation/seeds.py                          # every exercise, 200 seeds
     python tests/mutation/seeds.py attention.causal_mask --seeds 1000
+    python tests/mutation/seeds.py --seconds 5              # fewer where they take long
 
 Every right answer is to be right with each seed, and every wrong one is to hear its own sentence.
 `tests/test_exercises.py` asks the same with 10 seeds. What differs is listed with its first seed.
+With `--seconds` an exercise gets no new seed once it has computed for so long; at least 20 it gets.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from gptlib.exercises.book import QUESTIONS, TASKS, find
 from gptlib.exercises.question import Question, mark
 from gptlib.exercises.task import Task, judge
+
+LEAST = 20  # seeds that an exercise gets, however long they take
 
 
 def of_task(task: Task, seed: int) -> Iterator[tuple[str, bool]]:
@@ -43,18 +48,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", help="exercises, such as attention.causal_mask")
     parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
     told = parser.parse_args()
     bad = 0
     print(f"{'exercise':36} answers seeds differ", flush=True)
     for name in told.names or [*TASKS, *QUESTIONS]:
-        asked, answers, wrong = find(name), 0, {}
+        asked, answers, wrong, tried = find(name), 0, {}, 0
+        began = time.process_time()
         for seed in range(told.seeds):
+            if seed >= LEAST and time.process_time() - began > told.seconds:
+                break
+            tried += 1
             of = of_task(asked, seed) if isinstance(asked, Task) else of_question(asked, seed)
             heard = list(of)
             answers = len(heard)
             for what in (what for what, holds in heard if not holds):
                 wrong.setdefault(what, seed)
-        print(f"{name:36} {answers:7} {told.seeds:5} {len(wrong):6}", flush=True)
+        print(f"{name:36} {answers:7} {tried:5} {len(wrong):6}", flush=True)
         for what, seed in wrong.items():
             print(f"    seed {seed}: {what}")
         bad += len(wrong)

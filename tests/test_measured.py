@@ -1,0 +1,137 @@
+"""What the measurements share, and the page that quotes them: no figure is typed by hand."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import re
+import sys
+import time
+from pathlib import Path
+
+import measured
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = (ROOT / measured.PAGE).read_text(encoding="utf-8")
+QUOTED = [name for _, name, _ in measured.BLOCK.findall(PAGE)]
+
+
+@pytest.fixture(scope="module")
+def measuring():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import measuring
+    finally:
+        sys.path.pop(0)
+    return measuring
+
+
+# The page ----------------------------------------------------------------------------------------
+
+
+def test_the_page_is_what_the_records_say():
+    """`python book/tools/measured.py` writes it anew."""
+    assert measured.written(PAGE) == PAGE
+    assert sorted(QUOTED) == sorted(measured.SECTIONS)
+
+
+@pytest.mark.parametrize("name", sorted(measured.SECTIONS))
+def test_another_record_is_another_page(name, tmp_path):
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    for each in measured.SECTIONS:
+        text = (RESULTS / f"{each}.json").read_text(encoding="utf-8")
+        if each == name:
+            text = re.sub(r"\d\.\d+", "7.77", text)
+        (tmp_path / "benchmarks" / "results" / f"{each}.json").write_text(text, encoding="utf-8")
+    other = measured.written(PAGE, tmp_path)
+    assert other != PAGE and "7.77" in other
+
+
+def test_no_figure_of_a_measurement_stands_outside_the_blocks():
+    """What is left are sizes that were chosen: 512 merges, 0.8M parameters."""
+    prose = re.sub(r"```.*?```|`[^`]*`|\(.*?\)", "", measured.BLOCK.sub("", PAGE), flags=re.S)
+    chosen = {"1", "6", "8", "9", "12", "16", "64", "127", "124", "512", "0.8"}
+    assert {*re.findall(r"\d+(?:\.\d+)?", prose)} <= chosen
+
+
+def test_each_section_says_when_and_with_what():
+    for part in PAGE.split("## ")[2:]:
+        assert re.search(r"Measured on 20\d\d-\d\d-\d\d, .*, with .*\d\.\d", part), part[:40]
+
+
+def record(name: str) -> dict:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_what_the_words_of_the_page_say_is_in_the_records():
+    """The sentences that compare, each by its figures."""
+    speed = record("int8")["speed"]
+    small, large = (speed[name]["times_float32"] for name in ("stories", "gpt2-small"))
+    assert small["int8"] > 0.95 and large["int8"] < 0.8  # nothing gained; clearly less time
+    assert large["PyTorch's dynamic int8"] < large["int8"]
+    assert large["int8 without the kernel"] > 1.2
+    skills = record("int8")["exam"]["skills"]
+    for name, shares in skills.items():
+        assert all(share > skills["float32"][s] - 0.001 for s, share in shares.items()), name
+    cost = record("generation")["ms_per_token"]
+    first, last = list(cost.values())
+    for name in ("ours", "nanogpt", "transformers"):  # costs more the longer the text is
+        assert last[name] > 1.2 * first[name]
+
+
+def test_the_worked_values_of_the_tool_come_out():
+    told = doctest.testmod(measured)
+    assert told.attempted and not told.failed
+
+
+# What the scripts share --------------------------------------------------------------------------
+
+
+def test_all_take_turns_and_waiting_costs_nothing(measuring):
+    order = []
+
+    def run(name, seconds):
+        order.append(name)
+        time.sleep(seconds)
+
+    seconds = measuring.in_turn({n: lambda n=n: run(n, 0.05) for n in "abc"}, 3)
+    assert "".join(order) == "abcbcacab"
+    assert all(len(one) == 3 and max(one) < 0.04 for one in seconds.values())
+
+
+def test_ratios_are_those_of_neighbours(measuring):
+    seconds = {"ours": [1.0, 10.0, 4.0], "theirs": [2.0, 50.0, 4.0]}
+    assert measuring.ratios(seconds, "ours") == {"theirs": 2.0}
+    assert measuring.medians(seconds) == {"ours": 4.0, "theirs": 4.0}
+
+
+WORK = """\
+import sys
+sys.path.insert(0, {folder!r})
+import measuring
+measuring.tell_peak(lambda: bytearray({mb} * 10**6))
+"""
+
+
+def test_the_peak_is_that_of_the_process_that_works(measuring, tmp_path):
+    """Not that of the one that starts it, which may be larger."""
+    own = bytearray(300 * 10**6)
+    script = tmp_path / "work.py"
+    for mb in (5, 80):
+        script.write_text(WORK.format(folder=str(ROOT / "benchmarks"), mb=mb), encoding="utf-8")
+        told = measuring.peak_of(str(script))
+        assert told["work_mb"] == pytest.approx(mb, abs=4)
+        assert told["peak_mb"] < 200 < len(own) / 10**6
+
+
+def test_without_a_peer_the_record_stays_as_it_is(measuring, tmp_path, monkeypatch):
+    monkeypatch.setattr(measuring, "RESULTS", tmp_path)
+    with pytest.raises(SystemExit, match=r"(?s)no peer.*record of the last full run stays"):
+        measuring.keep(None, "x", {"a": 1}, ["no peer"])
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(SystemExit, match=r"The rest was measured\.$"):
+        measuring.keep(tmp_path / "out.json", "x", {"a": 1}, ["no peer"])
+    measuring.keep(None, "x", {"a": 1}, [])
+    assert {path.name for path in tmp_path.iterdir()} == {"out.json", "x.json"}
