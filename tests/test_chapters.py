@@ -7,7 +7,6 @@ test_any_folder.py.
 from __future__ import annotations
 
 import ast
-import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -40,11 +39,6 @@ MAX_COLUMNS = 84  # chapters/.ruff.toml says why
 BANNED = ["simply", "just", "obviously", "obvious", "easy", "easily", "trivial", "trivially"]
 BANNED += ["of course", "clearly", "merely"]
 
-# Running times as a chapter says them, in seconds.
-SPOKEN = {"a quarter of a minute": 15, "half a minute": 30, "a minute": 60}
-SPOKEN |= {"a minute and a half": 90, "two minutes": 120, "three minutes": 180}
-SPOKEN |= {"four minutes": 240, "five minutes": 300}
-
 CHAPTERS = chapters(course())
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
@@ -75,19 +69,6 @@ def test_a_chapter_is_a_valid_notebook(path):
 def test_the_first_lines_lead_to_the_glossary(path):
     """In JupyterLab, where no term is a link."""
     assert "[glossary](../book/glossary.md)" in read(path).cells[0].source
-
-
-@every_chapter
-def test_the_first_lines_say_how_long_a_chapter_runs(path):
-    """In words, near to what was recorded by benchmarks/chapter_time.py."""
-    head = read(path).cells[0].source
-    times = (ROOT / "benchmarks" / "results" / "chapter_time.json").read_text("utf-8")
-    worked, _ = json.loads(times)["seconds"][path.stem]
-    said = re.search(r"It runs in (less than )?(.+?)( or so)?\.", head)
-    assert said, f"say in the first lines: It runs in … or so ({worked:.0f} s)"
-    assert bool(said[1]) != bool(said[3])
-    seconds = SPOKEN[said[2]]
-    assert worked < seconds if said[1] else seconds / 1.5 < worked < seconds * 1.5
 
 
 @every_chapter
