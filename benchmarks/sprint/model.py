@@ -33,7 +33,7 @@ class Entry:
     tables: tuple[tuple[int, int], ...] = ((3, 5000), (4, 6000))
     context: int = 64
     batch: int = 16
-    steps: int = 120
+    steps: int = 150
     muon_lr: float = 0.04
     table_lr: float = 0.1
     head_lr: float = 0.01
