@@ -218,9 +218,26 @@ def gpu_step(record: dict[str, Any]) -> str:
     )
 
 
+def speedrun(record: dict[str, Any]) -> str:
+    """How far entries of the speedrun come, in what share of nanoGPT's time."""
+    peer, entries = record["nanogpt"], record["entries"]
+    rows = [
+        [name, f"{one['goal']['loss']} in {100 * one['goal']['share']:g}%", one["worst_loss"],
+         f"{one['worst_share']:.1%}"]
+        for name, one in entries.items()
+    ]  # fmt: skip
+    missed = [name for name, one in entries.items() if not one["reached"]]
+    return (
+        f"nanoGPT's {peer['steps']:,} steps took {peer['seconds']} seconds and ended at "
+        f"{peer['loss']} nats a character. Of each entry the worst of its seeds:\n\n"
+        f"{table(['entry', 'goal', 'loss', 'share of that time'], rows)}\n\n"
+        f"{'Goals missed: ' + ', '.join(missed) if missed else 'Every goal is reached'}."
+    )
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     one.__name__: one
-    for one in (bpe_train, bpe_encode, step_time, gpu_step, generation, memory, int8)
+    for one in (bpe_train, bpe_encode, step_time, gpu_step, speedrun, generation, memory, int8)
 }
 
 
