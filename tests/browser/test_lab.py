@@ -205,6 +205,24 @@ def test_a_whole_chapter_runs_and_its_widget_is_there_again_when_it_is_opened(
     page.context.close()
 
 
+@pytest.mark.slow
+def test_chapter_9_runs_whole_and_shows_its_three_widgets(browser, lab, tmp_path):
+    """To its last cell, with no error on the way: the longest of the chapters."""
+    chapter = nbformat.read(ROOT / "chapters" / "09_modern.ipynb", as_version=4)
+    chapter.cells.append(nbformat.v4.new_code_cell("print('come', 'to the end')"))
+    path = write_notebook(tmp_path, ["1"])
+    nbformat.write(chapter, path)
+    page = open_notebook(browser, lab)
+    kernel_is_ready(page)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.wait_for_selector("text=come to the end", timeout=4 * PATIENCE)
+    errors = page.locator("[data-mime-type='application/vnd.jupyter.error']")
+    assert errors.count() == 0, errors.first.inner_text()
+    page.wait_for_function("document.querySelectorAll('.gpt-widget').length === 3")
+    page.context.close()
+
+
 TWO = [
     "from gptlib.gpt import GPTConfig\n"
     "from gptlib.tokenizer import BPETokenizer\n"
