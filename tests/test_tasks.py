@@ -371,7 +371,10 @@ def test_a_slow_page_is_measured_slider_by_slider(chromium, tmp_path):
         and "layers" in moves["signals"]
     )
     assert moves["attention"].keys() == {"scores divided by", "token that looks"}
-    assert all(ms > 0 for sliders in moves.values() for pair in sliders.values() for ms in pair)
+    pairs = [pair for sliders in moves.values() for pair in sliders.values()]
+    # One move may write nothing into the page; then styles and layout have nothing to do.
+    assert all(scripts > 0 and beside >= 0 for scripts, beside in pairs)
+    assert any(beside > 0 for _, beside in pairs)
     assert answer.stdout.count("of 16 ms") == sum(map(len, moves.values()))
 
 
