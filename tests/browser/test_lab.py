@@ -132,6 +132,17 @@ def run_all(browser, lab, tmp_path, codes: list[str], widgets: int = 2):
     return page
 
 
+def whole_chapter(browser, lab, tmp_path, chapter):
+    """A chapter's file and its page, all of whose cells have been told to run."""
+    path = write_notebook(tmp_path, ["1"])
+    nbformat.write(chapter, path)
+    page = open_notebook(browser, lab)
+    kernel_is_ready(page)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    return path, page
+
+
 def reopened(page, browser, address: str, path: Path):
     """The page of a notebook that was saved, closed and opened again, with no cell run."""
     shown = page.locator(".gpt-widget").count()
@@ -187,12 +198,7 @@ def test_a_whole_chapter_runs_and_its_widget_is_there_again_when_it_is_opened(
     asks = "shown = next(o for o in Out.values() if hasattr(o, 'step'))"
     asks += "\nprint('python has', shown.step, shown.text)"
     chapter.cells.append(nbformat.v4.new_code_cell(asks))
-    path = write_notebook(tmp_path, ["1"])
-    nbformat.write(chapter, path)
-    page = open_notebook(browser, lab)
-    kernel_is_ready(page)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    path, page = whole_chapter(browser, lab, tmp_path, chapter)
     page.wait_for_selector("text=python has 0 an umbrella, two umbrellas")
     page.wait_for_selector(".gpt-widget")
     page.get_by_role("button", name="all", exact=True).press("Enter")
@@ -210,12 +216,7 @@ def test_chapter_9_runs_whole_and_shows_its_three_widgets(browser, lab, tmp_path
     """To its last cell, with no error on the way: the longest of the chapters."""
     chapter = nbformat.read(ROOT / "chapters" / "09_modern.ipynb", as_version=4)
     chapter.cells.append(nbformat.v4.new_code_cell("print('come', 'to the end')"))
-    path = write_notebook(tmp_path, ["1"])
-    nbformat.write(chapter, path)
-    page = open_notebook(browser, lab)
-    kernel_is_ready(page)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    _, page = whole_chapter(browser, lab, tmp_path, chapter)
     page.wait_for_selector("text=come to the end", timeout=4 * PATIENCE)
     errors = page.locator("[data-mime-type='application/vnd.jupyter.error']")
     assert errors.count() == 0, errors.first.inner_text()
