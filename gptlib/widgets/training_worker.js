@@ -1,0 +1,77 @@
+// A Trainee behind messages, for a worker: the page's own thread never waits for a step.
+//
+// In: { do: "begin", ...given } · "start" · "pause" · "step" · "reset" (seed) · "rate" (factor) ·
+// "break" (name, on) · "weights". Out: { is: "ready" | "points" | "exam" | "story" | "weights" |
+// "running" | "failed", ... }; points come a few times a second, several steps in one message.
+import { Trainee } from "./trainee.js";
+
+const PATIENCE = 200; // milliseconds between two messages with points
+
+// post(message, transfer) sends; later(work) does it after the messages that wait; options: how many
+// steps lie between two exams, and how many seconds between two stories.
+export function serve(post, later, { examEvery = 100, storyEvery = 5 } = {}) {
+  let trainee = null, running = false, points = [], sent = 0, told = -Infinity, turn = 0;
+  const flush = () => {
+    if (points.length) post({ is: "points", points });
+    points = [];
+    sent = performance.now();
+  };
+  const report = () => {
+    post({ is: "exam", ...trainee.exam() });
+    if (trainee.seconds - told < storyEvery) return;
+    told = trainee.seconds;
+    post({ is: "story", ...trainee.write() });
+  };
+  const once = () => {
+    points.push(trainee.step());
+    const due = trainee.steps % examEvery === 0;
+    if (due || performance.now() - sent > PATIENCE) flush();
+    if (due) report();
+    else if (trainee.seconds - told >= storyEvery) { told = trainee.seconds; post({ is: "story", ...trainee.write() }); }
+  };
+  const halt = () => { running = false; turn += 1; post({ is: "running", running }); };
+  const attempt = (work) => {
+    try {
+      work();
+    } catch (error) {
+      flush();
+      halt();
+      post({ is: "failed", message: error.message });
+    }
+  };
+  const go = (mine) => {
+    if (!running || mine !== turn) return;
+    attempt(once);
+    if (running && trainee.steps >= trainee.recipe.steps && trainee.steps % trainee.recipe.steps === 0) { flush(); halt(); report(); }
+    later(() => go(mine));
+  };
+  const deeds = {
+    begin(given) {
+      trainee = new Trainee(given);
+      const { room, sheets } = trainee;
+      post({ is: "ready", parameters: room.flat.weights.length, bytes: room.bytes, simd: room.simd, floor: sheets.floor });
+      report();
+    },
+    start() { if (!running) { running = true; turn += 1; post({ is: "running", running }); go(turn); } },
+    pause() { flush(); halt(); },
+    step() { if (!running) { once(); flush(); } },
+    reset({ seed }) { halt(); points = []; told = -Infinity; trainee.reset(seed); report(); },
+    rate({ factor }) { trainee.factor = factor; },
+    break({ name, on }) { if (on) trainee.broken.add(name); else trainee.broken.delete(name); },
+    weights() { const { buffer } = trainee.file(); post({ is: "weights", step: trainee.steps, file: buffer }, [buffer]); },
+  };
+  return (message) => attempt(() => {
+    if (!Object.hasOwn(deeds, message.do)) throw new Error(`The worker does not know ${JSON.stringify(message.do)}.`);
+    deeds[message.do](message);
+  });
+}
+
+// In a worker, and nowhere else: a channel to itself gives way to the page's messages between two
+// steps, and is not slowed down in a tab that nobody looks at, as a timer would be.
+if (typeof WorkerGlobalScope !== "undefined" && globalThis instanceof WorkerGlobalScope) {
+  const channel = new MessageChannel();
+  let next = () => {};
+  channel.port1.onmessage = () => next();
+  const receive = serve((message, transfer) => postMessage(message, transfer ?? []), (work) => { next = work; channel.port2.postMessage(0); });
+  onmessage = ({ data }) => receive(data);
+}

@@ -1,0 +1,219 @@
+"""A run in the page: the stories it learns from, its exam, its file, its worker's messages."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from random import Random
+
+import pytest
+import torch
+from bookmodel import book
+from scripts import run_script
+
+from gptlib import corpus
+from gptlib.corpus.scoring import AnswerKey
+from gptlib.gpt import GPTConfig
+from gptlib.recipe import TrainConfig
+from gptlib.widgets.model_file import import_model, model_bytes
+from gptlib.widgets.story_key import answer_key
+
+SMALL = GPTConfig.preset("stories", n_layer=1, n_embd=16)
+RECIPE = TrainConfig(steps=30, batch_size=2, lr=4e-3, weight_decay=0.01)
+OPEN = """
+const { Trainee } = await module("trainee.js");
+const { pythonRandom } = await module("grammar.js");
+const { Lessons } = await module("lessons.js");
+"""
+
+
+def given(config: GPTConfig = SMALL, recipe: TrainConfig = RECIPE, **more) -> dict:
+    """What the page hands to a trainee."""
+    return {
+        "config": asdict(config), "recipe": asdict(recipe), "tokenizer": book()[1]._json(),
+        "key": answer_key(), "seed": 0, "exam": 4, **more,
+    }  # fmt: skip
+
+
+def test_the_stories_it_learns_from_are_those_of_python():
+    """Story by story, with Python's random numbers; each window begins with a story."""
+    code = OPEN + """
+        const trainee = new Trainee(given);
+        const lessons = new Lessons(trainee.key, trainee.vocabulary, trainee.sizes(), pythonRandom(5));
+        const copy = ({ idx, targets }) => [idx.slice(), targets.slice()];
+        const batches = [copy(lessons.next()), copy(lessons.next())];
+        return [...batches, copy(lessons.next({ shifted: false }))];
+    """  # fmt: skip
+    tokenizer, rng = book()[1], Random(5)
+    end = tokenizer.special_tokens[corpus.END]
+
+    def row() -> list[int]:
+        ids = [end]
+        while len(ids) <= 128:
+            ids += [*tokenizer.encode(corpus.GRAMMAR.write(rng)[0]), end]
+        return ids
+
+    for i, (idx, targets) in enumerate(run_script(code, given())):
+        rows = [row(), row()]
+        assert idx == rows[0][:128] + rows[1][:128]
+        assert targets == (idx if i == 2 else rows[0][1:129] + rows[1][1:129])
+
+
+def test_its_exam_is_the_answer_key():
+    """The book's trained model: the floor, the loss and every skill as Python has them."""
+    model, tokenizer = book()
+    code = OPEN + """
+        const { readModel } = await module("model_file.js");
+        const trainee = new Trainee(given);
+        const weights = Object.entries(readModel(data).weights);
+        for (const [name, w] of weights) trainee.room.weights[name].set(w);
+        return trainee.exam();
+    """  # fmt: skip
+    asked = given(model.config, TrainConfig.preset("stories"), exam=20)
+    found = run_script(code, asked, model_bytes(model, tokenizer, "float32"))
+    key = AnswerKey(corpus.stories(20, seed=1), tokenizer)
+    wanted = key.score(model)
+    assert found["floor"] == pytest.approx(key.floor, rel=1e-9)
+    assert found["loss"] == pytest.approx(wanted.loss, rel=1e-4)
+    assert {skill: of for skill, (_, of) in found["skills"].items()} == {
+        skill: len(places) for skill, places in key.places.items()
+    }
+    for skill, (right, of) in found["skills"].items():
+        assert right == round(wanted.skills[skill] * of), skill
+
+
+def test_a_file_of_the_page_is_opened_by_python(tmp_path):
+    """After two steps: the same configuration, tokenizer and weights, to the last bit."""
+    code = OPEN + """
+        const trainee = new Trainee(given);
+        trainee.step(); trainee.step();
+        return [trainee.file(), trainee.room.weights];
+    """  # fmt: skip
+    data, weights = run_script(code, given(replace(SMALL, bias=True)))
+    path = tmp_path / "mine.gpt.safetensors"
+    path.write_bytes(bytes(data))
+    model, tokenizer = import_model(path)
+    assert model.config == replace(SMALL, bias=True)
+    assert tokenizer.encode("Tom was a") == book()[1].encode("Tom was a")
+    for name, p in model.named_parameters():
+        assert torch.equal(torch.tensor(weights[name]).float().view_as(p), p), name
+
+
+def test_it_learns_and_reset_begins_again():
+    code = OPEN + """
+        const trainee = new Trainee(given);
+        const run = (n) => Array.from({ length: n }, () => trainee.step());
+        const first = run(given.recipe.steps), exam = trainee.exam();
+        trainee.reset();
+        const again = run(3);
+        trainee.reset(1);
+        return [first, exam, again, run(1), trainee.write()];
+    """  # fmt: skip
+    first, exam, again, other, story = run_script(code, given(recipe=replace(RECIPE, lr=0.02)))
+    losses = [point["loss"] for point in first]
+    assert losses[0] == pytest.approx(7.34, abs=0.1) and losses[-1] < 6 and exam["loss"] < 6
+    assert [point["loss"] for point in again] == losses[:3] and other[0]["loss"] != losses[0]
+    assert all(0 < point["table"] < 1 and 0 < point["blocks"] < 1 for point in first)
+    assert story["says"] and not story["ok"] and len(story["tokens"]) <= 127
+
+
+@pytest.mark.parametrize(
+    ("mistake", "shows"),
+    [
+        ("shift", lambda well, ill: ill["loss"] < well["loss"] - 0.3),  # it only has to copy
+        ("zero_grad", lambda well, ill: ill["grad_norm"] > 2 * well["grad_norm"]),
+    ],
+)
+def test_a_mistake_shows(mistake, shows):
+    code = OPEN + """
+        const trainee = new Trainee(given);
+        const last = () => Array.from({ length: given.recipe.steps }, () => trainee.step()).at(-1);
+        const well = last();
+        trainee.reset();
+        trainee.broken.add(given.mistake);
+        return [well, last()];
+    """  # fmt: skip
+    well, ill = run_script(code, given(recipe=replace(RECIPE, lr=0.01), mistake=mistake))
+    assert shows(well, ill), (well, ill)
+
+
+# The worker --------------------------------------------------------------------------------------
+
+
+SERVE = """
+const { serve } = await module("training_worker.js");
+const said = [], waiting = [];
+const receive = serve((m) => said.push(m), (work) => waiting.push(work), { examEvery: 10, storyEvery: 1e9 });
+const turn = (n) => { for (let k = 0; k < n && waiting.length; k++) waiting.shift()(); };
+const kinds = () => said.splice(0).map((m) => m.is);
+const { begin, ...first } = { begin: { do: "begin", ...given } };
+"""  # noqa: E501
+
+
+def test_the_worker_starts_pauses_steps_and_goes_on():
+    code = (
+        SERVE
+        + """
+        const steps = () => said.flatMap((m) => (m.is === "points" ? m.points.map((p) => p.step) : []));
+        receive(begin);
+        const ready = said[0], opened = kinds();
+        receive({ do: "start" }); receive({ do: "start" });
+        turn(6); receive({ do: "pause" });
+        const ran = steps(), asleep = said.at(-1).running;
+        turn(5); // what was waiting comes to nothing
+        const still = steps().length === ran.length && waiting.length === 0;
+        said.length = 0;
+        receive({ do: "step" });
+        const one = steps();
+        said.length = 0;
+        receive({ do: "start" }); turn(100);
+        return [ready, opened, ran, asleep, still, one, steps().at(-1), kinds().slice(-3), waiting.length];
+    """
+    )  # noqa: E501
+    ready, opened, ran, asleep, still, one, last, ending, left = run_script(code, given())
+    assert ready["parameters"] == 1536 * 16 + 128 * 16 + 12 * 16 * 16 + 3 * 16
+    assert ready["simd"] and ready["bytes"] < 20e6
+    assert opened == ["ready", "exam", "story"]
+    assert ran == list(range(1, len(ran) + 1)) and len(ran) >= 6 and asleep is False and still
+    assert one == [len(ran) + 1]
+    assert last == 30 and "running" in ending and left == 0  # the recipe's steps are over
+
+
+def test_the_worker_changes_the_rate_breaks_and_sends_the_weights():
+    code = (
+        SERVE
+        + """
+        receive(begin);
+        said.length = 0;
+        receive({ do: "rate", factor: 0.5 }); receive({ do: "step" });
+        receive({ do: "break", name: "zero_grad", on: true }); receive({ do: "step" });
+        receive({ do: "break", name: "zero_grad", on: false }); receive({ do: "step" });
+        const points = said.flatMap((m) => m.points ?? []);
+        receive({ do: "weights" });
+        const file = said.at(-1);
+        receive({ do: "reset", seed: 3 }); receive({ do: "step" });
+        const again = said.at(-1).points;
+        receive({ do: "sing" });
+        receive({ do: "begin", ...given, config: { ...given.config, norm: "post" } });
+        const failed = said.filter((m) => m.is === "failed").map((m) => m.message);
+        return [points, file.file.byteLength, file.step, again, failed];
+    """
+    )
+    points, size, step, again, failed = run_script(code, given())
+    assert [point["step"] for point in points] == [1, 2, 3] and step == 3 and size > 100_000
+    assert points[0]["lr"] == pytest.approx(0.5 * 4e-3 / 3)
+    assert points[1]["grad_norm"] > 1.5 * points[2]["grad_norm"]
+    assert [point["step"] for point in again] == [1]
+    assert "sing" in failed[0] and "pre" in failed[1]
+
+
+def test_a_run_that_blows_up_stops_and_says_so():
+    code = (
+        SERVE
+        + """
+        receive(begin);
+        receive({ do: "rate", factor: 1e30 }); receive({ do: "start" }); turn(100);
+        return [said.filter((m) => m.is === "failed").map((m) => m.message), waiting.length];
+    """
+    )
+    messages, waiting = run_script(code, given())
+    assert len(messages) == 1 and "no longer a number" in messages[0] and waiting == 0
