@@ -9,6 +9,7 @@ from gptlib.widgets.cache_growth import CacheGrowth
 from gptlib.widgets.distribution_explorer import DistributionExplorer
 from gptlib.widgets.expert_routing import ExpertRouting
 from gptlib.widgets.live_gpt import LiveGPT, switched_off
+from gptlib.widgets.live_training import LiveTraining
 from gptlib.widgets.model_file import export_model, import_model
 from gptlib.widgets.model_picture import ModelPicture
 from gptlib.widgets.rotation_explorer import RotationExplorer
@@ -23,6 +24,7 @@ __all__ = [
     "DistributionExplorer",
     "ExpertRouting",
     "LiveGPT",
+    "LiveTraining",
     "ModelPicture",
     "RotationExplorer",
     "SignalExplorer",
