@@ -38,7 +38,8 @@ def test_the_stories_it_learns_from_are_those_of_python():
     """Story by story, with Python's random numbers; each window begins with a story."""
     code = OPEN + """
         const trainee = new Trainee(given);
-        const lessons = new Lessons(trainee.key, trainee.vocabulary, trainee.sizes(), pythonRandom(5));
+        const { key, vocabulary } = trainee;
+        const lessons = new Lessons(key, vocabulary, trainee.sizes(), pythonRandom(5));
         const copy = ({ idx, targets }) => [idx.slice(), targets.slice()];
         const batches = [copy(lessons.next()), copy(lessons.next())];
         return [...batches, copy(lessons.next({ shifted: false }))];
@@ -153,7 +154,7 @@ def test_the_worker_starts_pauses_steps_and_goes_on():
     code = (
         SERVE
         + """
-        const steps = () => said.flatMap((m) => (m.is === "points" ? m.points.map((p) => p.step) : []));
+        const steps = () => said.flatMap((m) => m.points ?? []).map((point) => point.step);
         receive(begin);
         const ready = said[0], opened = kinds();
         receive({ do: "start" }); receive({ do: "start" });
@@ -166,9 +167,10 @@ def test_the_worker_starts_pauses_steps_and_goes_on():
         const one = steps();
         said.length = 0;
         receive({ do: "start" }); turn(100);
-        return [ready, opened, ran, asleep, still, one, steps().at(-1), kinds().slice(-3), waiting.length];
+        const ended = [steps().at(-1), kinds().slice(-3), waiting.length];
+        return [ready, opened, ran, asleep, still, one, ...ended];
     """
-    )  # noqa: E501
+    )
     ready, opened, ran, asleep, still, one, last, ending, left = run_script(code, given())
     assert ready["parameters"] == 1536 * 16 + 128 * 16 + 12 * 16 * 16 + 3 * 16
     assert ready["simd"] and ready["bytes"] < 20e6

@@ -358,6 +358,21 @@ def test_the_page_s_speed_is_measured_beside_its_own_product(tmp_path):
     assert "tokens a second" in answer.stdout and "one row at a time" in answer.stdout
 
 
+def test_a_page_that_trains_is_measured_with_simd_and_without(tmp_path):
+    """A step each; Chromium is left out."""
+    out = tmp_path / "training.json"
+    words = ["--rounds", "1", "--steps", "1", "--seconds", "0", "--out", out]
+    command = [sys.executable, ROOT / "benchmarks" / "page_training.py", *words]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(out.read_text(encoding="utf-8"))
+    for name in ("simd", "plain"):
+        rate = 1024_000 / found[name]["ms_a_step"]
+        assert found[name]["tokens_per_second"] == pytest.approx(rate, rel=0.02)
+        assert 0 < found[name]["share_of_product"] < 1 and found[name]["mb"] < 300
+    assert answer.stdout.count("tokens a second of processor time") == 2
+
+
 def test_a_slow_page_is_measured_slider_by_slider(chromium, tmp_path):
     out = tmp_path / "slow.json"
     words = ["--moves", "1", "--slower", "1", "--out", out]

@@ -125,6 +125,8 @@ function saysOfStep(last, run, exam, model) {
 function lossPicture(floor, band, steps) {
   const svg = chart(464, 300, "loss over the steps");
   const line = s("path", { class: "gw-line-train" }), marks = s("path", { class: "gw-line-val" }), behind = s("g");
+  svg.classList.add("gw-loss");
+  svg.style.cursor = "default"; // nothing happens when it is pressed
   svg.append(behind, line, marks);
   const y = log10([floor * 0.9, 9], [LOSS_BOX.bottom, LOSS_BOX.top]);
   let x, wide = 0;
@@ -160,7 +162,7 @@ function lossPicture(floor, band, steps) {
 // One line a skill: the share of its places in the exam that are right.
 function skillBars() {
   const body = h("tbody", {}), lines = new Map();
-  const el = h("table", { class: "gw-bars" }, h("caption", {}, "skills: the share of places that are right"), body);
+  const el = h("table", { class: "gw-bars gw-gained" }, h("caption", { class: "gw-heading" }, "skills: the share of places that are right"), body);
   return {
     el,
     show(skills) {

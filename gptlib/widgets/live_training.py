@@ -105,7 +105,9 @@ class LiveTraining(Widget):
             edges = (self.band[edge] for edge in ("step", "low", "high"))
             ax.fill_between(*edges, color=plots.SKY, alpha=0.5, label="recorded runs")
         plots.floor_line(ax, self.floor)
-        ax.set(xlabel="step", ylabel="loss, nats per token", yscale="log", ylim=(0.9 * self.floor, 9))
+        ax.set(
+            xlabel="step", ylabel="loss, nats per token", yscale="log", ylim=(0.9 * self.floor, 9)
+        )
         ax.minorticks_off()
         ticks = [v for v in (0.1, 0.2, 0.5, 1, 2, 5) if v >= 0.9 * self.floor]
         ax.set_yticks(ticks, [f"{v:g}" for v in ticks])

@@ -21,6 +21,7 @@ from gptlib.counts import forward_flops
 from gptlib.generation import stream
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.modern import ModernConfig, ModernGPT
+from gptlib.recipe import learning_rate
 from gptlib.rope import Rope, scaled_base
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
 from gptlib.training import TrainConfig, train
@@ -30,6 +31,7 @@ from gptlib.widgets import (
     DistributionExplorer,
     ExpertRouting,
     LiveGPT,
+    LiveTraining,
     ModelPicture,
     RotationExplorer,
     SignalExplorer,
@@ -84,6 +86,13 @@ def live(seed=0, n_layer=2, **settings) -> LiveGPT:
     torch.manual_seed(seed)
     config = GPTConfig(tokenizer.vocab_size, 24, n_layer, n_head=2, n_embd=16, init="torch")
     return LiveGPT(GPT(config), tokenizer, "lower lower", numbers="float32", **settings)
+
+
+def training(steps=12, **settings) -> LiveTraining:
+    """A model so small that a step takes no time, and an exam of four stories."""
+    config = GPTConfig.preset("stories", n_layer=1, n_embd=16)
+    recipe = TrainConfig(steps=steps, batch_size=2, lr=4e-3, weight_decay=0.01)
+    return LiveTraining(book()[1], config, recipe, exam=4, **settings)
 
 
 def attention(n_layer=2, **settings) -> AttentionExplorer:
@@ -185,6 +194,7 @@ MADE = {
     "growing_cache": growing_cache,
     "routed": routed,
     "live": live,
+    "training": training,
     "attention": attention,
     "attention_of_chapter_3": attention_of_chapter_3,
     "teller": spoilt_teller,
@@ -1916,6 +1926,72 @@ def test_pairs_without_a_face_are_counted_too(shown):
     assert f"At this distance, {new} are at a new angle" in facts
 
 
+# The training ------------------------------------------------------------------------------------
+
+
+def told_step(page, step: int) -> str:
+    """What stands below the buttons, once that step is there."""
+    line = page.locator(".gpt-widget .gw-facts")
+    for _ in range(600):
+        if line.inner_text().startswith(f"Step {step}:"):
+            break
+        page.wait_for_timeout(50)
+    said = line.inner_text()
+    assert said.startswith(f"Step {step}:"), said
+    return said
+
+
+def test_a_model_is_trained_in_the_page(shown, tmp_path):
+    """Step by step, then on its own; broken, slowed down, begun again, and kept."""
+    from gptlib.widgets import import_model
+
+    widget = training()
+    page = shown(widget)
+    steps = page.get_by_role("button", name="one step")
+    steps.click()
+    first = told_step(page, 1)
+    assert "in a worker of this page" in page.locator(".gpt-widget").inner_text()
+    loss = float(re.search(r"loss ([\d.]+)", first)[1])
+    assert loss == pytest.approx(math.log(1536), abs=0.1)
+    config = TrainConfig(**widget.recipe)
+    assert f"rate {learning_rate(1, config):g};" in first
+    page.get_by_role("slider", name="learning rate").press("Home")
+    page.get_by_label("forgotten zero_grad").check()
+    steps.click()
+    assert f"rate {0.1 * learning_rate(2, config):.3g};" in told_step(page, 2)
+    page.get_by_role("button", name="go on").click()
+    told_step(page, 12)  # the end of the recipe
+    page.get_by_role("button", name="go on").wait_for()
+    assert page.locator(".gw-line-train").get_attribute("d").count("L") == 11
+    assert page.locator(".gw-bars tbody tr").count() >= 5
+    assert page.locator(".gw-written .gw-broken").count() == 1
+    assert "The parser:" in page.locator(".gpt-widget").inner_text()
+    with page.expect_download() as kept:
+        page.get_by_role("button", name="keep the model").click()
+    path = tmp_path / kept.value.suggested_filename
+    kept.value.save_as(path)
+    assert path.name == "trained_12.gpt.safetensors"
+    model, tokenizer = import_model(path)
+    assert model.config.n_embd == 16 and tokenizer.vocab_size == 1536
+    page.get_by_role("button", name="begin again").click()
+    steps.click()
+    again = told_step(page, 1)  # the same weights and the same stories
+    assert float(re.search(r"loss ([\d.]+)", again)[1]) == loss
+    assert page.faults == []
+
+
+def test_a_page_that_may_have_no_worker_says_so(shown):
+    page = shown(training(), spoil=lambda path: take_away(path, "Worker"))
+    page.get_by_role("button", name="train").click()
+    page.locator(".gw-legend", has_text="cannot start a worker").wait_for()
+
+
+def take_away(path: Path, name: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    gone = f"<head><script>delete globalThis.{name}; globalThis.{name} = undefined;</script>"
+    path.write_text(text.replace("<head>", gone, 1), encoding="utf-8")
+
+
 # All of them -------------------------------------------------------------------------------------
 
 
@@ -1932,6 +2008,7 @@ def test_pairs_without_a_face_are_counted_too(shown):
         test_signals_follow_every_control,
         test_every_picture_shows_the_moment_that_the_slider_says,
         test_rotations_follow_every_control,
+        partial(test_a_model_is_trained_in_the_page, tmp_path=Path()),
     ],
 )
 def test_a_widget_that_no_longer_redraws_is_found(shown, follows):
