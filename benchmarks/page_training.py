@@ -43,7 +43,7 @@ if (given.plain) globalThis.WebAssembly = undefined;
 const trainee = new Trainee(given);
 const { multiply } = trainee.room;
 const used = () => { const { user, system } = process.cpuUsage(); return (user + system) / 1e6; };
-for (let k = 0; k < 10; k++) trainee.step(); // compiled before the clock starts
+for (let k = 0; k < given.steps; k++) trainee.step(); // compiled before the clock starts
 let inside = 0;
 const rounds = [];
 for (let k = 0; k < given.rounds; k++) {

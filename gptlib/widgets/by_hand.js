@@ -3,7 +3,7 @@
 //
 // An array is filled, not made: the first argument of a function is what it writes. N = B · T tokens
 // in a batch of B texts, C numbers a token, hs = C / n_head numbers a head, V tokens known.
-// `multiply` is a product of panels.js; w and grads are { weight, bias }, a bias may be missing.
+// `multiply` is a product of panels.js, `powers` the exponentials of exponentials.js; w and grads are { weight, bias }, a bias may be missing.
 import { exp } from "./fast_exp.js";
 
 // The parameters of one part, by its name in the whole: a weight and, where there is one, a bias.
@@ -11,16 +11,16 @@ export const inside = (weights, name) => ({ weight: weights[`${name}.weight`], b
 
 // The mean loss in nats of logits (N, V), which become their own gradient: p - y over the number of
 // targets that are scored. A target of -1 is not.
-export function cross_entropy(logits, targets, V) {
+export function cross_entropy(logits, targets, V, powers) {
   const scored = targets.reduce((sum, y) => sum + (y >= 0), 0);
   let loss = 0;
   for (let t = 0, at = 0; t < targets.length; t++, at += V) {
     const y = targets[t];
     if (y < 0) { logits.fill(0, at, at + V); continue; }
-    let best = -Infinity, total = 0;
+    let best = -Infinity;
     for (let i = at; i < at + V; i++) if (logits[i] > best) best = logits[i];
     loss += best - logits[at + y];
-    for (let i = at; i < at + V; i++) total += logits[i] = exp(logits[i] - best);
+    const total = powers(logits, at, V, best, 1);
     loss += Math.log(total);
     const share = 1 / total / scored;
     for (let i = at; i < at + V; i++) logits[i] *= share;
@@ -46,21 +46,24 @@ export function linear_back(dx, dy, x, { weight }, grads, n, m, multiply) {
 const ROOT = Math.sqrt(2 / Math.PI);
 
 // y = GELU(x), and its slope at x, any shape: both need the same exponential. The error function is
-// that of gpt.js, to 1.5e-7.
-export function gelu_forward(y, slope, x, approximate) {
-  for (let i = 0; i < x.length; i++) {
-    const v = x[i];
-    if (approximate === "none") {
-      const size = Math.abs(v), bell = exp(-v * v / 2), t = 1 / (1 + 0.3275911 * Math.SQRT1_2 * size);
-      const tail = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t * bell / 2;
+// that of gpt.js, to 1.5e-7; its bell, e to the power of -x²/2, is made in the place of the slope.
+export function gelu_forward(y, slope, x, approximate, powers) {
+  if (approximate === "none") {
+    for (let i = 0; i < x.length; i++) slope[i] = -x[i] * x[i] / 2;
+    powers(slope, 0, x.length, 0, 1);
+    for (let i = 0; i < x.length; i++) {
+      const v = x[i], bell = slope[i] / 2, t = 1 / (1 + 0.3275911 * Math.SQRT1_2 * Math.abs(v));
+      const tail = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t * bell;
       const below = v < 0 ? tail : 1 - tail; // the probability that a standard normal number lies below v
       y[i] = v * below;
-      slope[i] = below + v * bell / 2 * ROOT;
-    } else {
-      const share = 1 / (1 + exp(-2 * ROOT * (v + 0.044715 * v * v * v))); // ½(1 + tanh u)
-      y[i] = v * share;
-      slope[i] = share + 2 * v * share * (1 - share) * ROOT * (1 + 3 * 0.044715 * v * v);
+      slope[i] = below + v * bell * ROOT;
     }
+    return;
+  }
+  for (let i = 0; i < x.length; i++) {
+    const v = x[i], share = 1 / (1 + exp(-2 * ROOT * (v + 0.044715 * v * v * v))); // ½(1 + tanh u)
+    y[i] = v * share;
+    slope[i] = share + 2 * v * share * (1 - share) * ROOT * (1 + 3 * 0.044715 * v * v);
   }
 }
 
@@ -71,11 +74,13 @@ export function gelu_back(dy, slope) {
 
 // The first `seen` of the numbers from `at` on become their softmax, once they are scaled; the rest,
 // up to `end`, is behind the mask: 0.
-export function softmax_forward(p, at, seen, end, scale) {
-  let best = -Infinity, total = 0;
+export function softmax_forward(p, at, seen, end, scale, powers) {
+  const whole = Math.min(end - at, Math.ceil(seen / 4) * 4); // four are as quick as one
+  let best = -Infinity;
   for (let i = at; i < at + seen; i++) if (p[i] > best) best = p[i];
-  for (let i = at; i < at + seen; i++) total += p[i] = exp((p[i] - best) * scale);
-  for (let i = at; i < at + seen; i++) p[i] /= total;
+  for (let i = at + seen; i < at + whole; i++) p[i] = -Infinity;
+  const share = 1 / powers(p, at, whole, best, scale);
+  for (let i = at; i < at + seen; i++) p[i] *= share;
   for (let i = at + seen; i < end; i++) p[i] = 0;
 }
 
@@ -127,14 +132,14 @@ export function layer_norm_back(dx, dy, stats, x, { weight }, grads) {
 
 // The heads of a layer: qkv (N, 3C) -> merged (N, C), and p (B, n_head, T, T), who looks where.
 // `masked` false lets every token look at what comes later, a mistake to be seen.
-export function attention_forward(merged, p, qkv, { T, C, n_head, masked }, multiply) {
+export function attention_forward(merged, p, qkv, { T, C, n_head, masked }, { multiply, powers }) {
   const hs = C / n_head, scale = 1 / Math.sqrt(hs);
   for (let pair = 0; pair < p.length / (T * T); pair++) { // a text and a head
     const [from, to] = placesOf(pair, T, C, n_head);
     const [q, k, v] = [0, C, 2 * C].map((part) => qkv.subarray(from + part));
     const looks = p.subarray(pair * T * T, (pair + 1) * T * T);
     multiply(looks, T, T, T, hs, q, 3 * C, 1, k, 1, 3 * C); // A·Bᵀ: (T, hs) @ (hs, T)
-    for (let t = 0; t < T; t++) softmax_forward(looks, t * T, masked ? t + 1 : T, (t + 1) * T, scale);
+    for (let t = 0; t < T; t++) softmax_forward(looks, t * T, masked ? t + 1 : T, (t + 1) * T, scale, powers);
     multiply(merged.subarray(to), C, T, hs, T, looks, T, 1, v, 3 * C, 1);
   }
 }

@@ -60,16 +60,16 @@ export function gpt_forward(idx, room) {
 const headOf = (config) => (config.tied === false ? "head.weight" : "token_embedding.weight");
 
 // One block: kept.x (N, C) -> out (N, C).
-export function block_forward(out, kept, name, { weights, multiply, config, size }) {
+export function block_forward(out, kept, name, { weights, multiply, powers, config, size }) {
   const { C } = size, w = (part) => inside(weights, `${name}.${part}`);
   layer_norm_forward(kept.normed_1, kept.stats_1, kept.x, w("norm_1"));
   linear_forward(kept.qkv, kept.normed_1, w("attention.qkv"), C, 3 * C, multiply);
-  attention_forward(kept.merged, kept.p, kept.qkv, size, multiply);
+  attention_forward(kept.merged, kept.p, kept.qkv, size, { multiply, powers });
   linear_forward(kept.middle, kept.merged, w("attention.project"), C, C, multiply);
   join(kept.middle, kept.x); // the shortcut
   layer_norm_forward(kept.normed_2, kept.stats_2, kept.middle, w("norm_2"));
   linear_forward(kept.wide, kept.normed_2, w("feed_forward.expand"), C, 4 * C, multiply);
-  gelu_forward(kept.bent, kept.slope, kept.wide, config.gelu ?? "tanh");
+  gelu_forward(kept.bent, kept.slope, kept.wide, config.gelu ?? "tanh", powers);
   linear_forward(out, kept.bent, w("feed_forward.project"), 4 * C, C, multiply);
   join(out, kept.middle);
 }
@@ -108,7 +108,7 @@ export function tables_back(dx, idx, grads, T, C) {
 // what stands in room.grads: fill them with 0 before, or forget it and see what happens.
 export function gpt_back(idx, targets, room) {
   const { weights, grads, arrays, blocks, multiply, config, size: { T, C, V } } = room;
-  const loss = cross_entropy(gpt_forward(idx, room), targets, V); // the logits are their gradient now
+  const loss = cross_entropy(gpt_forward(idx, room), targets, V, room.powers); // the logits are their gradient now
   const head = headOf(config);
   linear_back(arrays.d_normed, arrays.logits, arrays.normed, { weight: weights[head] }, { weight: grads[head] }, C, V, multiply);
   arrays.dx.fill(0);

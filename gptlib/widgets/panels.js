@@ -4,6 +4,7 @@
 // A step needs A·B, Aᵀ·B and A·Bᵀ. All three are one function, because a matrix is read with any
 // strides: a[i, k] is a[i · ai + k · ak]. What is read against the grain is first copied into panels,
 // four rows or eight columns side by side, in the order in which the product walks along them.
+import { exponentialsPlainly, rowOfPowers } from "./exponentials.js";
 import { ADD_I32, I32, V128, assemble, get, leb, loop, set } from "./wasm.js";
 
 const LOAD_FOUR = (offset) => [0xfd, 0x00, 0, ...leb(offset)], STORE_FOUR = (offset) => [0xfd, 0x0b, 0, ...leb(offset)];
@@ -54,10 +55,10 @@ function strips(memory) {
 const upTo = (n, by) => Math.ceil(n / by) * by;
 
 // Room for arrays of these lengths, an object of numbers by name, and the product that works on them:
-// { arrays, multiply, simd, bytes }. `widest`: the numbers of the largest B; `longest`: the longest sum.
+// { arrays, multiply, powers, simd, bytes }. `widest`: the numbers of the largest B; `longest`: the longest sum.
 export function chamber(lengths, widest, longest) {
   const names = Object.keys(lengths);
-  const places = [["", upTo(widest, 8) + 8 * longest], [" ", DEEP * longest], ["  ", 32]];
+  const places = [["", upTo(widest, 8) + 8 * longest], [" ", DEEP * longest], ["  ", 32], ["   ", 8]];
   const all = [...names.map((name) => [name, lengths[name]]), ...places];
   const bytes = all.reduce((total, [, length]) => total + 4 * upTo(length, 4), 0);
   let memory, kernels;
@@ -66,7 +67,7 @@ export function chamber(lengths, widest, longest) {
     kernels = strips(memory);
   } catch {
     const arrays = Object.fromEntries(names.map((name) => [name, new Float32Array(lengths[name])]));
-    return { arrays, multiply: multiplyPlainly, simd: false, bytes };
+    return { arrays, multiply: multiplyPlainly, powers: exponentialsPlainly, simd: false, bytes };
   }
   let used = 0;
   const arrays = {};
@@ -76,7 +77,8 @@ export function chamber(lengths, widest, longest) {
   }
   const desk = places.map(([name]) => arrays[name]);
   for (const [name] of places) delete arrays[name];
-  return { arrays, multiply: inPanels(kernels, ...desk), simd: true, bytes: memory.buffer.byteLength };
+  const powers = rowOfPowers(memory, desk.pop());
+  return { arrays, multiply: inPanels(kernels, ...desk), powers, simd: true, bytes: memory.buffer.byteLength };
 }
 
 // multiply(out, oi, m, n, size, a, ai, ak, b, bk, bj, add): out[i · oi + j] = Σ_k a[i, k] · b[k, j] for
