@@ -276,3 +276,23 @@ def test_two_hundred_steps_are_those_of_pytorch():
     losses, _ = trained(model, recipe, batches)
     assert losses[-1] < 0.75 * losses[0]
     assert [step[0] for step in steps] == pytest.approx(losses, abs=1e-3)
+
+
+@pytest.mark.parametrize("n", [8, 7])
+@BOTH
+def test_the_exponentials_of_a_row(n, plain):
+    """To 1e-6 of each, and their sum; e to the power of -87 or less is next to nothing."""
+    code = """
+        if (given.plain) globalThis.WebAssembly = undefined;
+        const { chamber } = await module("panels.js");
+        const { arrays: { x }, powers } = chamber({ x: 12 }, 8, 8);
+        x.set(given.x, 2);
+        return [powers(x, 2, given.x.length, 3, 0.5), x];
+    """
+    x = torch.tensor([3.0, -1.7, 2.2, -60.0, -160.0, 0.4, 1.9, -float("inf")])[:n]
+    given = [-1e30 if v == -torch.inf else v for v in x.tolist()]  # JSON has no infinity
+    total, found = run_script(code, {"x": given, "plain": plain})
+    wanted = ((x.double() - 3) / 2).exp()
+    assert found[:2] == found[10:] == [0, 0]
+    assert found[2 : 2 + n] == pytest.approx(wanted.tolist(), rel=1e-6, abs=1e-37)
+    assert total == pytest.approx(wanted.sum().item(), rel=1e-6)
