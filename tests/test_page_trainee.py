@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
 from dataclasses import asdict, replace
 from random import Random
 
 import pytest
 import torch
+import traitlets
 from bookmodel import book
-from scripts import run_script
+from scripts import node, run_script
 
 from gptlib import corpus
 from gptlib.corpus.scoring import AnswerKey
+from gptlib.given.records import record
 from gptlib.gpt import GPTConfig
 from gptlib.recipe import TrainConfig
+from gptlib.tokenizer import BPETokenizer
+from gptlib.widgets import LiveTraining
 from gptlib.widgets.model_file import import_model, model_bytes
 from gptlib.widgets.story_key import answer_key
 
@@ -219,3 +226,61 @@ def test_a_run_that_blows_up_stops_and_says_so():
     )
     messages, waiting = run_script(code, given())
     assert len(messages) == 1 and "no longer a number" in messages[0] and waiting == 0
+
+
+# The face ----------------------------------------------------------------------------------------
+
+
+def test_the_face_sends_what_a_trainee_needs(tmp_path):
+    """What a page has of it is enough; its worker's code stands for itself and exports nothing."""
+    tokenizer = book()[1]
+    face = LiveTraining(tokenizer, exam=5, seed=2)
+    assert face.config == asdict(GPTConfig.preset("stories"))
+    assert face.recipe == asdict(TrainConfig.preset("stories"))
+    told = corpus.stories(5, seed=1)
+    assert face.floor == pytest.approx(corpus.floor(told, tokenizer).nats_per_token)
+    assert json.loads(face.key_data) == json.loads(json.dumps(answer_key()))
+    assert face.tokenizer == tokenizer._json() and face.seed == 2
+    assert "export" not in re.findall(r"^\w+", face.worker, flags=re.M)
+    (tmp_path / "worker.mjs").write_text(face.worker + "\nconsole.log(typeof serve);")
+    answer = subprocess.run([node(), tmp_path / "worker.mjs"], capture_output=True, text=True)
+    assert (answer.stdout.strip(), answer.stderr) == ("function", "")
+
+
+def test_the_band_lies_as_far_above_the_floor_as_the_recorded_runs():
+    seeds = record("seeds")
+    face = LiveTraining(book()[1], exam=5)
+    ends = [run["loss"][-1] for seed, run in seeds["seeds"].items() if int(seed) < 10]
+    assert face.band["step"] == seeds["seeds"]["0"]["step"]
+    for edge, one in (("low", min(ends)), ("high", max(ends))):
+        assert face.band[edge][-1] - face.floor == pytest.approx(one - seeds["floor"])
+    words = face.words()
+    assert "303,680 parameters, 3,100 steps" in words and f"{face.floor:.3f}" in words
+    assert f"between {face.band['low'][-1]:.2f} and {face.band['high'][-1]:.2f}" in words
+    (ax,) = face.draw().axes
+    assert len(ax.collections) == 1 and ax.get_ylim()[0] == pytest.approx(0.9 * face.floor)
+    other = LiveTraining(book()[1], SMALL, RECIPE, exam=5)
+    assert other.band == {} and "Recorded" not in other.words()
+    assert not other.draw().axes[0].collections
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"norm": "post"}, "config.norm is 'post'; the page trains with \"pre\" only."),
+        ({"dropout": 0.1}, "config.dropout is 0.1"),
+        ({"vocab_size": 1535}, "tokenizer has 1,536 tokens; config.vocab_size is 1,535."),
+        ({"context_length": 40}, "its context_length is 40"),
+    ],
+)
+def test_what_the_page_cannot_train_is_refused(change, said):
+    with pytest.raises(ValueError) as error:
+        LiveTraining(book()[1], GPTConfig.preset("stories", **change), exam=5)
+    assert said in str(error.value)
+
+
+def test_a_tokenizer_without_an_end_and_a_mistake_that_is_none_are_refused():
+    with pytest.raises(ValueError, match="special token"):
+        LiveTraining(BPETokenizer([]))
+    with pytest.raises(traitlets.TraitError, match="mistakes"):
+        LiveTraining(book()[1], exam=5, mistakes=["sleep"])

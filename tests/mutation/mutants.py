@@ -73,6 +73,7 @@ TESTS = {
     "widgets/cache_growth": ["cache_growth", "faces"],
     "widgets/expert_routing": ["expert_routing", "faces"],
     "widgets/live_gpt": ["page_model", "page_grammar", "faces"],
+    "widgets/live_training": ["page_trainee", "faces"],
     "widgets/model_file": ["page_model"],
     "widgets/rotation_explorer": ["rotation_explorer", "faces"],
     "widgets/story_key": ["page_grammar"],
