@@ -12,6 +12,7 @@ import test_cache_growth
 import test_expert_routing
 import test_page_grammar
 import test_page_model
+import test_page_training
 import test_rotation_explorer
 import test_widgets
 from looking import serve
@@ -55,6 +56,10 @@ SAME = [
     test_page_grammar.test_the_page_judges_as_python_does,
     partial(test_page_grammar.test_the_fast_product_is_the_product, 13, 64, 24),
     test_rotation_explorer.test_the_page_turns_and_scores_as_rope_does,
+    *(
+        partial(test_page_training.test_every_gradient_is_that_of_pytorch, c, False)
+        for c in test_page_training.FOUR.values()
+    ),
 ]
 
 
@@ -79,7 +84,7 @@ def chromium_runs(browser, monkeypatch):
 
     for tests in (
         *(test_attention_explorer, test_page_grammar, test_page_model, test_widgets),
-        *(test_cache_growth, test_expert_routing, test_rotation_explorer),
+        *(test_cache_growth, test_expert_routing, test_rotation_explorer, test_page_training),
     ):
         for stand_in in (run_script, in_script):
             monkeypatch.setattr(tests, stand_in.__name__, stand_in, raising=False)
