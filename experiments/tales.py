@@ -13,7 +13,7 @@ and a longer run of a wider model much nearer.
 same size, as many tokens. "short_first": the same, of whose tokens more than half are windows of
 128, the beginnings of tales. "larger": half as wide again, short windows first, six times as many
 tokens, on two cores. "largest", for a large GPU and not recorded yet: four times as wide and twice
-as deep as the book's, a hundred times as many tokens, of 400,000 other stories, in bfloat16. Both
+as deep as the book's, a hundred and sixty times as many tokens, of 640,000 other stories, in bfloat16. Both
 go on where they were stopped (runs/tales_larger, runs/tales_largest).
 
 Recorded along training: loss beside the floor (nats per token, on 200 stories that no model saw)
@@ -71,9 +71,9 @@ FIRST = TrainConfig.preset(
     "stories", batch_size=16, steps=900, eval_every=900, context_length=SHORT, min_lr_ratio=0.5
 )
 SECOND = replace(WHOLE, steps=(BUDGET - 900 * 16 * SHORT) // (BATCH * TALES.context_length))
-MANY, EACH = 10, 40_000  # parts of the many stories, and stories in a part
-VAST_FIRST = replace(FIRST, batch_size=448, steps=1000, eval_every=1000, lr=2e-3)
-VAST = replace(WHOLE, batch_size=128, steps=4000, lr=2e-3, min_lr_ratio=0.02, eval_every=500)
+MANY, EACH = 16, 20_000  # parts of the many stories, and stories in a part
+VAST_FIRST = replace(FIRST, batch_size=448, steps=600, eval_every=600, lr=2e-3)
+VAST = replace(WHOLE, batch_size=128, steps=4000, lr=2e-3, min_lr_ratio=0.02, eval_every=1000)
 LONGER = replace(WHOLE, batch_size=8, steps=4500, lr=3e-3, min_lr_ratio=0.02, eval_every=500)
 SEEDS = {"book": 3, "modern": 3, "short_first": 3, "larger": 1, "largest": 1}
 
