@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -72,6 +73,19 @@ def pages_of(folder: Path) -> list[str]:
     found = (page.relative_to(folder) for page in folder.rglob("*.html"))
     pages = sorted(p.as_posix() for p in found if p.parts[0] != "_static")
     return [p for p in pages if not p.startswith("source/") or p in SOURCES]
+
+
+def ahead(things: Iterable, start: Callable) -> Iterator:
+    """What `start` makes of each; the next is started before one is handed out.
+
+    So a page loads while another is looked at. It must not be waited for when it is started.
+    """
+    last = []
+    for thing in things:
+        last.append(start(thing))
+        if len(last) > 1:
+            yield last.pop(0)
+    yield from last
 
 
 def settle(page):
