@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from looking import AXE, NARROW, PATIENCE, UNFOLD, WIDE, Packing, ahead, pages_of, serve
+from looking import NARROW, PATIENCE, UNFOLD, WIDE, Packing, ahead, pages_of, read_axe, serve
 from PIL import Image
 
 MOST_BYTES = 1_500_000  # that any page may transfer, packed
@@ -238,13 +238,12 @@ def test_with_no_script_there_are_formulas_colours_and_icons(opened):
 def test_axe_finds_nothing_on_any_page(html, opened, theme):
     rules = "{rules: {'label-content-name-mismatch': {enabled: true}}, resultTypes: ['violations']}"
     found = []
-    script = AXE.read_text(encoding="utf-8")
     paths = pages_of(html)
     loading = ahead(paths, lambda path: opened(path, theme=theme, wait="commit"))
     for path, page in zip(paths, loading, strict=True):
         page.wait_for_load_state("networkidle")
         page.evaluate(UNFOLD)
-        page.evaluate(script)
+        read_axe(page)
         for violation in page.evaluate(f"axe.run(document, {rules})")["violations"]:
             node = violation["nodes"][0]
             found.append(f"{path}: {violation['id']} ({len(violation['nodes'])}): {node['html']}")
@@ -256,7 +255,7 @@ def test_axe_would_find_something(tmp_path, browser):
     (tmp_path / "page.html").write_text('<!DOCTYPE html><img src="x.png">', encoding="utf-8")
     page = browser.new_page()
     page.goto((tmp_path / "page.html").as_uri())
-    page.evaluate(AXE.read_text(encoding="utf-8"))
+    read_axe(page)
     found = page.evaluate("axe.run(document)")["violations"]
     page.close()
     assert {"image-alt", "html-has-lang"} <= {violation["id"] for violation in found}
