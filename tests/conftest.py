@@ -63,9 +63,9 @@ def pytest_make_collect_report(collector):
 FIRST = [
     "test_any_folder", "test_lab", "test_pythons", "test_playing",
     "test_colab", "test_instructor", "test_corpus", "test_exercises",
-    "test_experiments", "test_bookbuild", "test_records", "test_pages",
+    "test_experiments", "test_bookbuild", "test_records", "test_reading",
     "test_foundry", "test_training", "test_widgets", "test_page_grammar",
-    "test_reading", "test_exercising", "test_widgets_in_the_book", "test_pdf",
+    "test_pages", "test_exercising", "test_widgets_in_the_book", "test_pdf",
     "test_progress", "test_book", "test_scripts",
 ]  # fmt: skip
 SHOWN, LONG = 25, 5  # files in the summary's table, and the seconds that put a file there

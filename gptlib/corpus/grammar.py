@@ -137,7 +137,7 @@ class Grammar:
         self.rules, self.tables, self.computed, self.skills = rules, tables, computed, skills
         self._compiled: dict[str, Fork] = {}
         self._given: dict[str, set[str]] = {}  # by slot: those that its options depend on
-        self._formed: dict[tuple[str, str], list[tuple[str, Row]]] = {}
+        self._formed: dict[tuple[str, str], list[tuple[str, Row | None]]] = {}
         self.start = self._rule(start)
 
     def _rule(self, name: str) -> Fork:
@@ -208,7 +208,7 @@ class Grammar:
         taken = [id(memory[slot]) for slot in node.without]
         return [(text, row) for text, row in formed if id(row) not in taken]
 
-    def _in_form(self, table: str, form: str, memory: Memory) -> list[tuple[str, Row]]:
+    def _in_form(self, table: str, form: str, memory: Memory) -> list[tuple[str, Row | None]]:
         """The rows of a table, each with its text in a form; made once where nothing changes it."""
         rows = self.tables[table]
         if callable(rows):
