@@ -234,9 +234,11 @@ def test_a_damaged_checkpoint_is_put_aside_for_the_one_before(data, whole, tmp_p
 def test_other_data_and_other_settings_are_refused_with_what_to_do(data, whole, tmp_path):
     (tmp_path / "b.txt").write_text(TEXT + "cat", encoding="utf-8")
     prepare([tmp_path / "b.txt"], tmp_path / "other")
-    with pytest.raises(ValueError, match="learns from another text than .*their sums differ"):
+    with pytest.raises(ValueError, match=r"learns from another text than .*their sums differ"):
         quiet(tmp_path / "other", whole)
-    with pytest.raises(ValueError, match=r"lr is 0.0003 in the run at .*, and 0.1 now. Leave it out"):
+    with pytest.raises(
+        ValueError, match=r"lr is 0.0003 in the run at .*, and 0.1 now. Leave it out"
+    ):
         quiet(data, whole, lr=0.1)
     with pytest.raises(ValueError, match="n_layer is 1 in the run"):
         quiet(data, whole, n_layer=2)
@@ -298,9 +300,11 @@ def test_a_run_of_a_newer_version_is_refused_by_name(whole, data, tmp_path):
     shutil.copytree(whole, out)
     told = json.loads((out / runs.STATE).read_text("utf-8")) | {"format": "gptlib run 2"}
     (out / runs.STATE).write_text(json.dumps(told), "utf-8")
-    with pytest.raises(ValueError, match="marked as 'gptlib run 2'; this version .* 'gptlib run 1'"):
+    with pytest.raises(
+        ValueError, match=r"marked as 'gptlib run 2'; this version .* 'gptlib run 1'"
+    ):
         quiet(data, out)
-    with pytest.raises(ValueError, match="is no run: there is no settings.json"):
+    with pytest.raises(ValueError, match=r"is no run: there is no settings.json"):
         runs.state_of(tmp_path)
 
 
@@ -364,7 +368,9 @@ def test_the_curve_falls_in_the_terminal():
     assert curve.in_terminal([]) == "" and curve.in_terminal([(0, 1.0)])
 
 
-@pytest.mark.parametrize(("kind", "begin"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")])
+@pytest.mark.parametrize(
+    ("kind", "begin"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")]
+)
 def test_the_curve_is_drawn_into_a_file(tmp_path, kind, begin):
     curve.to_file(tmp_path / f"a.{kind}", {"training": [(0, 2.0), (1, 1.0)], "none": []})
     assert (tmp_path / f"a.{kind}").read_bytes().startswith(begin)

@@ -12,6 +12,7 @@ from gptlib.cli import (
     chat,
     completion,
     evaluate,
+    export,
     generate,
     info,
     prepare,
@@ -22,7 +23,7 @@ from gptlib.cli.words import add_config, as_toml, options, understood
 
 VERBS: dict[str, ModuleType] = {
     "prepare": prepare, "train": train, "generate": generate, "chat": chat, "evaluate": evaluate,
-    "info": info, "progress": progress, "completion": completion,
+    "export": export, "info": info, "progress": progress, "completion": completion,
 }  # fmt: skip
 
 
