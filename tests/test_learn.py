@@ -374,5 +374,5 @@ def test_the_curve_falls_in_the_terminal():
 def test_the_curve_is_drawn_into_a_file(tmp_path, kind, begin):
     curve.to_file(tmp_path / f"a.{kind}", {"training": [(0, 2.0), (1, 1.0)], "none": []})
     assert (tmp_path / f"a.{kind}").read_bytes().startswith(begin)
-    with pytest.raises(ValueError, match="must end in .svg, .png or .pdf"):
+    with pytest.raises(ValueError, match=r"must end in .svg, .png or .pdf"):
         curve.to_file(tmp_path / "a.txt", {})

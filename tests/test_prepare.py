@@ -68,7 +68,7 @@ def test_files_folders_and_patterns_are_found_once_and_in_order(here):
         with pytest.raises(ValueError, match=reason):
             find(words)
     (here / "empty").mkdir()
-    with pytest.raises(ValueError, match="a folder without a file that ends in .txt"):
+    with pytest.raises(ValueError, match=r"a folder without a file that ends in .txt"):
         find(["empty"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import ModuleType
 
 from gptlib import __version__
@@ -70,6 +71,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stopped:  # with what to do next, where a run has said so
         print(f"gptlib {verb}: {stopped or 'stopped.'}", file=sys.stderr)
         return 128 + int(getattr(stopped, "signal", 2))
-    if said:
-        print(said)
+    with suppress(BrokenPipeError):  # who reads it has had enough
+        if said:
+            print(said, flush=True)
     return 0

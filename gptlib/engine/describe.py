@@ -27,12 +27,12 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         return _text(path)
     if runs.is_run(path):
         return _run(path)
+    if (place / "config.json").is_file():
+        told = read_json(place / "config.json")
+        if isinstance(told, dict) and "model_type" in told:
+            return {"is": "a model in a form of Transformers", "model": told["model_type"]}
     if (place / MANIFEST).is_file():
         return _checkpoint(path)
-    if (place / "config.json").is_file() and (place / "model.safetensors").is_file():
-        told = read_json(place / "config.json")
-        kind = told.get("model_type") if isinstance(told, dict) else None
-        return {"is": "a model in a form of Transformers", "model": kind}
     raise ValueError(f"{path} is no prepared text, no run, no checkpoint and no exported model.")
 
 
