@@ -1,7 +1,7 @@
 """Does `gptlib prepare` take the same memory however long the text is?
 
-    python benchmarks/prepare_memory.py                  # 2 GB of text; wants 4 GB of disk, and time
-    python benchmarks/prepare_memory.py --megabytes 50   # a smaller one
+    python benchmarks/prepare_memory.py  # 2 GB of text; wants 4 GB of disk, and time
+    python benchmarks/prepare_memory.py --megabytes 50  # a smaller one
 
 The text is made on the fly: words of a made-up language, as frequent as words are (Zipf), in
 documents that end with a mark. Each size is prepared in a process of its own, whose peak is told.
