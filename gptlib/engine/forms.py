@@ -139,7 +139,7 @@ def from_gpt2(told: dict[str, Any]) -> GPTConfig:
         if needed != has:
             raise ValueError(f"{name} must be {needed!r} for a GPT of ours; it is {has!r}.")
     return GPTConfig(
-        vocab_size=told["vocab_size"], context_length=told.get("n_positions", told.get("n_ctx")),
+        vocab_size=told["vocab_size"], context_length=told["n_positions" if "n_positions" in told else "n_ctx"],
         n_embd=told["n_embd"], n_layer=told["n_layer"], n_head=told["n_head"],
         tied=told.get("tie_word_embeddings", True), gelu=gelu[kind],
     )  # fmt: skip

@@ -95,7 +95,7 @@ class Prepared:
         names = [f"{part}.bin" for part in PARTS]
         sums = {name: manifest["files"][name]["sha256"] for name in (*names, "tokenizer.json")}
         tokenizer = tokenizer_at(folder / "tokenizer.json")
-        dtype = TYPES[manifest["dtype"]]
+        dtype: Any = TYPES[manifest["dtype"]]
         rows = [np.memmap(folder / name, dtype, mode="r") for name in names]
         about = {name: value for name, value in manifest.items() if name != "files"}
         return cls(folder, about, sums, tokenizer, *rows)
