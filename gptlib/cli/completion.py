@@ -14,12 +14,10 @@ def add_words(parser: argparse.ArgumentParser) -> None:
 
 
 def run(told: argparse.Namespace) -> str:
-    """The script for one shell, made from the verb table."""
-    from gptlib.cli.main import parsers
-
+    """The script for one shell, made from the verb table: told.parsers, a parser for each verb."""
     if told.shell is None:
         raise ValueError(f"name one of {', '.join(SHELLS)}: {EXAMPLE}")
-    return SCRIPTS[told.shell](parsers()[1])
+    return SCRIPTS[told.shell](told.parsers)
 
 
 def words_of(verb: argparse.ArgumentParser) -> dict[str, str]:

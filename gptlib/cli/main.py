@@ -60,6 +60,7 @@ def main(words: Sequence[str] | None = None) -> int:
     verb = given[0] if given else ""
     try:
         told = understood(parser, verbs, given)
+        told.parsers = verbs  # of which completion tells
         if getattr(told, "print_config", False):
             settings = getattr(VERBS[told.verb], "settings", vars)(told)
             said = as_toml({name: settings.get(name) for name in options(verbs[told.verb])})

@@ -85,7 +85,7 @@ def distinct(texts: Sequence[Sequence[int]], n: int) -> float:
 
 
 def _hashes(ids: np.ndarray, n: int) -> np.ndarray:
-    """One number for each run of n tokens: (N,) -> (N - n + 1,)."""
+    """One number for each run of n tokens of a row (N,): one fewer than n are left out."""
     row = ids.astype(np.uint64) + np.uint64(1)
     total = np.zeros(len(row) - n + 1, np.uint64)
     for i in range(n):
