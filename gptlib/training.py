@@ -212,7 +212,7 @@ def train(
     checkpoint: str | os.PathLike | None = None,
     resume: str | os.PathLike | None = None,
     tokenizer: Any = None,
-    keep: Callable[[Run], object] | None = None,
+    keep: Callable[[Run], object] = lambda run: None,
 ) -> History:
     """Train the model in place for config.steps updates; returns what was recorded on the way.
 
@@ -249,8 +249,7 @@ def train(
             show(bar, losses, report(run, run.update(), evaluate, callbacks))
             if checkpoint is not None and run.is_evaluation_step():
                 save_checkpoint(checkpoint, run.model, run, tokenizer)
-            if keep is not None:
-                keep(run)
+            keep(run)
     return run.history
 
 

@@ -138,8 +138,9 @@ def from_gpt2(told: dict[str, Any]) -> GPTConfig:
     for name, (needed, has) in wanted.items():
         if needed != has:
             raise ValueError(f"{name} must be {needed!r} for a GPT of ours; it is {has!r}.")
+    longest = told["n_positions" if "n_positions" in told else "n_ctx"]
     return GPTConfig(
-        vocab_size=told["vocab_size"], context_length=told["n_positions" if "n_positions" in told else "n_ctx"],
+        vocab_size=told["vocab_size"], context_length=longest,
         n_embd=told["n_embd"], n_layer=told["n_layer"], n_head=told["n_head"],
         tied=told.get("tie_word_embeddings", True), gelu=gelu[kind],
     )  # fmt: skip

@@ -76,7 +76,7 @@ TESTS = {
         )
     },
     **{f"engine/{name}": ["prepare"] for name in ("texts", "prepared", "prepare")},
-    **{f"engine/{name}": ["learn"] for name in ("recipes", "runs", "curve", "learn")},
+    **{f"engine/{name}": ["learn"] for name in ("recipes", "runs", "curve", "reporter", "learn")},
     **{
         f"engine/{name}": ["evaluation"]
         for name in ("writer", "measures", "evaluation", "describe")
