@@ -1,23 +1,22 @@
-"""What does each change bring to the speed of a training step, on a processor and on a GPU?
+"""What does each change bring to the speed of the book's training step, on one core?
 
-Claim: on one core of a CPU the book's step gains little by any of them; on a GPU the same step
-gains many times its speed, nearly all of it by larger batches and by a model that is larger.
+Claim: attention by hand and a loop in the place of fused AdamW make the step slower, asking for its
+loss changes nothing, bfloat16 by autocast makes it slower, and compiling it brings less than a
+third and takes longer than half a minute.
 
-    python experiments/rungs.py                  # one core; adds it to data/runs/rungs.json
-    python experiments/rungs.py --device cuda    # adds the GPU
+    python experiments/rungs.py                  # minutes; writes data/runs/rungs.json
+    python experiments/rungs.py --device cuda    # adds the same on a GPU
 
-A step is forward, backward, clipping and AdamW on random tokens. The rungs are climbed one after
-the other, each keeps what those below it have: attention by hand, with the weights stored, a loop
-of AdamW over the tensors, float32, loss and length of the gradient asked for in every step
-(`by hand`); PyTorch's fused attention; its fused AdamW; nothing asked for (`no waiting`); bfloat16
-by autocast; eight times the batch; `torch.compile(fullgraph=True)`. All rungs stand ready
-and are measured in turns. Recorded for each rung of the book's model (`stories`, batch 8) and, on
-a GPU, of GPT-2 small (`gpt2-small`, batch 4, 1024 tokens): tokens a second, the median of the
-rounds, and the middle half; `share`: of the peak, by the FLOPs of `flops_per_token`; `compiling`:
-seconds of the first step where it is compiled. `peak`: FLOPs a second of a large product, in
-`float32` and `bfloat16`; the share is of the higher of the two. `bandwidth`: bytes a second of a
-copy. Seconds: of the processor on a
-CPU, one thread; of the clock on a GPU, which is waited for.
+A step is forward, backward, clipping and fused AdamW on random tokens, eight windows of 128. `book`
+is that step. Each of the others differs from it in one thing: attention by hand, with the weights
+stored; AdamW in a loop over the tensors; loss and length of the gradient asked for in every step;
+products in bfloat16 by autocast; 64 windows; `torch.compile(fullgraph=True)`. All stand ready and
+are measured in turns. Recorded for each: tokens a second, the median of the rounds; `ratio`: its
+tokens a second over those of the book's step in the same round, the median and the middle half;
+`share`: of the peak, by the FLOPs of `flops_per_token`; `first`: seconds of the first step.
+`peak`: FLOPs a second of a large product, in `float32` and `bfloat16`; the share is of the higher
+of the two. `bandwidth`: bytes a second of a copy. Seconds are those of the processor on a CPU, one
+thread, and of the clock on a GPU, which is waited for.
 """
 
 from __future__ import annotations
@@ -36,12 +35,16 @@ from gptlib.attention import CausalSelfAttention
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.roofline import measure_machine, share_of_peak
 
-RUNGS = (
-    "by hand", "fused attention", "fused AdamW", "no waiting", "bfloat16", "batch", "compiled",
-)  # fmt: skip
-SIZES = {"stories": 8, "gpt2-small": 4}  # the model and its batch
-BATCHES = 8  # times the batch at the last rung
-STEPS = 4  # in a round
+CONFIG = GPTConfig.preset("stories")
+CHANGES: dict[str, dict[str, Any]] = {
+    "book": {},
+    "by hand": {"by_hand": True},
+    "loop": {"fused": False},
+    "asking": {"ask": True},
+    "bfloat16": {"half": True},
+    "batch": {"batch": 64},
+    "compiled": {"compiled": True},
+}
 
 
 class ByHand(CausalSelfAttention):
@@ -56,28 +59,29 @@ class ByHand(CausalSelfAttention):
         return self.dropout(self.project(out))
 
 
-def built(size: str, rung: int, device: str) -> tuple[Callable[[], Any], int]:
-    """A step on this rung, ready to be taken, and how many tokens it learns from."""
-    config = GPTConfig.preset(size)
+def built(
+    device: str, *, by_hand: bool = False, fused: bool = True, ask: bool = False,
+    half: bool = False, batch: int = 8, compiled: bool = False,
+) -> tuple[Callable[[], Any], int]:  # fmt: skip
+    """A step, ready to be taken, and how many tokens it learns from."""
     torch.manual_seed(0)
-    model = GPT(config)
-    if rung < 1:
+    model = GPT(CONFIG)
+    if by_hand:
         for block in model.blocks:
             block.attention.__class__ = ByHand
     model.to(device)
-    fused = {"fused": True} if rung >= 2 else {"foreach": False, "fused": False}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, **fused)
-    ask: Any = torch.compile(model, fullgraph=True) if rung >= 6 else model
-    batch = SIZES[size] * (BATCHES if rung >= 5 else 1)
-    idx = torch.randint(config.vocab_size, (batch, config.context_length), device=device)
+    how = {"fused": True} if fused else {"foreach": False, "fused": False}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, **how)
+    asked: Any = torch.compile(model, fullgraph=True) if compiled else model
+    idx = torch.randint(CONFIG.vocab_size, (batch, CONFIG.context_length), device=device)
 
     def step() -> None:
         optimizer.zero_grad()
-        with torch.autocast(device, torch.bfloat16, enabled=rung >= 4):
-            _, loss = ask(idx, idx)
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            _, loss = asked(idx, idx)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        if rung < 3:
+        if ask:
             loss.item(), norm.item()
         optimizer.step()
 
@@ -92,35 +96,33 @@ def clock(device: str) -> float:
     return time.perf_counter()
 
 
-def climb(size: str, device: str, peak: float) -> dict[str, Any]:
-    """All rungs of a size, measured in turns."""
-    ready = [built(size, rung, device) for rung in range(len(few(RUNGS, 3)))]
-    took: list[list[float]] = [[] for _ in ready]
-    compiling = []
-    for step, _ in ready:
+def compared(device: str, peak: float) -> dict[str, Any]:
+    """All steps, measured in turns."""
+    ready = {name: built(device, **CHANGES[name]) for name in few([*CHANGES], 3)}
+    took: dict[str, list[float]] = {name: [] for name in ready}
+    first = {}
+    for name, (step, _) in ready.items():
         began = time.perf_counter()
         step()
         clock(device)
-        compiling.append(time.perf_counter() - began)
+        first[name] = time.perf_counter() - began
         step()
-    steps = few(STEPS, 1)
-    for _ in range(few(25 if device == "cuda" else 9)):
-        for (step, _), times in zip(ready, took, strict=True):
+    for _ in range(few(40)):
+        for name, (step, tokens) in ready.items():
             began = clock(device)
-            for _ in range(steps):
-                step()
-            times.append((clock(device) - began) / steps)
+            step()
+            took[name].append((clock(device) - began) / tokens)
     found = {}
-    for rung, (_, tokens) in enumerate(ready):
-        rates = [tokens / seconds for seconds in took[rung]]
-        rate = median(rates)
-        found[RUNGS[rung]] = {
+    for name, times in took.items():
+        ratios = [book / mine for book, mine in zip(took["book"], times, strict=True)]
+        rate = 1 / median(times)
+        found[name] = {
             "tokens_a_second": rate,
-            "middle_half": quantiles(rates)[::2],
-            "share": share_of_peak(GPTConfig.preset(size), rate, peak),
+            "ratio": median(ratios),
+            "middle_half": quantiles(ratios)[::2],
+            "share": share_of_peak(CONFIG, rate, peak),
+            "first": first[name],
         }
-        if rung >= 6:
-            found[RUNGS[rung]]["compiling"] = compiling[rung]
     return found
 
 
@@ -128,8 +130,6 @@ def main() -> None:
     args = arguments("rungs", __doc__, resume=False)
     torch.set_num_threads(1)
     device = args.device
-    if device == "cuda":
-        torch.set_float32_matmul_precision("high")
     n = few(8192 if device == "cuda" else 1024, 64)
     limits = {
         name: measure_machine(device, dtype, n)
@@ -137,21 +137,17 @@ def main() -> None:
     }
     peaks = {name: limit.peak for name, limit in limits.items()}
     part: dict[str, Any] = {
+        "machine": torch.cuda.get_device_name() if device == "cuda" else "one core",
         "peak": peaks,
         "bandwidth": limits["float32"].bandwidth,
-        "machine": torch.cuda.get_device_name() if device == "cuda" else "one core",
-        "torch": torch.__version__,
+        "steps": compared(device, max(peaks.values())),
     }
-    for size in SIZES if device == "cuda" else ["stories"]:
-        part[size] = climb(size, device, max(peaks.values()))
-        for rung, found in part[size].items():
-            print(f"{size:10} {rung:16} {found['tokens_a_second']:12,.0f} {found['share']:7.2%}")
+    for name, found in part["steps"].items():
+        print(
+            f"{name:10} {found['tokens_a_second']:12,.0f} {found['ratio']:.2f} {found['share']:.1%}"
+        )
     record = load(args.out) | {device: part}
-    save(
-        args,
-        record,
-        units="peak: FLOPs a second; bandwidth: bytes a second; compiling: seconds",
-    )
+    save(args, record, units="peak: FLOPs a second; bandwidth: bytes a second; first: seconds")
 
 
 if __name__ == "__main__":
