@@ -1,8 +1,8 @@
 """What does each change bring to the speed of the book's training step, on one core?
 
-Claim: attention by hand and a loop in the place of fused AdamW make the step slower, asking for its
-loss changes nothing, bfloat16 by autocast makes it slower, and compiling it brings less than a
-third and takes longer than half a minute.
+Claim: attention by hand makes the step a fifth slower, bfloat16 by autocast a quarter or more; a
+loop in the place of fused AdamW, and asking for the loss, cannot be told from noise; compiling
+brings less than a fifth and takes longer than half a minute.
 
     python experiments/rungs.py                  # minutes; writes data/runs/rungs.json
     python experiments/rungs.py --device cuda    # adds the same on a GPU
@@ -13,7 +13,8 @@ stored; AdamW in a loop over the tensors; loss and length of the gradient asked 
 products in bfloat16 by autocast; 64 windows; `torch.compile(fullgraph=True)`. All stand ready and
 are measured in turns. Recorded for each: tokens a second, the median of the rounds; `ratio`: its
 tokens a second over those of the book's step in the same round, the median and the middle half;
-`share`: of the peak, by the FLOPs of `flops_per_token`; `first`: seconds of the first step.
+`share`: of the peak, by the FLOPs of `flops_per_token`; `first`: seconds of the first step. `ways`:
+milliseconds forward and back, in 32 bits and under autocast.
 `peak`: FLOPs a second of a large product, in `float32` and `bfloat16`; the share is of the higher
 of the two. `bandwidth`: bytes a second of a copy. Seconds are those of the processor on a CPU, one
 thread, and of the clock on a GPU, which is waited for.
@@ -21,19 +22,22 @@ thread, and of the clock on a GPU, which is waited for.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from statistics import median, quantiles
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from recording import arguments, few, load, save
 from torch import nn
 
+from gptlib import roofline
 from gptlib.attention import CausalSelfAttention
 from gptlib.gpt import GPT, GPTConfig
-from gptlib.roofline import measure_machine, share_of_peak
+from gptlib.roofline import share_of_peak
 
 CONFIG = GPTConfig.preset("stories")
 CHANGES: dict[str, dict[str, Any]] = {
@@ -126,21 +130,46 @@ def compared(device: str, peak: float) -> dict[str, Any]:
     return found
 
 
+def two_ways(device: str) -> dict[str, dict[str, float]]:
+    """Milliseconds forward and back, in 32 bits and under autocast, in turns: medians."""
+    torch.manual_seed(0)
+    model = GPT(CONFIG).to(device)
+    idx = torch.randint(CONFIG.vocab_size, (8, CONFIG.context_length), device=device)
+    took: dict[str, dict[str, list[float]]] = {
+        name: {"forward": [], "backward": []} for name in ("float32", "bfloat16")
+    }
+    for _ in range(few(40)):
+        for name, ways in took.items():
+            model.zero_grad()
+            began = clock(device)
+            with torch.autocast(device, torch.bfloat16, enabled=name == "bfloat16"):
+                _, loss = model(idx, idx)
+            turned = clock(device)
+            loss.backward()
+            ways["forward"].append(1000 * (turned - began))
+            ways["backward"].append(1000 * (clock(device) - turned))
+    return {
+        name: {way: median(times) for way, times in ways.items()} for name, ways in took.items()
+    }
+
+
 def main() -> None:
     args = arguments("rungs", __doc__, resume=False)
+    os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # `first` is that of a new program
     torch.set_num_threads(1)
     device = args.device
     n = few(8192 if device == "cuda" else 1024, 64)
-    limits = {
-        name: measure_machine(device, dtype, n)
-        for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
-    }
+    kinds = (("float32", torch.float32), ("bfloat16", torch.bfloat16))
+    alone = time.process_time if device == "cpu" else time.perf_counter
+    with patch.object(roofline.time, "perf_counter", alone):
+        limits = {name: roofline.measure_machine(device, kind, n) for name, kind in kinds}
     peaks = {name: limit.peak for name, limit in limits.items()}
     part: dict[str, Any] = {
         "machine": torch.cuda.get_device_name() if device == "cuda" else "one core",
         "peak": peaks,
         "bandwidth": limits["float32"].bandwidth,
         "steps": compared(device, max(peaks.values())),
+        "ways": two_ways(device),
     }
     for name, found in part["steps"].items():
         print(
