@@ -101,7 +101,7 @@ def names_its_records(tree: ast.AST) -> bool:
 
 
 def records_shown(tree: ast.AST, modules: Iterable[Path], root: Path) -> set[Path]:
-    """The records, and what benchmarks kept, that some code may show, given the modules behind it."""
+    """The records and benchmarks' figures that some code may show, given the modules behind it."""
     reader = root / "gptlib" / "given" / "records.py"
     if reader not in modules:
         return set()

@@ -17,8 +17,9 @@ def runs(seed: int) -> Iterator[tuple[Any, ...]]:
     draw = Random(seed)
     yield GPTConfig.preset("gpt2-small"), 400_000, 700e12
     yield GPTConfig.preset("stories"), 20_000, 60e9
-    shape = {"n_layer": draw.randrange(2, 9), "n_head": 2, "n_embd": 32 * draw.randrange(1, 9)}
-    yield GPTConfig(vocab_size=500, context_length=64, **shape), draw.randrange(10**3, 10**5), 1e12
+    deep, wide = draw.randrange(2, 9), 32 * draw.randrange(1, 9)
+    config = GPTConfig(500, 64, n_layer=deep, n_head=2, n_embd=wide)
+    yield config, draw.randrange(10**3, 10**5), 1e12
 
 
 SHARE_OF_PEAK = Task(

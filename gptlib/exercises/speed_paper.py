@@ -231,8 +231,8 @@ ONE_SCALE = Question(
             lambda: _rounding()["size"],
         ),
     ),
-    because="A whole step is worth as much as the largest number of an ordinary row: nearly all "
-    "of them become 0.",
+    because="A step of the one scale is worth more than most ordinary numbers: five in six of them "
+    "become 0.",
 )
 
 QUESTIONS = (PRODUCT, HOURS, NEWTON_SCHULZ, ONE_SCALE)
