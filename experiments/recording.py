@@ -274,7 +274,9 @@ def results(jobs: dict[Way, Callable[[], Any]], workers: int) -> Iterator[tuple[
             yield way, job()
         return
     Machine.jobs = jobs  # the workers are forked with it: what is prepared is there, uncopied
-    with ProcessPoolExecutor(workers, get_context("fork")) as pool:
+    # One thread each: a fork of a process whose threads have computed waits for them for ever.
+    one = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    with ProcessPoolExecutor(workers, get_context("fork"), **one) as pool:
         yield from zip(jobs, pool.map(do, jobs), strict=True)
 
 

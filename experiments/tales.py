@@ -12,9 +12,10 @@ and a longer run of a wider model much nearer.
 "book": the book's GPT with room for a whole tale, three seeds. "modern": the modern GPT of the
 same size, as many tokens. "short_first": the same, of whose tokens more than half are windows of
 128, the beginnings of tales. "larger": half as wide again, short windows first, six times as many
-tokens, on two cores. "largest", for a large GPU and not recorded yet: four times as wide and twice
-as deep as the book's, a hundred times as many tokens, of 400,000 other stories, in bfloat16. Both
-go on where they were stopped (runs/tales_larger, runs/tales_largest).
+tokens, on two cores. "largest": four times as wide and twice as deep as the book's, fifty times as
+many tokens, of 320,000 other stories: short windows and whole tales in bfloat16 on a large GPU, and
+a last part on a CPU, whose rate falls to 0. A part that has been trained stays in runs/, and the
+run goes on behind it, on another machine, too.
 
 Recorded along training: loss beside the floor (nats per token, on 200 stories that no model saw)
 and accuracy by skill. At the end also by distance: of each skill, for places whose answer was last
@@ -55,7 +56,6 @@ from torch import nn
 
 from gptlib import corpus
 from gptlib.corpus.scoring import story_starts
-from gptlib.given.folders import is_saved
 from gptlib.gpt import GPT
 from gptlib.modern import ModernConfig, ModernGPT
 from gptlib.training import TrainConfig
@@ -71,9 +71,14 @@ FIRST = TrainConfig.preset(
     "stories", batch_size=16, steps=900, eval_every=900, context_length=SHORT, min_lr_ratio=0.5
 )
 SECOND = replace(WHOLE, steps=(BUDGET - 900 * 16 * SHORT) // (BATCH * TALES.context_length))
-MANY, EACH = 10, 40_000  # parts of the many stories, and stories in a part
-VAST_FIRST = replace(FIRST, batch_size=448, steps=1000, eval_every=1000, lr=2e-3)
-VAST = replace(WHOLE, batch_size=128, steps=4000, lr=2e-3, min_lr_ratio=0.02, eval_every=500)
+MANY, EACH = 16, 20_000  # parts of the many stories, and stories in a part
+VAST_FIRST = replace(FIRST, batch_size=448, steps=600, eval_every=600, lr=2e-3)
+VAST = replace(
+    WHOLE, batch_size=128, steps=2000, lr=2e-3, min_lr_ratio=0.5, warmup_steps=100, eval_every=1000
+)
+COOL = replace(
+    WHOLE, batch_size=8, steps=400, lr=3e-4, min_lr_ratio=0, warmup_steps=20, eval_every=200
+)
 LONGER = replace(WHOLE, batch_size=8, steps=4500, lr=3e-3, min_lr_ratio=0.02, eval_every=500)
 SEEDS = {"book": 3, "modern": 3, "short_first": 3, "larger": 1, "largest": 1}
 
@@ -103,7 +108,7 @@ RUNS: dict[str, tuple[Callable[[], nn.Module], list[TrainConfig]]] = {
     "modern": (modern_gpt, [WHOLE]),
     "short_first": (modern_gpt, [FIRST, SECOND]),
     "larger": (larger_gpt, [FIRST, LONGER]),
-    "largest": (largest_gpt, [VAST_FIRST, VAST]),
+    "largest": (largest_gpt, [VAST_FIRST, VAST, COOL]),
 }
 
 
@@ -124,23 +129,24 @@ def many(prepared: Prepared) -> Prepared:
 def run(name: str, seed: int, prepared: Prepared) -> dict[str, Any]:
     """Train one model from one seed, and hold it against the answer key, near and far."""
     build, recipes = RUNS[name]
-    checkpoint = CHECKPOINTS / f"tales_{name}" if name in ("larger", "largest") else None
-    if name == "largest":
-        prepared = many(prepared)
+    vast = name == "largest"
+    others = many(prepared) if vast else prepared
     torch.manual_seed(seed)
     model = build()
-    if Machine.device == "cuda" and name == "largest":
+    if Machine.device == "cuda" and vast:
         model.compile()
-    with torch.autocast(Machine.device, torch.bfloat16, enabled=name == "largest"):
-        if checkpoint is None or not is_saved(checkpoint):  # else the first part is behind it
-            for recipe in recipes[:-1]:
-                learn(lambda: model, prepared, replace(recipe, seed=seed))
-        model, history = learn(
-            lambda: model, prepared, replace(recipes[-1], seed=seed), checkpoint=checkpoint
-        )
+    tokens = 0
+    with torch.autocast(Machine.device, torch.bfloat16, enabled=vast):
+        for part, recipe in enumerate(recipes):
+            kept = CHECKPOINTS / f"tales_{name}_{part}" if SEEDS[name] == 1 else None
+            data = prepared if recipe is COOL else others  # what it has not read yet
+            recipe = replace(recipe, seed=seed)
+            _, history = learn(lambda: model, data, recipe, checkpoint=kept)
+            tokens += history[-1]["tokens"]
     score = prepared.key.score(model)
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
+        "tokens": tokens,
         "seconds": history[-1]["seconds"],
         "by_distance": by_distance(score),
         **points(history, prepared.key, "step", "tokens"),

@@ -6,12 +6,15 @@ import importlib
 import importlib.util
 import json
 import math
+import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 from bookbuild import ROOT
+from running import clean_environment
 
 from gptlib import corpus
 from gptlib.corpus.scoring import AnswerKey
@@ -280,3 +283,28 @@ def test_without_transpose_head_1_gets_the_first_quarter_of_the_tokens(script):
     joined = heads.transpose(1, 2).reshape(1, 16, 64)
     for place in joined[0]:
         assert {int(token) // 4 for token in place} == {0, 1, 2, 3}
+
+
+BUSY = """
+import torch
+from functools import partial
+import recording
+
+def total(n):
+    return float(torch.ones(n).sum())
+
+torch.set_num_threads(2)
+total(5_000_000)  # both threads have computed
+jobs = {(str(n),): partial(total, n) for n in (4_000_000, 5_000_000)}
+print([result for _, result in recording.results(jobs, 2)])
+"""
+
+
+def test_workers_of_a_process_whose_threads_have_computed_do_not_wait_for_them():
+    """A fork has none of the other threads of its parent: one that counts on them stands still."""
+    told = subprocess.run(
+        [sys.executable, "-c", BUSY],
+        env={**clean_environment(), "PYTHONPATH": f"{ROOT}{os.pathsep}{EXPERIMENTS}"},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert told.stdout.split() == ["[4000000.0,", "5000000.0]"], told.stderr

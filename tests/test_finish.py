@@ -68,7 +68,7 @@ def test_a_wrong_address_has_a_page_that_leads_to_the_start(tmp_path):
 def chapter():
     """A chapter of some words, three exercises, and a solution; as Sphinx reads it."""
     document = new_document("chapters/01_x.ipynb", get_default_settings())
-    document.settings.env = SimpleNamespace(docname="chapters/01_x")
+    document.settings.env = SimpleNamespace(docname="chapters/01_x", note_dependency=str)
 
     def words(title, *texts):
         bold = nodes.strong("", title) if title else nodes.Text("")
@@ -88,9 +88,13 @@ def test_each_exercise_has_an_address(chapter):
     assert chapter.astext().count('href="#exercise-2"') == 1
 
 
-def test_a_chapter_says_how_long_it_is(chapter):
+def test_a_chapter_says_how_long_it_is(chapter, tmp_path, monkeypatch):
+    times = tmp_path / "chapter_time.json"
+    times.write_text('{"seconds": {"01_x": [52.0, 80.0]}}')
+    monkeypatch.setattr(folds, "RUNNING", times)
     folds.SayReadingTime(chapter).apply()
     (line,) = (p for p in chapter.findall(nodes.paragraph) if "reading-time" in p["classes"])
     assert line.astext().startswith("About 3,000 words: 15 minutes to read")
+    assert line.astext().endswith("Its cells run for about one minute on one core.")
     title = next(iter(chapter.findall(nodes.title)))
     assert title.parent.index(line) == title.parent.index(title) + 1

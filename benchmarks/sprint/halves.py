@@ -22,7 +22,7 @@ class Shape(NamedTuple):
     tokens: int
     heads: int
     dtype: torch.dtype
-    scale: float = 0.12  # of the scores: norms make queries and keys equally long
+    scale: float  # of the scores: norms make queries and keys equally long
 
 
 def root_norm(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -93,7 +93,7 @@ class AttentionHalf(torch.autograd.Function):
         y, qkv, project = y.to(dtype), qkv.to(dtype), project.to(dtype)
         made = (y @ qkv.t()).view(B, T, 3, H, C // H)
         qk, qk_factor = root_norm(made[:, :, :2].float())  # (B, T, 2, H, hs)
-        turned = torch.empty(2, B, H, T, C // H, dtype=dtype)
+        turned = x.new_empty(2, B, H, T, C // H, dtype=dtype)
         turn(turned, qk.permute(2, 0, 3, 1, 4), cos, sin)
         q, k = turned.view(2, B * H, T, C // H)
         v = made[:, :, 2].transpose(1, 2).reshape(B * H, T, C // H)
@@ -110,14 +110,14 @@ class AttentionHalf(torch.autograd.Function):
         N, C = g.shape
         small = g.to(dtype)
         dheads = (small @ project).view(B, T, H, C // H).transpose(1, 2).reshape(B * H, T, C // H)
-        dmade = torch.empty(B, T, 3, H, C // H, dtype=dtype)
+        dmade = g.new_empty(B, T, 3, H, C // H, dtype=dtype)
         dmade[:, :, 2] = (p.mT @ dheads).view(B, H, T, C // H).transpose(1, 2)
         dp = (dheads @ v.mT).float()
         ds = torch._softmax_backward_data(dp, p.float(), -1, torch.float32).mul_(scale).to(dtype)
-        dturned = torch.empty(2, B, H, T, C // H)
+        dturned = g.new_empty(2, B, H, T, C // H)
         dturned[0] = (ds @ k).view(B, H, T, C // H)
         dturned[1] = (ds.mT @ q).view(B, H, T, C // H)
-        dqk = torch.empty(B, T, 2, H, C // H)
+        dqk = g.new_empty(B, T, 2, H, C // H)
         turn(dqk.permute(2, 0, 3, 1, 4), dturned, cos, sin, back=True)
         dmade[:, :, :2] = root_norm_slopes(dqk, qk, qk_factor)
         dmade = dmade.view(N, 3 * C)

@@ -77,7 +77,8 @@ def text_of(name: str) -> Text:
         return Text(name, sentences(markdown), {})
     notebook = read(ROOT / "chapters" / f"{name}.ipynb")
     prose = [s for c in notebook.cells if c.cell_type == "markdown" for s in sentences(c.source)]
-    code = [c for c in notebook.cells if c.cell_type == "code"]
+    # A solution counts as a cell: the build runs its code behind the chapter.
+    code = [c for c in notebook.cells if c.cell_type == "code" or c.id.startswith("solution-")]
     guarded = frozenset(c.id for c in code if CHECKED in tags(c) or ASSERTS.search(c.source))
     return Text(name, prose, {c.id: c.source for c in code}, guarded)
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import ast
 import html
+import json
 import re
 from collections.abc import Iterator
 
+from chapterfiles import ROOT
 from docutils import nodes
 from exercising import only_asks, shows_ours
 from sphinx.transforms import SphinxTransform
@@ -21,6 +23,7 @@ ANSWER, FIGURE, SEEN = "Show the answer", "Show the figure", "What is to be seen
 CHECK, DRAWING = "The check of this", "The code of this figure"
 OURS = "The course's own code"
 WORDS_A_MINUTE = 200
+RUNNING = ROOT / "benchmarks" / "results" / "chapter_time.json"
 # A paragraph that begins like this goes on with the chapter; it does not answer a question.
 GOES_ON = ("So ", "To ", "(")
 DRAWS = {"fig", "ax", "axes", "plots", "plt", "image", "alt"}
@@ -404,8 +407,24 @@ def open_paragraphs(document: nodes.document) -> Iterator[nodes.paragraph]:
             yield node
 
 
+def running_time(seconds: float) -> str:
+    """How long the cells of a chapter run, in words.
+
+    >>> running_time(31), running_time(64), running_time(170)
+    ('half a minute', 'one minute', 'three minutes')
+    """
+    if seconds < 20:
+        return "some seconds"
+    if seconds < 45:
+        return "half a minute"
+    names = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    minutes = max(1, round(seconds / 60))
+    name = names[minutes - 1] if minutes <= len(names) else str(minutes)
+    return f"{name} minute{'s' * (minutes > 1)}"
+
+
 class SayReadingTime(SphinxTransform):
-    """Say under a chapter's title how long its text is."""
+    """Say under a chapter's title how long its text is, and how long its cells run."""
 
     default_priority = 439  # before the words of figures stand in the page, too
 
@@ -419,6 +438,11 @@ class SayReadingTime(SphinxTransform):
         if title is None:
             return
         said = f"About {round(words, -2):,} words: {minutes} minutes to read, more with a pencil."
+        if RUNNING.exists():
+            self.env.note_dependency(str(RUNNING))
+            seconds = json.loads(RUNNING.read_text(encoding="utf-8"))["seconds"]
+            if took := seconds.get(self.env.docname.rpartition("/")[2]):
+                said += f" Its cells run for about {running_time(took[0])} on one core."
         line = nodes.paragraph("", said, classes=["reading-time"])
         title.parent.insert(title.parent.index(title) + 1, line)
 
