@@ -1,8 +1,8 @@
 """What does each change bring to the speed of the book's training step, on one core?
 
-Claim: attention by hand makes the step a fifth slower, bfloat16 by autocast a quarter or more; a
-loop in the place of fused AdamW, and asking for the loss, cannot be told from noise; compiling
-brings less than a fifth and takes longer than half a minute.
+Claim: attention by hand costs a fifth of the speed, bfloat16 by autocast a third; a loop in the
+place of fused AdamW less than a tenth; asking for the loss, and compiling, cannot be told from
+noise.
 
     python experiments/rungs.py                  # minutes; writes data/runs/rungs.json
     python experiments/rungs.py --device cuda    # adds the same on a GPU

@@ -24,7 +24,7 @@ def orthogonalise(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
     Each step puts every singular value s through the polynomial. After five steps those that were
     not tiny beside the others lie between 0.7 and 1.2. Errors: ValueError for steps below 1.
 
-    orthogonalise(torch.diag(torch.tensor([3.0, 4.0])), steps=1) -> [[1.192, 0], [0, 0.9766]]
+    orthogonalise(torch.diag(torch.tensor([3.0, 4.0])), steps=1) -> [[1.193, 0], [0, 0.9765]]
     """
     check_count(steps=steps)
     a, b, c = POLYNOMIAL

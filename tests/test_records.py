@@ -1069,15 +1069,16 @@ def test_each_change_of_a_step_was_measured_in_turns_beside_the_step_itself():
     assert 2 < found["peak"]["bfloat16"] / found["peak"]["float32"] < 3
     assert 0.15 < steps["book"]["share"] < 0.25
     for name, low, high in (
-        ("by hand", 0.76, 0.85),
-        ("bfloat16", 0.64, 0.75),
-        ("batch", 0.78, 0.9),
+        ("by hand", 0.78, 0.83),
+        ("bfloat16", 0.64, 0.7),
+        ("batch", 0.78, 0.85),
+        ("loop", 0.92, 0.95),
     ):
-        assert low < steps[name]["ratio"] < high and steps[name]["middle_half"][1] < 0.96
-    for name in ("loop", "asking", "compiled"):  # on both sides of 1
+        assert low < steps[name]["ratio"] < high and steps[name]["middle_half"][1] < 1
+    for name in ("asking", "compiled"):  # on both sides of 1
         low, high = steps[name]["middle_half"]
         assert low < 1 < high and steps[name]["ratio"] < 1.2
-    assert 30 < steps["compiled"]["first"] < 120
+    assert steps["compiled"]["first"] > 60
     plain, half = found["ways"]["float32"], found["ways"]["bfloat16"]
     assert half["forward"] < plain["forward"] and 1.2 * plain["backward"] < half["backward"]
 
