@@ -1092,9 +1092,16 @@ def best_rate(runs):
 
 def test_muon_comes_nearer_in_as_many_steps_and_in_less_time():
     speed = record("speed")
-    rates = {name: best_rate(runs) for name, runs in speed["runs"].items()}
-    (adamw, slower), (_, nearer) = rates["adamw"], rates["muon"]
-    assert adamw == "0.008" and len(slower) == len(nearer) == 3  # a middle rate of those tried
-    worst = [max(ends(seeds)) for seeds in speed["runs"]["muon"].values()]
-    assert max(worst) < min(slower)  # at each of Muon's rates every seed is nearer
-    assert 1 < speed["step"]["ratio"] < 1.25
+    runs = speed["runs"]
+    (adamw, slower), (muon, nearer) = (best_rate(runs[name]) for name in ("adamw", "muon"))
+    assert (adamw, muon) == ("0.016", "0.02") and len(slower) == len(nearer) == 3
+    assert max(nearer) < min(end for seeds in runs["adamw"].values() for end in ends(seeds))
+    assert max(slower) - min(slower) > 0.2 > 2 * (max(nearer) - min(nearer))
+    for name, edge, best in (("adamw", "0.032", slower), ("muon", "0.005", nearer)):
+        assert ends(runs[name][edge])[0] > max(best)  # beyond the rates it gets worse
+    assert slower[1] < ends(runs["muon"]["0.01"])[1]  # one seed would have told the opposite
+    step, middle = 620, sorted(slower)[1]
+    for run in runs["muon"][muon].values():
+        assert run["step"][-1] == 775
+        assert run["loss"][run["step"].index(step)] / speed["floor"] - 1 < middle
+    assert 1 < speed["step"]["ratio"] < 1.12 < 775 / step
