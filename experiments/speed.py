@@ -7,7 +7,7 @@ floor than any seed of AdamW at any; a step of it takes longer, by less than it 
     python experiments/speed.py --resume    # only what is not recorded yet
 
 The book's model and recipe (seeds.py) with a quarter of the steps, in batches of eight stories.
-`runs`: optimiser, rate, seed; three rates with three seeds, one more with one. `adamw` is the recipe
+`runs`: optimiser, rate, seed; three seeds, fewer at the edges of the rates. `adamw` is the recipe
 as it stands. `muon` moves the matrices of the blocks by Muon at the rate that is named; tables and
 vectors stay with AdamW at the recipe's rate of 0.004, and both rates follow one schedule. Decay and
 clipping are the recipe's.
@@ -49,8 +49,8 @@ from gptlib.training import TrainConfig, make_optimizer
 
 SEEDS = range(3)
 STEPS, EVERY = 775, 155
-RATES = {"adamw": (0.004, 0.008, 0.016), "muon": (0.01, 0.02, 0.04)}
-EDGES = {"adamw": (0.032,), "muon": (0.005,)}  # beyond them, with one seed
+RATES = {"adamw": (0.004, 0.008, 0.016), "muon": (0.01, 0.02)}
+EDGES = {"adamw": {0.032: 1}, "muon": {0.005: 1, 0.04: 2}}  # beyond them, with fewer seeds
 ROUNDS = 60
 
 
@@ -127,7 +127,7 @@ def main() -> None:
         ("runs", optimizer, str(rate), str(seed)): partial(run, optimizer, rate, seed, prepared)
         for seed in few(SEEDS)
         for optimizer, rates in RATES.items()
-        for rate in few(rates) + (EDGES[optimizer] if seed == 0 else ())
+        for rate in few(rates) + tuple(r for r, n in EDGES[optimizer].items() if seed < n)
     }
     fill(args, record, jobs, distance, units=UNITS)
     if not (args.resume and "step" in record):

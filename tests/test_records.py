@@ -1104,4 +1104,4 @@ def test_muon_comes_nearer_in_as_many_steps_and_in_less_time():
     for run in runs["muon"][muon].values():
         assert run["step"][-1] == 775
         assert run["loss"][run["step"].index(step)] / speed["floor"] - 1 < middle
-    assert 1 < speed["step"]["ratio"] < 1.12 < 775 / step
+    assert 1.1 < speed["step"]["ratio"] < 1.2 < 775 / step
