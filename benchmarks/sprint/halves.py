@@ -22,7 +22,7 @@ class Shape(NamedTuple):
     tokens: int
     heads: int
     dtype: torch.dtype
-    scale: float  # of the scores: norms make queries and keys equally long
+    scale: float = 0.12  # of the scores: norms make queries and keys equally long
 
 
 def root_norm(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,8 +24,7 @@ class Entry:
     context: tokens a window, in training and in the exam. tables: how many characters a row of a
     table stands for, and how many rows it has. The three rates are those of Muon (matrices), of
     the embeddings and of the head; each falls in a straight line to 0. newton_schulz: the steps of
-    Muon's polynomial, at most 5. momentum: Muon's. scale: of the scores of attention; queries and
-    keys are normed, so none is above scale times a head's size.
+    Muon's polynomial, at most 5. momentum: Muon's.
     """
 
     n_layer: int = 1
@@ -40,7 +39,6 @@ class Entry:
     head_lr: float = 0.01
     newton_schulz: int = 3
     momentum: float = 0.9
-    scale: float = 0.12
 
 
 def hash_rows(idx: torch.Tensor, length: int, rows: int) -> torch.Tensor:
@@ -59,10 +57,10 @@ def hash_rows(idx: torch.Tensor, length: int, rows: int) -> torch.Tensor:
 class Block(nn.Module):
     """Attention, then feed-forward; the projections back into the stream begin at 0."""
 
-    def __init__(self, n_embd: int, n_head: int, scale: float):
+    def __init__(self, n_embd: int, n_head: int):
         super().__init__()
         C, std = n_embd, 0.7 * n_embd**-0.5
-        self.n_head, self.scale = n_head, scale
+        self.n_head = n_head
         self.qkv = nn.Parameter(torch.randn(3, C, C) * std)
         self.project = nn.Parameter(torch.zeros(C, C))
         self.up = nn.Parameter(torch.randn(4 * C, C) * std)
@@ -72,7 +70,7 @@ class Block(nn.Module):
         self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, mask: torch.Tensor,
         rows: int, dtype: torch.dtype,
     ) -> torch.Tensor:  # fmt: skip
-        shape = Shape(rows, mask.size(0), self.n_head, dtype, self.scale)
+        shape = Shape(rows, mask.size(0), self.n_head, dtype)
         x = AttentionHalf.apply(x, self.qkv.flatten(0, 1), self.project, cos, sin, mask, shape)
         return FeedForwardHalf.apply(x, self.up, self.down, dtype)
 
@@ -91,9 +89,7 @@ class Sprinter(nn.Module):
         self.tables = nn.ModuleList(nn.Embedding(rows, C) for _, rows in entry.tables)
         for table in self.tables:
             nn.init.normal_(table.weight, std=0.02)
-        self.blocks = nn.ModuleList(
-            Block(C, entry.n_head, entry.scale) for _ in range(entry.n_layer)
-        )
+        self.blocks = nn.ModuleList(Block(C, entry.n_head) for _ in range(entry.n_layer))
         self.head = nn.Parameter(torch.zeros(vocab_size, C))
         half = C // entry.n_head // 2
         angles = torch.arange(T)[:, None] * 1024 ** -torch.linspace(0, 1, half)
