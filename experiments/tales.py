@@ -136,7 +136,9 @@ def run(name: str, seed: int, prepared: Prepared) -> dict[str, Any]:
     if Machine.device == "cuda" and vast:
         model.compile()
     tokens = 0
-    with torch.autocast(Machine.device, torch.bfloat16, enabled=vast):
+    # No cache: it would keep the 16-bit weights of the opening step for the whole run.
+    half = {"dtype": torch.bfloat16, "enabled": vast, "cache_enabled": False}
+    with torch.autocast(Machine.device, **half):
         for part, recipe in enumerate(recipes):
             kept = CHECKPOINTS / f"tales_{name}_{part}" if SEEDS[name] == 1 else None
             data = prepared if recipe is COOL else others  # what it has not read yet

@@ -212,6 +212,7 @@ def train(
     checkpoint: str | os.PathLike | None = None,
     resume: str | os.PathLike | None = None,
     tokenizer: Any = None,
+    keep: Callable[[Run], object] | None = None,
 ) -> History:
     """Train the model in place for config.steps updates; returns what was recorded on the way.
 
@@ -224,7 +225,8 @@ def train(
     an evaluation its numbers. Both find the model in evaluation mode, and whatever random numbers
     they draw, the run stays the same.
     checkpoint: a folder, written anew at each evaluation, tokenizer included. resume: such a
-    folder, to go on from there as if nothing had happened.
+    folder, to go on from there as if nothing had happened. keep: called with the run after every
+    update, for who wants to save it in another way, or to stop it by raising an error.
 
     Errors: ValueError for data shorter than a window, a device that is not there, a path that
     cannot be saved to, a checkpoint of another run; FloatingPointError when loss or gradient are
@@ -247,6 +249,8 @@ def train(
             show(bar, losses, report(run, run.update(), evaluate, callbacks))
             if checkpoint is not None and run.is_evaluation_step():
                 save_checkpoint(checkpoint, run.model, run, tokenizer)
+            if keep is not None:
+                keep(run)
     return run.history
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -53,15 +54,46 @@ def pytest_make_collect_report(collector):
     _skip_is_failure((yield).get_result())
 
 
+# The order of the files, and where the time goes -------------------------------------------------
+
+# The longest come first, so that no worker is left with one of them at the end. The chapters are
+# executed first of all (test_any_folder), meanwhile what asks for no book; then the book need not
+# execute them. After the first that asks for the book stand some that do not: the other worker has
+# work while it is built. Every other file follows, the short ones as they are found.
+FIRST = [
+    "test_any_folder", "test_lab", "test_pythons", "test_playing",
+    "test_colab", "test_instructor", "test_corpus", "test_exercises",
+    "test_experiments", "test_bookbuild", "test_records", "test_reading",
+    "test_foundry", "test_training", "test_widgets", "test_page_grammar",
+    "test_pages", "test_exercising", "test_widgets_in_the_book", "test_pdf",
+    "test_progress", "test_book", "test_scripts",
+]  # fmt: skip
+SHOWN, LONG = 25, 5  # files in the summary's table, and the seconds that put a file there
+
+
 def pytest_collection_modifyitems(items):
-    """The longest files first, so that no worker is left with one of them at the end."""
-    first = ("test_pages", "test_reading", "test_any_folder", "test_pythons", "test_colab")
-    items.sort(key=lambda item: item.path.stem not in first)
+    """Put the files into the order in which workers take them."""
+    place = {name: number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(FIRST)))
+
+
+def slowest(reports) -> list[str]:
+    """A line for each of the files that took longest: minutes and seconds, tests, name."""
+    seconds, tests = Counter(), Counter()
+    for report in reports:
+        name = report.nodeid.partition("::")[0]
+        seconds[name] += report.duration
+        tests[name] += report.when == "call"
+    long = [(name, took) for name, took in seconds.most_common(SHOWN) if took >= LONG]
+    return [f"{took // 60:4.0f}:{took % 60:04.1f} {tests[name]:5}  {name}" for name, took in long]
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say which Pythons the course was tested on, and which chapters are their reader's own."""
+    """Say what took longest, which Pythons were tested, and which chapters are their reader's."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    if lines := slowest(report for report in reports if hasattr(report, "duration")):
+        terminalreporter.section("the slowest files: minutes, tests")
+        terminalreporter.write("".join(f"{line}\n" for line in lines))
     about = [pair for report in reports for pair in getattr(report, "user_properties", ())]
     lines = sorted({value for name, value in about if name == "python"})
     if lines:

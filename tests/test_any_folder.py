@@ -1,7 +1,7 @@
 """Every chapter, executed by nbval alone in an empty folder, with gptlib from its wheel.
 
-That is what a download gives a reader, and the only place where the tests execute the notebooks
-(the built book executes them once more, for its pages).
+That is what a download gives a reader, and the place where the tests execute the notebooks. What
+the cells have shown there is kept for the pages of the book, which need not run them once more.
 
 The wheel is built without a network. The clean environment sees the pinned packages of this one by
 a .pth file, but not this repository: it must find everything of ours in the wheel.
@@ -22,11 +22,16 @@ from pathlib import Path
 import nbformat
 import notebooks
 import pytest
-from chapterfiles import ROOT, chapters
+from bookbuild import BUILD, alone, remember
+from chapterfiles import ROOT, chapters, code_cells, read
 from course import course
+from execution import execute
+from inputs import fingerprint
+from solutions import with_solutions
 
-NBVAL = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", "--nbval-lax"]
+NBVAL = ["-q", "-p", "no:cacheprovider", "--rootdir", ".", "--nbval-lax"]
 NBVAL += ["--nbval-current-env", "--nbval-kernel-startup-timeout=120", "--nbval-cell-timeout=900"]
+KEEPING = ROOT / "tests" / "keeping.py"
 
 
 def run(*command, **kwargs) -> str:
@@ -98,24 +103,68 @@ def test_the_clean_environment_has_gptlib_from_the_wheel(clean_python, tmp_path)
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("chapter", chapters(course()), ids=lambda path: path.stem)
 def test_nbval_runs_a_chapter_alone_in_an_empty_folder(chapter, clean_python, tmp_path):
-    """Every cell runs, every stored output comes out again, and no file is left behind."""
-    alone, temporary = tmp_path / "alone", tmp_path / "temporary"
+    """Every cell runs, every stored output comes out again, and no file is left behind.
+
+    The exercises' solutions run behind it, as they do where the book executes a chapter.
+    """
+    empty, temporary = tmp_path / "alone", tmp_path / "temporary"
     temporary.mkdir()
-    alone.mkdir()
-    notebook = nbformat.read(chapter, as_version=4)
+    empty.mkdir()
+    stored = read(chapter)
+    notebook = with_solutions(stored, chapter)
     # The kernel itself says where its gptlib comes from: from the wheel, not from this repository.
     check = f"import gptlib\nassert not gptlib.__file__.startswith({str(ROOT)!r}), gptlib.__file__"
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(check))
-    nbformat.write(notebook, alone / chapter.name)
+    notebook.cells.append(nbformat.v4.new_code_cell(check))
+    nbformat.write(notebook, empty / chapter.name)
     elsewhere = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
     env = environment(tmp_path) | elsewhere
-    said = run(clean_python, *NBVAL, chapter.name, cwd=alone, env=env)
-    cells = sum(cell.cell_type == "code" for cell in notebook.cells)
-    assert re.search(rf"(?<!\d){cells} passed", said)
+    executed = tmp_path / "executed.ipynb"
+    said = run(clean_python, KEEPING, executed, *NBVAL, chapter.name, cwd=empty, env=env)
+    assert re.search(rf"(?<!\d){len(code_cells(notebook))} passed", said)
     # What MLX has compiled it keeps in a folder of its own, for the next program that asks for it.
     files = (file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file())
     left = [str(file) for file in files if file.parts[0] != "mlx"]
     assert not left, f"the chapter leaves {left} in the temporary folder"
+    done = nbformat.read(executed, as_version=4)
+    done.cells = done.cells[: len(stored.cells)]
+    with alone(BUILD):
+        remember(done, chapter, fingerprint(chapter), BUILD)
+
+
+SHOWS = [
+    "import sys\nprint('one')\nprint('two', file=sys.stderr)\nprint('a\\rthree')\n40 + 2",
+    "",
+    "from IPython.display import clear_output, display\nprint('gone')\nclear_output()\n"
+    "print('gone too')\nclear_output(wait=True)\n"
+    "shown = display('first', display_id='it')\nshown.update('second')",
+    "import matplotlib.pyplot as plt\n_ = plt.figure(figsize=(1, 1)).gca().plot([1, 2])",
+    "import torch\nfrom gptlib.widgets import DistributionExplorer\n"
+    "w = DistributionExplorer(torch.tensor([2.0, 1.0]), ['red', 'blue'])\nw",
+    "w.temperature = 0.5\nclear_output(wait=True)",
+    "'still there'",
+]
+
+
+def without_names(notebook) -> list:
+    """What the book takes of an executed notebook; widgets are counted, not named by chance."""
+    states = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
+    kept = [(cell.source, cell.execution_count, cell.outputs) for cell in code_cells(notebook)]
+    text = json.dumps([kept, states, notebook.metadata.language_info], sort_keys=True)
+    for name in states:
+        text = text.replace(name, states[name]["model_name"])
+    return json.loads(re.sub(r"0x[0-9a-f]+", "0x0", text))
+
+
+def test_what_is_kept_of_nbval_s_run_is_what_the_book_s_own_would_be(clean_python, tmp_path):
+    cells = [nbformat.v4.new_code_cell(code) for code in SHOWS]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbformat.write(notebook, tmp_path / "shows.ipynb")
+    words = [KEEPING, "executed.ipynb", *NBVAL, "shows.ipynb"]
+    run(clean_python, *words, cwd=tmp_path, env=environment(tmp_path))
+    execute(notebook, tmp_path / "shows.ipynb")
+    kept = nbformat.read(tmp_path / "executed.ipynb", as_version=4)
+    assert without_names(kept) == without_names(notebook)
+    assert "second" in str(kept.cells[2].outputs) and "gone" not in str(kept.cells[2].outputs)
 
 
 def test_nbval_sees_a_changed_output_and_a_failing_cell(clean_python, tmp_path):
@@ -128,7 +177,7 @@ def test_nbval_sees_a_changed_output_and_a_failing_cell(clean_python, tmp_path):
     fails.cells = [nbformat.v4.new_code_cell("assert 1 + 1 == 3")]
     for name, notebook in (("wrong", wrong), ("fails", fails)):
         nbformat.write(notebook, tmp_path / f"{name}.ipynb")
-        command = [str(clean_python), *NBVAL, f"{name}.ipynb"]
+        command = [str(clean_python), str(KEEPING), "kept.ipynb", *NBVAL, f"{name}.ipynb"]
         answer = subprocess.run(
             command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True
         )

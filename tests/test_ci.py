@@ -15,10 +15,10 @@ SKIPS = {
 }
 
 
-def run(pytester, monkeypatch, body: str, ci: str, shown=None):
+def run(pytester, monkeypatch, body: str, ci: str, shown=None, more: str = ""):
     """The outcome counts of one test file under our conftest; what it prints goes to `shown`."""
     monkeypatch.setenv("CI", ci)
-    rules = CONFTEST.split("# What tests may ask for")[0].replace('["pytester"]', "[]")
+    rules = CONFTEST.split("# What tests may ask for")[0].replace('["pytester"]', "[]") + more
     pytester.makeconftest(rules.replace("parent.parent", "parent"))
     pytester.makepyfile("import pytest\n" + body)
     result = pytester.runpytest("-p", "no:cacheprovider", "-p", "no:nbval")
@@ -70,3 +70,22 @@ def test_the_summary_names_each_python_once_whatever_came_of_it(pytester, monkey
         "3.13.0: found, but has no environment",
     ]
     assert not any("not for the summary" in line for line in shown[start:])
+
+
+STRETCHED = """
+def pytest_runtest_logreport(report):
+    seconds = {"setup": 60, "call": 2.5}.get(report.when, 0)
+    report.duration = seconds * report.nodeid.startswith("test_a.py")
+"""
+
+
+def test_the_summary_says_which_files_took_longest(pytester, monkeypatch):
+    """Setting up counts; short files are left out; pytest's own summary stays the last line."""
+    pytester.makepyfile(test_a="def test_a(): pass\ndef test_b(): pass")
+    shown = []
+    stretched = STRETCHED.replace("def pytest", "@pytest.hookimpl(tryfirst=True)\ndef pytest", 1)
+    _, outcomes = run(pytester, monkeypatch, "def test(): pass", "", shown, stretched)
+    start = next(i for i, line in enumerate(shown) if " the slowest files: " in line)
+    assert shown[start + 1] == "   2:05.0     2  test_a.py"
+    assert outcomes == {"passed": 3} and "3 passed" in shown[-1]
+    assert not any("test_the_summary" in line for line in shown[start:])

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import gptlib
-from gptlib.cli.main import main
+from gptlib.cli import chat, completion
+from gptlib.cli.main import VERBS, main, parsers
 from gptlib.exercises.work import FOLDER
 
 MASK = "attention.causal_mask"
@@ -80,3 +88,241 @@ def test_a_mistake_is_one_line_on_the_other_channel(capsys):
     said = capsys.readouterr()
     assert not said.out and said.err.startswith("gptlib progress: nowhere is no folder. Name the ")
     assert said.err.count("\n") == 1
+
+
+# A text of one's own, from end to end ------------------------------------------------------------
+
+SMALL = [
+    "--context-length",
+    "8",
+    "--n-layer",
+    "1",
+    "--n-embd",
+    "8",
+    "--n-head",
+    "2",
+    "--steps",
+    "4",
+]
+SMALL += ["--batch-size", "2", "--eval-batches", "1", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory) -> Path:
+    """A text, prepared and learned from."""
+    folder = tmp_path_factory.mktemp("once")
+    (folder / "my.txt").write_text("a cat sat on a mat\n" * 30, encoding="utf-8")
+    assert main(["prepare", str(folder / "my.txt"), "--out", str(folder / "data")]) == 0
+    assert main(["train", str(folder / "data"), "--out", str(folder / "run"), *SMALL]) == 0
+    return folder
+
+
+@pytest.fixture
+def trained(here, once) -> Path:
+    """The same in the folder to stand in."""
+    shutil.copytree(once, here, dirs_exist_ok=True)
+    return here
+
+
+def test_five_commands_take_a_text_to_a_folder_that_others_load(here, capsys):
+    (here / "my.txt").write_text("a cat sat on a mat\n" * 30, encoding="utf-8")
+    assert main(["prepare", "my.txt", "--out", "data"]) == 0
+    assert main(["train", "data", "--out", "run", *SMALL]) == 0
+    said = capsys.readouterr().out
+    assert "CharTokenizer with 9 tokens, in data" in said and "Now: gptlib train data --out" in said
+    assert "step 4/4  loss " in said and "Done: run." in said
+    assert main(["generate", "run", "--prompt", "a cat", "--seed", "1", "--length", "9"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("a cat") and len(said.out) == 5 + 9 + 1
+    assert said.err.startswith("9 tokens, ") and "tokens/s" in said.err
+    assert main(["evaluate", "run", "--data", "data", "--samples", "2", "--json", "e.json"]) == 0
+    assert "bits per byte" in capsys.readouterr().out
+    assert main(["export", "run", "--to", "transformers", "out", "--scores", "e.json"]) == 0
+    assert "out is a GPT2LMHeadModel" in capsys.readouterr().out
+    for path, what in (("data", "a prepared text"), ("run", "a run"), ("out", "Transformers")):
+        assert main(["info", path]) == 0
+        assert what in capsys.readouterr().out
+
+
+def test_the_curve_goes_where_it_is_wanted_and_the_plan_trains_nothing(trained, capsys):
+    assert main(["train", "data", "--out", "run", "--curve", "a.png"]) == 0
+    assert (trained / "a.png").read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+    assert main(["train", "data", "--preset", "gpt2-124m", "--plan"]) == 0
+    assert "eight A100, 40 % of peak" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["prepare"], "name a text and a folder: gptlib prepare"),
+        (["train"], "name a prepared text and a folder for the run: gptlib train"),
+        (["generate"], "name a run: gptlib generate"),
+        (["chat"], "name a run: gptlib chat"),
+        (["evaluate"], "name a run and its text"),
+        (["info"], "name a folder"),
+        (["completion"], "name one of bash, zsh, fish"),
+        (["train", "data", "--out", "run", "--lr", "1"], "lr is 0.0003 in the run at run, and 1.0"),
+        (["train", "data", "--out", "r", "--curve", "a.txt"], "--curve must end in"),
+        (["train", "nowhere", "--out", "r"], "There is no prepared text at nowhere"),
+        (["generate", "data"], "data is not a whole checkpoint"),
+        (["generate", "run", "--prompt", "?"], "which is none of the 9 characters"),
+        (["generate", "run", "--checkpoint", "9"], "has no checkpoint 9; it has 4"),
+    ],
+)
+def test_a_mistake_of_every_kind_is_one_line_and_status_two(trained, words, said, capsys):
+    capsys.readouterr()
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"gptlib {words[0]}: ") and said in error and error.count("\n") == 1
+
+
+# Settings from a file ----------------------------------------------------------------------------
+
+
+def test_words_override_the_file_and_what_is_printed_can_be_read(here, capsys):
+    (here / "a.toml").write_text('preset = "modern"\nsteps = 7\nlr = 1\n', encoding="utf-8")
+    assert main(["train", "--config", "a.toml", "--steps", "9", "--print-config"]) == 0
+    printed = capsys.readouterr().out
+    told = tomllib.loads(printed)
+    assert told["steps"] == 9 and told["lr"] == 1.0 and told["preset"] == "modern"
+    assert told["n_kv_head"] == 2 and "dropout" not in told
+    (here / "b.toml").write_text(printed, encoding="utf-8")
+    assert main(["train", "--config", "b.toml", "--print-config"]) == 0
+    assert capsys.readouterr().out == printed
+    assert main(["generate", "--no-sampling", "--print-config"]) == 0
+    assert tomllib.loads(capsys.readouterr().out)["sampling"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("steps = ", "a.toml is not TOML"),
+        ("stops = 3", "a.toml has 'stops', which is no setting here; there are batch_size, "),
+        ("steps = 1.5", "a.toml: steps must be of the kind int; got 1.5"),
+        ('lr = "high"', "lr must be of the kind float; got 'high'"),
+        ("config = 3", "no setting here"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(here, capsys, text, said):
+    (here / "a.toml").write_text(text, encoding="utf-8")
+    assert main(["train", "--config", "a.toml", "--print-config"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_choice_in_the_file_is_one_of_the_choices(here, capsys):
+    (here / "a.toml").write_text('split = "half"', encoding="utf-8")
+    assert main(["prepare", "--config", "a.toml", "--print-config"]) == 2
+    assert (
+        "split must be one of auto, marks, files, position; got 'half'" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_shows_a_line_that_works(verb, capsys):
+    if not hasattr(VERBS[verb], "EXAMPLE"):
+        assert verb == "progress"
+        return
+    with pytest.raises(SystemExit) as stopped:
+        main([verb, "--help"])
+    assert stopped.value.code == 0 and VERBS[verb].EXAMPLE in capsys.readouterr().out
+    if verb != "completion":
+        words = shlex.split(VERBS[verb].EXAMPLE)
+        assert words[:2] == ["gptlib", verb]
+        parsers()[0].parse_args(words[1:])
+
+
+# The console -------------------------------------------------------------------------------------
+
+
+def talked(writer, answers: list[str]) -> tuple[str, str]:
+    """What is said at a console where these answers are given, and at its end."""
+    said: list[str] = []
+    rest = iter(answers)
+
+    def ask(question: str) -> str:
+        said.append(question)
+        try:
+            return next(rest)
+        except StopIteration:
+            raise EOFError from None
+
+    end = chat.talk(writer, chat.Console(ask, said.append), seed=1)
+    return "".join(said), end
+
+
+def test_the_console_asks_until_it_is_told_to_leave(trained):
+    from gptlib.engine.writer import Writer
+
+    writer = Writer("run")
+    said, end = talked(writer, ["a cat", "12", "yes", "0.5", "20", "a mat", "", "no", "exit"])
+    assert end == "2 texts written."
+    for word in ("length, 1 to 10000 [50]: ", "temperature, 0.1 to 1.5 [0.8]: ", "[12]: ",
+                 "top-k, 10 to 100 [50]: ", "(12 tokens, "):  # fmt: skip
+        assert word in said
+    assert said.count("temperature") == 1  # without sampling nobody asks for it
+
+
+def test_what_is_wrong_is_asked_again_and_history_is_kept(trained):
+    from gptlib.engine.writer import Writer
+
+    answers = ["?", "a", "many", "0", "5", "perhaps", "y", "9", "0,9", "5", "10", "history", "+"]
+    said, end = talked(Writer("run"), answers)
+    assert end == "1 texts written."  # the end of the input leaves, too
+    assert "which is none of the 9 characters" in said
+    for wrong in ("'many'", "'0'", "'perhaps'", "'9'", "'5'"):
+        assert f"{wrong} is n" in said, wrong
+    assert "number from 0.1 to 1.5" in said and "whole number from 10 to 100" in said
+    first = said.partition("(5 tokens")[0].rpartition(": ")[2].strip("\n")
+    assert said.count(first) == 2  # written once, shown once more by its history
+
+
+# A signal, and a shell ---------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_real_process_stops_well(trained):
+    """From outside, as a shell and a batch system do it."""
+    code = "import sys; from gptlib.cli.main import main; sys.exit(main())"
+    words = ["train", "data", "--out", "long", *SMALL, "--steps", "100000", "--log-every", "1"]
+    command = [sys.executable, "-u", "-c", code, *words]
+    paths = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": paths},
+    ) as process:  # fmt: skip
+        for line in process.stdout:
+            if line.startswith("step      3/"):
+                process.send_signal(signal.SIGTERM)
+                break
+        _, error = process.communicate(timeout=120)
+    assert process.returncode == 143 and "stopped and saved at step" in error
+    assert "Go on with: gptlib train data --out long" in error
+
+
+def completed(words: list[str]) -> list[str]:
+    """What bash offers for the last of these words."""
+    script = completion.bash(parsers()[1])
+    line = f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _gptlib"
+    told = f'{script}\n{line}; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    answer = subprocess.run(["bash", "-c", told], capture_output=True, text=True, check=True)
+    return answer.stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_bash_completes_verbs_words_and_files(here):
+    (here / "gen_of_mine.txt").write_text("x", encoding="utf-8")
+    assert completed(["gptlib", "gen"]) == ["generate"]
+    assert completed(["gptlib", "train", "--see"]) == ["--seed"]
+    assert completed(["gptlib", "completion", "z"]) == ["zsh"]
+    assert completed(["gptlib", "prepare", "gen"]) == ["gen_of_mine.txt"]
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_every_verb_and_word_is_in_each_shell_s_script(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for verb, parser in parsers()[1].items():
+        assert verb in script
+        for word in completion.words_of(parser):
+            assert (f"-l {word[2:]} " if shell == "fish" else word) in script

@@ -22,6 +22,7 @@ from concurrent.futures import as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
+import addresses  # noqa: F401 (before nbformat)
 import nbformat
 from anyio import CapacityLimiter
 from anyio.from_thread import start_blocking_portal
@@ -205,7 +206,9 @@ def make_pages(source: Path, out: Path, used: dict[str, str]) -> None:
             (work / ".doctrees" / name).with_suffix(".doctree").unlink(missing_ok=True)
     # What Sphinx keeps is trusted only after a whole build: it would not warn a second time.
     record.unlink(missing_ok=True)
-    program = "from jupyter_book.cli.main import main; main()"  # its script names a fixed Python
+    # Its own script names a fixed Python. What is left out: see addresses.py.
+    program = "import sys; sys.modules['rfc3987_syntax'] = None\n"
+    program += "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", program, "build", str(source), "-W", "-n", "--keep-going"]
     command += ["-q", "--path-output", str(out / "work")]
     # Warnings go to stderr; what it says of success names the place where we let it work.

@@ -6,6 +6,7 @@ A module goes by its dotted name below gptlib: "gpt", "given.files", "corpus" fo
 from __future__ import annotations
 
 import ast
+import functools
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -84,7 +85,8 @@ def modules_in(root: Path = ROOT) -> dict[str, Path]:
     return found
 
 
-def import_names(source: str, inside: str | None = None) -> set[tuple[str, str]]:
+@functools.cache  # a build asks for those of each module once a chapter
+def import_names(source: str, inside: str | None = None) -> frozenset[tuple[str, str]]:
     """What a source imports: (module, name) pairs by absolute names, name "" for `import module`.
 
     inside: the dotted name of the package that the source stands in, for relative imports.
@@ -102,7 +104,7 @@ def import_names(source: str, inside: str | None = None) -> set[tuple[str, str]]
                 above = above[: len(above) - node.level + 1]
                 base = ".".join([*above, *filter(None, [node.module])])
             found |= {(base, alias.name) for alias in node.names}
-    return found
+    return frozenset(found)
 
 
 def imports_of(source: str, known: Iterable[str], inside: str | None = None) -> set[str]:
@@ -120,10 +122,11 @@ def imports_of(source: str, known: Iterable[str], inside: str | None = None) -> 
     return {name for name in found if name}
 
 
-def imports_of_file(path: Path, root: Path = ROOT) -> set[str]:
-    """The modules of gptlib that a file of the package imports."""
+def imports_of_file(path: Path, root: Path = ROOT, known: Iterable[str] | None = None) -> set[str]:
+    """The modules of gptlib that a file of the package imports, of those `known`: else of all."""
     inside = ".".join(path.relative_to(root).parent.parts)
-    return imports_of(path.read_text(encoding="utf-8"), modules_in(root), inside)
+    known = modules_in(root) if known is None else known
+    return imports_of(path.read_text(encoding="utf-8"), known, inside)
 
 
 def third_party(source: str) -> set[str]:

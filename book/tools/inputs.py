@@ -53,7 +53,7 @@ def modules_behind(code: str, root: Path = ROOT, but: str = "\0") -> set[Path]:
         above = {name.rsplit(".", n)[0] for n in range(name.count(".") + 1)} | {""}
         for file in {known[module] for module in above if module in known} - files:
             files.add(file)
-            todo |= house.imports_of_file(file, root)
+            todo |= house.imports_of_file(file, root, known)
     return files
 
 

@@ -137,6 +137,7 @@ class Grammar:
         self.rules, self.tables, self.computed, self.skills = rules, tables, computed, skills
         self._compiled: dict[str, Fork] = {}
         self._given: dict[str, set[str]] = {}  # by slot: those that its options depend on
+        self._formed: dict[tuple[str, str], list[tuple[str, Row | None]]] = {}
         self.start = self._rule(start)
 
     def _rule(self, name: str) -> Fork:
@@ -199,13 +200,22 @@ class Grammar:
             computed = node.slot in self.computed
             row = self.computed[node.slot][1](memory) if computed else memory[node.slot]
             return [(form_of(row, node.form), None)]
-        rows = self.tables[node.table]
-        if callable(rows):
-            rows = rows(memory)
+        formed = self._in_form(node.table, node.form, memory)
         if node.below:
-            rows = rows[: next(i for i, row in enumerate(rows) if row is memory[node.below])]
+            formed = formed[: next(i for i, (_, r) in enumerate(formed) if r is memory[node.below])]
+        if not node.without:
+            return formed
         taken = [id(memory[slot]) for slot in node.without]
-        return [(form_of(row, node.form), row) for row in rows if id(row) not in taken]
+        return [(text, row) for text, row in formed if id(row) not in taken]
+
+    def _in_form(self, table: str, form: str, memory: Memory) -> list[tuple[str, Row | None]]:
+        """The rows of a table, each with its text in a form; made once where nothing changes it."""
+        rows = self.tables[table]
+        if callable(rows):
+            return [(form_of(row, form), row) for row in rows(memory)]
+        if (table, form) not in self._formed:
+            self._formed[table, form] = [(form_of(row, form), row) for row in rows]
+        return self._formed[table, form]
 
     def write(self, rng: Random) -> tuple[str, Derivation]:
         """A story and its derivation. Draws only `rng.random()`: the same on every Python."""
@@ -338,8 +348,10 @@ class Grammar:
             candidates = self._candidates(node, memory)
             nats += math.log(len(candidates))
             probability = math.exp(-nats)
+            here = text[at : at + 1]
             for i, (piece, row) in enumerate(candidates):
-                end = at + _shared(piece, text, at)
+                # Most of the words of a table begin with another letter: no more is asked of them.
+                end = at if piece and piece[0] != here else at + _shared(piece, text, at)
                 for k in range(at + 1, end + 1):
                     mass[k] += probability
                 if end - at < len(piece):
@@ -407,8 +419,10 @@ def _shared(piece: str, text: str, at: int) -> int:
     """How many characters of `piece` stand in `text` from `at` on."""
     if text.startswith(piece, at):
         return len(piece)
-    here = text[at : at + len(piece)]
-    return next((i for i, (a, b) in enumerate(zip(piece, here, strict=False)) if a != b), len(here))
+    shared, most = 0, min(len(piece), len(text) - at)
+    while shared < most and piece[shared] == text[at + shared]:
+        shared += 1
+    return shared
 
 
 def _unlink(chain: tuple | None) -> tuple:

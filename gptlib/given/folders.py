@@ -11,7 +11,7 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,10 +34,13 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def replacing_folder(path: str | os.PathLike[str], **about: str) -> Iterator[Path]:
+def replacing_folder(
+    path: str | os.PathLike[str], told: Mapping[str, Any] | None = None, /, **about: Any
+) -> Iterator[Path]:
     """A new, empty folder to write files into; at the end it becomes `path`, or is removed.
 
-    A manifest is added: `about`, and of each file its size and SHA-256. All is on the disk before
+    A manifest is added: `about`, what `told` holds at the end, and of each file its size and
+    SHA-256. All is on the disk before
     the folder takes the name. What holds for `replacing` of a file holds here too. Files of others
     in the old folder are kept; an old checkpoint that was a single file is replaced.
 
@@ -47,7 +50,9 @@ def replacing_folder(path: str | os.PathLike[str], **about: str) -> Iterator[Pat
     with new_beside(target, Path.mkdir) as new:
         yield new
         files = {file.name: _told_of(file) for file in sorted(new.iterdir())}
-        manifest = json.dumps({**about, "files": files}, indent=1)  # ends with a brace, or was cut
+        manifest = json.dumps(
+            {**about, **(told or {}), "files": files}, indent=1
+        )  # ends with a brace, or was cut
         (new / MANIFEST).write_text(manifest, encoding="utf-8")
         for file in [*new.iterdir(), new]:
             like = target / file.name if file != new else target

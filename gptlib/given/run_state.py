@@ -12,8 +12,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from gptlib.given.models import told_by, unwrapped
+
+# The sum of a tensor, with the number of changes that torch had counted in it by then.
+_sums: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 AVERAGES = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter
 
@@ -102,13 +106,19 @@ def set_random_states(states: dict[str, torch.Tensor], device: torch.device) -> 
 
 
 def fingerprint(ids: torch.Tensor | None) -> str | None:
-    """The SHA-256 of token ids as int64, 64 hex digits: the same whatever type they are kept in."""
+    """The SHA-256 of token ids as int64, 64 hex digits: the same whatever type they are kept in.
+
+    Worked out once for a tensor and kept, until torch changes it: a run asks at every checkpoint.
+    """
     if ids is None:
         return None
+    if _sums.get(ids, (None, None))[0] == ids._version:
+        return _sums[ids][1]
     digest = hashlib.sha256()
     for part in ids.split(2**20):  # the ids may be a file that is larger than the memory
         digest.update(part.cpu().long().numpy().tobytes())
-    return digest.hexdigest()
+    _sums[ids] = (ids._version, digest.hexdigest())
+    return _sums[ids][1]
 
 
 def description(model: nn.Module) -> dict[str, Any]:

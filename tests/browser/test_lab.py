@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -27,32 +28,33 @@ CODE = [
 ]
 
 
-@pytest.fixture
-def lab(tmp_path):
-    """A JupyterLab server over an empty folder: its address."""
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A JupyterLab server: its address, and the folder that it shows."""
+    home = tmp_path_factory.mktemp("lab")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = {
-        "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
-        "JUPYTER_DATA_DIR": str(tmp_path / "data"),
-        "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
         "PYTHONPATH": str(ROOT),
         "GPTLIB_FIGURES": "",  # as a learner's: the figures of the book have no words of their own
     }
-    (tmp_path / "work").mkdir()
+    (home / "shown").mkdir()
     # Settings, "Save Widget State Automatically": JupyterLab leaves it off.
-    keep = tmp_path / "settings" / "@jupyter-widgets" / "jupyterlab-manager"
+    keep = home / "settings" / "@jupyter-widgets" / "jupyterlab-manager"
     keep.mkdir(parents=True)
     (keep / "plugin.jupyterlab-settings").write_text('{"saveState": true}', encoding="utf-8")
     # A long notebook is in the page as a whole, so that a test finds every cell.
-    tracker = tmp_path / "settings" / "@jupyterlab" / "notebook-extension"
+    tracker = home / "settings" / "@jupyterlab" / "notebook-extension"
     tracker.mkdir(parents=True)
     (tracker / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}', "utf-8")
     options = ["--no-browser", f"--port={port}", "--IdentityProvider.token=", "--allow-root"]
-    options += [f"--ServerApp.root_dir={tmp_path / 'work'}"]
-    log = open(tmp_path / "lab.log", "w")  # noqa: SIM115
+    options += [f"--ServerApp.root_dir={home / 'shown'}", "--ServerApp.disable_check_xsrf=True"]
+    log = open(home / "lab.log", "w")  # noqa: SIM115
     server = subprocess.Popen(
         [sys.executable, "-m", "jupyterlab", *options],
         env={**os.environ, **settings},
@@ -62,17 +64,32 @@ def lab(tmp_path):
     address = f"http://127.0.0.1:{port}"
     try:
         while True:
-            assert server.poll() is None, (tmp_path / "lab.log").read_text()
+            assert server.poll() is None, (home / "lab.log").read_text()
             try:
                 urllib.request.urlopen(f"{address}/api/status", timeout=5)
                 break
             except OSError:
                 time.sleep(0.3)
-        yield address
+        yield address, home / "shown"
     finally:
         server.terminate()
         server.wait()
         log.close()
+
+
+@pytest.fixture
+def lab(server, tmp_path):
+    """Where JupyterLab shows an empty folder, `work` of this test: the address of its files."""
+    address, shown = server
+    (shown / tmp_path.name).mkdir()
+    (tmp_path / "work").symlink_to(shown / tmp_path.name, target_is_directory=True)
+    yield f"{address}/lab/tree/{tmp_path.name}"
+    # The kernels of a test end with it, as they would with a server of its own.
+    with urllib.request.urlopen(f"{address}/api/kernels") as answer:
+        kernels = json.load(answer)
+    for kernel in kernels:
+        end = urllib.request.Request(f"{address}/api/kernels/{kernel['id']}", method="DELETE")
+        urllib.request.urlopen(end).close()
 
 
 def write_notebook(tmp_path, codes: list[str]) -> Path:
@@ -88,7 +105,7 @@ def write_notebook(tmp_path, codes: list[str]) -> Path:
 def open_notebook(browser, address: str, path: str = "try.ipynb"):
     page = browser.new_context().new_page()
     page.set_default_timeout(PATIENCE)
-    page.goto(f"{address}/lab/tree/{path}?reset")
+    page.goto(f"{address}/{path}?reset")
     page.wait_for_selector(".jp-Notebook .jp-Cell")
     return page
 
@@ -111,13 +128,20 @@ def run(page, cell: int) -> None:
     here = page.locator(".jp-Notebook .jp-CodeCell").nth(cell)
     prompt = here.locator(".jp-InputPrompt")
     before = prompt.inner_text()
+
+    def has_run() -> bool:
+        return bool(re.search(r"\d", now := prompt.inner_text())) and now != before
+
     deadline = time.monotonic() + PATIENCE / 1000
-    while not (re.search(r"\d", prompt.inner_text()) and prompt.inner_text() != before):
+    while not has_run():
         assert time.monotonic() < deadline, f"the cell did not run: {prompt.inner_text()}"
         if "*" not in prompt.inner_text():
             here.locator(".cm-content").click()
             page.keyboard.press("Control+Enter")
-        page.wait_for_timeout(1000)
+        for _ in range(20):  # a second, in which a cell that was heard says that it runs
+            page.wait_for_timeout(50)
+            if has_run():
+                break
 
 
 def run_all(browser, lab, tmp_path, codes: list[str], widgets: int = 2):

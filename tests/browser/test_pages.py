@@ -5,11 +5,11 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import pytest
-from looking import LOOPBACK, NARROW, PATIENCE, UNFOLD, WIDE, pages_of, serve
+from looking import LOOPBACK, NARROW, PATIENCE, UNFOLD, WIDE, ahead, pages_of, serve
 
 
-def problems_on(browser, address: str, width: int = WIDE, theme: str = "light") -> list[str]:
-    """Open one page and say everything that is wrong with it, in words."""
+def opening(browser, address: str, width: int = WIDE, theme: str = "light") -> tuple:
+    """A page that begins to load, and what has been wrong with it so far, in words."""
     problems = []
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
 
@@ -31,7 +31,13 @@ def problems_on(browser, address: str, width: int = WIDE, theme: str = "light") 
         "console",
         lambda m: m.type in ("error", "warning") and problems.append(f"console {m.type}: {m.text}"),
     )
-    page.goto(address, wait_until="networkidle")
+    page.goto(address, wait_until="commit")
+    return page, problems
+
+
+def problems_on(page, problems: list[str]) -> list[str]:
+    """Wait for a page that is opening, close it, and say everything that is wrong with it."""
+    page.wait_for_load_state("networkidle")
     page.evaluate(UNFOLD)
     # Pictures further down load when they are scrolled to: look at all of them.
     page.evaluate("document.querySelectorAll('img').forEach(i => { i.loading = 'eager' })")
@@ -55,8 +61,9 @@ def problems_on(browser, address: str, width: int = WIDE, theme: str = "light") 
                 .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
                 .slice(0, 3).map(e => e.outerHTML.slice(0, 100))"""
         )
+        width = page.viewport_size["width"]
         problems.append(f"{overflow} px wider than the window of {width} px: {wide}")
-    context.close()
+    page.context.close()
     return problems
 
 
@@ -64,12 +71,9 @@ def problems_on(browser, address: str, width: int = WIDE, theme: str = "light") 
 def test_every_page_is_whole_and_asks_no_other_host(html, site, browser, width, theme):
     pages = pages_of(html)
     assert "book/intro.html" in pages and len(pages) > 5
-    problems = {
-        page: found
-        for page in pages
-        if (found := problems_on(browser, f"{site}/{page}", width, theme))
-    }
-    assert not problems
+    loading = ahead(pages, lambda page: opening(browser, f"{site}/{page}", width, theme))
+    found = {page: problems_on(*one) for page, one in zip(pages, loading, strict=True)}
+    assert not {page: problems for page, problems in found.items() if problems}
 
 
 def test_mathematics_is_drawn(html, site, browser):
@@ -147,6 +151,15 @@ def test_a_broken_page_is_found(tmp_path, browser, body, said):
     (tmp_path / "page.html").write_text(head + body, encoding="utf-8")
     server, address = serve(tmp_path)
     try:
-        assert any(said in problem for problem in problems_on(browser, f"{address}/page.html"))
+        problems = problems_on(*opening(browser, f"{address}/page.html"))
+        assert any(said in problem for problem in problems)
     finally:
         server.shutdown()
+
+
+def test_the_next_page_begins_to_load_before_one_is_looked_at():
+    begun, seen = [], []
+    for one in ahead("abc", lambda page: begun.append(page) or page):
+        seen.append((one, "".join(begun)))
+    assert seen == [("a", "ab"), ("b", "abc"), ("c", "abc")]
+    assert list(ahead("", str)) == [] and list(ahead("a", str)) == ["a"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from bookmodel import book
-from looking import NARROW, PATIENCE, WIDE, settle, tells
+from looking import NARROW, PATIENCE, WIDE, read_axe, settle, tells
 from widgetpage import write_page
 
 from gptlib import corpus
@@ -42,8 +42,6 @@ from gptlib.widgets import (
 from gptlib.widgets.cache_growth import MEASURES
 from gptlib.widgets.story_key import answer_key, exam_stories
 from gptlib.widgets.tokenizer_explorer import readable
-
-AXE = Path(__file__).parents[2] / "book" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def distribution() -> DistributionExplorer:
@@ -252,7 +250,7 @@ def test_a_widget_appears_once_and_all_can_use_it(shown, make, theme):
     page = shown(widget, theme=theme)
     assert page.locator(".gpt-widget").count() == 1
     assert not page.locator("img.stands-in").is_visible()
-    page.add_script_tag(path=AXE)
+    read_axe(page)
     # preload would ask for the style sheet once more, which a page from a folder may not
     found = page.evaluate(
         "axe.run('.gpt-widget', {preload: false})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from looking import AXE, PATIENCE, WIDE
+from looking import PATIENCE, WIDE, read_axe
 
 CHAPTER, OTHER = "chapters/03_attention.html", "chapters/01_tokenizer.html"
 SECTION = "#several-heads"
@@ -131,7 +131,7 @@ def test_axe_finds_nothing_where_marks_are(reader, theme):
     guess.locator("summary").first.click()
     guess.get_by_role("button", name="as I guessed").click()
     assert reader.locator(".read-mark").count() == 2 and reader.locator(".go-on").count() == 1
-    reader.evaluate(AXE.read_text(encoding="utf-8"))
+    read_axe(reader)
     found = reader.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
     assert [(violation["id"], violation["nodes"][0]["html"]) for violation in found] == []
 

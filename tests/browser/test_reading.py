@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from looking import AXE, NARROW, PATIENCE, UNFOLD, WIDE, Packing, pages_of, serve
+from looking import NARROW, PATIENCE, UNFOLD, WIDE, Packing, ahead, pages_of, read_axe, serve
 from PIL import Image
 
 MOST_BYTES = 1_500_000  # that any page may transfer, packed
@@ -17,7 +17,7 @@ def opened(browser, site):
     """Open a page of the book: `opened(path, width, theme, script)`."""
     contexts = []
 
-    def look(path, width=WIDE, theme="light", script=True, address=site):
+    def look(path, width=WIDE, theme="light", script=True, address=site, wait="networkidle"):
         context = browser.new_context(
             viewport={"width": width, "height": 900},
             color_scheme=theme,
@@ -26,7 +26,7 @@ def opened(browser, site):
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
-        page.goto(f"{address}/{path}", wait_until="networkidle")
+        page.goto(f"{address}/{path}", wait_until=wait)
         return page
 
     yield look
@@ -238,11 +238,12 @@ def test_with_no_script_there_are_formulas_colours_and_icons(opened):
 def test_axe_finds_nothing_on_any_page(html, opened, theme):
     rules = "{rules: {'label-content-name-mismatch': {enabled: true}}, resultTypes: ['violations']}"
     found = []
-    script = AXE.read_text(encoding="utf-8")
-    for path in pages_of(html):
-        page = opened(path, theme=theme)
+    paths = pages_of(html)
+    loading = ahead(paths, lambda path: opened(path, theme=theme, wait="commit"))
+    for path, page in zip(paths, loading, strict=True):
+        page.wait_for_load_state("networkidle")
         page.evaluate(UNFOLD)
-        page.evaluate(script)
+        read_axe(page)
         for violation in page.evaluate(f"axe.run(document, {rules})")["violations"]:
             node = violation["nodes"][0]
             found.append(f"{path}: {violation['id']} ({len(violation['nodes'])}): {node['html']}")
@@ -254,7 +255,7 @@ def test_axe_would_find_something(tmp_path, browser):
     (tmp_path / "page.html").write_text('<!DOCTYPE html><img src="x.png">', encoding="utf-8")
     page = browser.new_page()
     page.goto((tmp_path / "page.html").as_uri())
-    page.evaluate(AXE.read_text(encoding="utf-8"))
+    read_axe(page)
     found = page.evaluate("axe.run(document)")["violations"]
     page.close()
     assert {"image-alt", "html-has-lang"} <= {violation["id"] for violation in found}
@@ -262,21 +263,25 @@ def test_axe_would_find_something(tmp_path, browser):
 
 def test_no_page_weighs_more_than_it_should(html, browser):
     server, address = serve(html, Packing)
-    heavy = {}
-    for path in pages_of(html):
-        context = browser.new_context()
-        page = context.new_page()
+
+    def opening(path):
+        page = browser.new_context().new_page()
         page.set_default_timeout(PATIENCE)
-        session = context.new_cdp_session(page)
+        session = page.context.new_cdp_session(page)
         session.send("Network.enable")
         sizes = []
-        session.on("Network.loadingFinished", lambda e, to=sizes: to.append(e["encodedDataLength"]))
-        page.goto(f"{address}/{path}", wait_until="networkidle")
+        session.on("Network.loadingFinished", lambda e: sizes.append(e["encodedDataLength"]))
+        page.goto(f"{address}/{path}", wait_until="commit")
+        return page, sizes
+
+    heavy, paths = {}, pages_of(html)
+    for path, (page, sizes) in zip(paths, ahead(paths, opening), strict=True):
+        page.wait_for_load_state("networkidle")
         loaded = page.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
         wrong = [name for name in loaded if "fontawesome" in name or "tex-" in name]
         assert not wrong and sum(sizes) > 0
         if sum(sizes) > MOST_BYTES:
             heavy[path] = sum(sizes)
-        context.close()
+        page.context.close()
     server.shutdown()
     assert heavy == {}

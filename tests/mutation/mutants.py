@@ -68,6 +68,20 @@ TESTS = {
     "corpus/story": ["corpus"],
     "corpus/storybook": ["corpus"],
     "cli/main": ["cli", "work"],
+    **{
+        f"cli/{name}": ["cli"]
+        for name in (
+            *("words", "prepare", "train", "generate", "chat", "evaluate", "export", "info"),
+            "completion",
+        )
+    },
+    **{f"engine/{name}": ["prepare"] for name in ("texts", "prepared", "prepare")},
+    **{f"engine/{name}": ["learn"] for name in ("recipes", "runs", "curve", "learn")},
+    **{
+        f"engine/{name}": ["evaluation"]
+        for name in ("writer", "measures", "evaluation", "describe")
+    },
+    **{f"engine/{name}": ["export"] for name in ("forms", "foreign_tokenizer", "card", "export")},
     "cli/progress": ["cli", "work"],
     "widgets/attention_explorer": ["attention_explorer", "faces"],
     "widgets/cache_growth": ["cache_growth", "faces"],

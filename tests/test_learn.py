@@ -1,0 +1,378 @@
+"""A run: its recipe, its folder, and that it goes on after whatever has stopped it.
+
+Killed at random moments, the moment of writing among them, it ends with the weights of a run that
+nobody touched, bit for bit. GPTLIB_KILLS=100 makes it a hundred times.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gptlib.engine import curve, recipes, runs
+from gptlib.engine.learn import Stopped, learn
+from gptlib.engine.prepare import prepare
+from gptlib.engine.recipes import RECIPES, build, model_config, plan, settings_of, train_config
+from gptlib.gpt import GPTConfig
+from gptlib.recipe import TrainConfig
+
+TEXT = "the cat sat on the mat and the dog sat on the log. " * 40
+TINY = {
+    "context_length": 8, "n_layer": 1, "n_head": 2, "n_embd": 8, "batch_size": 2, "steps": 12,
+    "eval_every": 4, "eval_batches": 1, "save_every": 2, "log_every": 3, "dropout": 0.1,
+    "device": "cpu",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "a.txt").write_text(TEXT, encoding="utf-8")
+    prepare([folder / "a.txt"], folder / "made")
+    return folder / "made"
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory) -> Path:
+    """A run that nothing has disturbed."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    return learn(data, out, log=lambda line: None, **TINY)
+
+
+def quiet(data, out, **changes):
+    lines: list[str] = []
+    learn(data, out, log=lines.append, **(TINY | changes))
+    return lines
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(runs.checkpoints(run)[0] / "model.safetensors")
+
+
+def same(one: Path, other: Path) -> bool:
+    ours, theirs = weights(one), weights(other)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[n], theirs[n]) for n in ours)
+
+
+# Recipes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_can_be_built(name):
+    settings = settings_of(name)
+    with torch.device("meta"):
+        model = recipes.KINDS[settings["model"]][1](model_config(settings, 65))
+    assert sum(p.numel() for p in model.parameters()) == recipes.count_parameters(model.config)
+
+
+def test_the_recipes_are_those_that_were_published():
+    cpu = settings_of("nanogpt-cpu")
+    assert model_config(cpu, 65) == GPTConfig.preset("nanogpt-cpu")
+    wanted = TrainConfig.preset("nanogpt-cpu")
+    assert train_config(cpu) == wanted
+    large = settings_of("gpt2-124m")
+    assert recipes.count_parameters(model_config(large, 50257)) == 124_337_664  # without biases
+    config = train_config(large)
+    assert config.batch_size * config.grad_accumulation * 1024 * config.steps == 294_912_000_000
+    ten = recipes.count_parameters(model_config(settings_of("nanogpt-gpu"), 65))
+    assert round(ten / 1e6, 1) == 10.7
+
+
+def test_the_plan_is_arithmetic():
+    text = plan(settings_of("gpt2-124m"), 50257, 9_000_000_000)
+    assert "294,912,000,000 (32.8 times the text)" in text and "124,337,664" in text
+    hours = 854_438_400 * 294_912_000_000 / (0.4 * 8 * 3.12e14) / 3600
+    assert f"eight A100, 40 % of peak     {hours:.1f} hours" in text
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "reason"),
+    [
+        ("huge", {}, "preset must be one of small, modern"),
+        ("small", {"colour": 1}, "colour is no setting of a run"),
+        ("small", {"n_kv_head": 2}, "n_kv_head is no setting of a classic model"),
+        ("small", {"model": "modern"}, "model is classic in 'small'"),
+        ("small", {"keep": 0}, "keep must be a whole number, 1 or more; got 0"),
+        ("small", {"n_head": 3}, "n_embd"),
+        ("small", {"lr": -1.0}, "lr must be"),
+    ],
+)
+def test_a_setting_that_is_none_is_named(preset, changes, reason):
+    with pytest.raises(ValueError, match=reason):
+        settings_of(preset, **changes)
+
+
+def test_the_seed_draws_the_weights():
+    one, two = (build(settings_of(seed=seed, **small()), 9) for seed in (1, 1))
+    other = build(settings_of(seed=2, **small()), 9)
+    first = [next(m.parameters()) for m in (one, two, other)]
+    assert torch.equal(first[0], first[1]) and not torch.equal(first[0], first[2])
+
+
+def small() -> dict:
+    return {name: TINY[name] for name in ("n_layer", "n_head", "n_embd", "context_length")}
+
+
+# A run -------------------------------------------------------------------------------------------
+
+
+def test_a_run_keeps_the_last_ones_and_the_best(whole):
+    steps = [int(path.name) for path in runs.checkpoints(whole)]
+    assert steps[:3] == [12, 10, 8] and len(steps) <= 4
+    history = json.loads((runs.checkpoints(whole)[0] / "run.json").read_text("utf-8"))["history"]
+    losses = {r["step"]: r["val_loss"] for r in history if r["step"]}
+    best = min(losses, key=lambda step: losses[step])
+    assert int(runs.best_first(whole)[0].name) == best
+
+
+def test_the_best_stays_when_later_ones_are_worse(data, tmp_path):
+    out = tmp_path / "run"
+    quiet(data, out, lr=1e-3, keep=1, steps=6, eval_every=2, warmup_steps=0)
+    state = json.loads((runs.checkpoints(out)[0] / "run.json").read_text("utf-8"))
+
+    class Fake:
+        step, model = 8, build(settings_of(**small()), 9)
+        history = [*state["history"], {"step": 8, "val_loss": 99.0}]  # noqa: RUF012
+
+        def state_dict(self):
+            return {"step": 8, "history": self.history, "optimizer": {}, "random": {}}
+
+    best = runs.best_first(out)[0].name
+    runs.save(out, Fake(), None, 1)
+    assert {p.name for p in runs.checkpoints(out)} == {"00000008", best}
+
+
+def test_the_log_has_a_line_every_so_many_steps(whole):
+    lines = [json.loads(line) for line in (whole / runs.LOG).read_text("utf-8").splitlines()]
+    assert [line["step"] for line in lines] == [0, 3, 4, 6, 8, 9, 12]
+    assert lines[1]["tokens"] == 3 * 2 * 8 and "val_loss" in lines[2] and lines[1]["loss"] > 0
+    assert (whole / runs.CURVE).read_text("utf-8").startswith("<?xml")
+
+
+def test_a_line_says_loss_speed_share_and_time_left(data, tmp_path):
+    lines = quiet(data, tmp_path / "run", peak=1e9, steps=4)
+    assert lines[0].startswith("step 0/4  validation ")
+    for word in ("loss ", "validation ", "lr ", " tokens/s", " % of peak", "0:00:00 left"):
+        assert word in lines[2], lines
+    assert "step 3 to 4" in lines[-1]
+
+
+def test_the_modern_model_learns_too(data, tmp_path):
+    modern = TINY | {"preset": "modern", "n_kv_head": 1, "steps": 3, "dropout": None}
+    out = learn(data, tmp_path / "run", log=lambda line: None, **modern)
+    model, tokenizer, folder, passed = runs.load(out)
+    assert type(model).__name__ == "ModernGPT" and tokenizer.vocab_size == model.config.vocab_size
+    assert not passed and folder.parent.parent == out and not model.training
+
+
+def test_a_finished_run_is_finished(whole, data):
+    before = weights(whole)
+    assert quiet(data, whole)[0] == "Goes on from step 12 of 12."
+    assert all(torch.equal(before[name], w) for name, w in weights(whole).items())
+
+
+# Stopped and taken up ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_after_saving_and_it_goes_on(data, whole, tmp_path, number):
+    out, before = tmp_path / "run", signal.getsignal(number)
+
+    def log(line):
+        if line.startswith(("step 3/", "step  3/")):
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(Stopped, match=r"saved at step 3 of 12. Go on with: gptlib train ") as end:
+        learn(data, out, log=log, **TINY)
+    assert end.value.signal == number and signal.getsignal(number) is before
+    assert int(runs.checkpoints(out)[0].name) == 3
+    learn(data, out, log=lambda line: None)  # by the settings that the run has
+    assert same(out, whole)
+    lines = [json.loads(line) for line in (out / runs.LOG).read_text("utf-8").splitlines()]
+    assert [line["step"] for line in lines] == [0, 3, 4, 6, 8, 9, 12]
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "newer"])
+def test_a_damaged_checkpoint_is_put_aside_for_the_one_before(data, whole, tmp_path, harm):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    newest = runs.checkpoints(out)[0]
+    if harm == "cut":
+        os.truncate(newest / "model.safetensors", 100)
+    elif harm == "empty":
+        (newest / "manifest.json").unlink()
+    else:
+        text = (newest / "manifest.json").read_text("utf-8")
+        text = text.replace("gptlib checkpoint 2", "gptlib checkpoint 3")
+        (newest / "manifest.json").write_text(text, "utf-8")
+    _, _, used, passed = runs.load(out, "last")
+    assert used.name == "00000010" and "00000012 is not a whole checkpoint" in passed[0]
+    lines = quiet(data, out)
+    assert "put aside as 00000012.damaged" in lines[0] and lines[1] == "Goes on from step 10 of 12."
+    assert same(out, whole) and (newest.parent / "00000012.damaged").is_dir()
+
+
+def test_other_data_and_other_settings_are_refused_with_what_to_do(data, whole, tmp_path):
+    (tmp_path / "b.txt").write_text(TEXT + "cat", encoding="utf-8")
+    prepare([tmp_path / "b.txt"], tmp_path / "other")
+    with pytest.raises(ValueError, match=r"learns from another text than .*their sums differ"):
+        quiet(tmp_path / "other", whole)
+    with pytest.raises(
+        ValueError, match=r"lr is 0.0003 in the run at .*, and 0.1 now. Leave it out"
+    ):
+        quiet(data, whole, lr=0.1)
+    with pytest.raises(ValueError, match="n_layer is 1 in the run"):
+        quiet(data, whole, n_layer=2)
+    assert quiet(data, whole, keep=5, log_every=1)  # these may change
+
+
+def test_what_would_fail_later_fails_before_the_first_step(data, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("x", encoding="utf-8")
+    for out, reason in (
+        (tmp_path / "no" / "run", "must lie in a folder that exists"),
+        (tmp_path / "file", "holds something else than a run"),
+        (tmp_path / "full", "holds something else than a run"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            quiet(data, out)
+    with pytest.raises(ValueError, match=r"context_length is 5000, and a part .* has \d+ tokens"):
+        quiet(data, tmp_path / "run", context_length=5000)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(ValueError, match=r"has no room: the checkpoints take 0 MB, and 0 MB are"):
+        quiet(data, tmp_path / "run2")
+
+
+def test_a_home_is_found_and_a_read_only_place_is_refused(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    quiet(data, "~/run", steps=1)
+    assert runs.is_run(tmp_path / "run")
+
+    def refused(*args, **more):
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr(runs, "write_text", refused)
+    with pytest.raises(ValueError, match="must be a folder that can be written to: read-only"):
+        quiet(data, tmp_path / "other")
+
+
+def test_a_full_disk_in_the_middle_loses_nothing(data, whole, tmp_path, monkeypatch):
+    out, save, saved = tmp_path / "run", runs.save_checkpoint, []
+
+    def full(path, *args):
+        if len(saved) == 2:
+            raise OSError(28, "No space left on device")
+        saved.append(path)
+        save(path, *args)
+
+    monkeypatch.setattr(runs, "save_checkpoint", full)
+    with pytest.raises(OSError, match="No space left"):
+        quiet(data, out)
+    assert [p.name for p in runs.checkpoints(out)] == ["00000004", "00000002"]
+    monkeypatch.undo()
+    quiet(data, out)
+    assert same(out, whole)
+
+
+def test_a_run_of_a_newer_version_is_refused_by_name(whole, data, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    told = json.loads((out / runs.STATE).read_text("utf-8")) | {"format": "gptlib run 2"}
+    (out / runs.STATE).write_text(json.dumps(told), "utf-8")
+    with pytest.raises(
+        ValueError, match=r"marked as 'gptlib run 2'; this version .* 'gptlib run 1'"
+    ):
+        quiet(data, out)
+    with pytest.raises(ValueError, match=r"is no run: there is no settings.json"):
+        runs.state_of(tmp_path)
+
+
+def test_a_checkpoint_is_asked_for_by_its_step(whole):
+    assert runs.load(whole, "8")[2].name == "00000008"
+    with pytest.raises(ValueError, match="has no checkpoint 7; it has 12, 10"):
+        runs.load(whole, "7")
+
+
+# Killed ------------------------------------------------------------------------------------------
+
+
+def work(data: Path, out: Path) -> None:
+    torch.set_num_threads(1)
+    learn(data, out, log=lambda line: None, **(TINY | {"steps": 16, "save_every": 1}))
+    os._exit(0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_killed_at_random_moments_it_ends_with_the_same_weights(data, tmp_path):
+    many = int(os.environ.get("GPTLIB_KILLS", "8"))
+    forked, draw = multiprocessing.get_context("fork"), random.Random(0)
+
+    def started(out: Path):
+        process = forked.Process(target=work, args=(data, out))
+        process.start()
+        return process
+
+    began = time.monotonic()
+    first = started(tmp_path / "untouched")
+    first.join()
+    assert first.exitcode == 0
+    took, kills, half_written = time.monotonic() - began, 0, 0
+    for turn in range(1000):
+        out = tmp_path / f"run{turn}"
+        while True:
+            process = started(out)
+            process.join(draw.uniform(0, took) if kills < many else None)
+            if process.exitcode is not None:
+                break
+            process.kill()
+            process.join()
+            kills += 1
+            half_written += any((out / runs.CHECKPOINTS).glob(".*.tmp"))
+        assert process.exitcode == 0 and same(out, tmp_path / "untouched")
+        if kills >= many:
+            break
+    print(f"{kills} kills, {half_written} of them while a checkpoint was written")
+    assert not list((out / runs.CHECKPOINTS).glob(".*"))
+
+
+# The curve ---------------------------------------------------------------------------------------
+
+
+def test_the_curve_falls_in_the_terminal():
+    rows = curve.in_terminal([(0, 3.0), (10, 1.0)], width=4, height=2).splitlines()
+    assert rows[0].startswith("  3.000 ") and rows[1].startswith("  1.000 ")
+    dots = [[ord(c) - 0x2800 for c in row[8:]] for row in rows[:2]]
+    assert dots[0][0] & 0x01 and dots[1][3] & 0x80  # first dot at the top, last one at the bottom
+    assert rows[2].endswith("step 0 to 10")
+    assert curve.in_terminal([]) == "" and curve.in_terminal([(0, 1.0)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "begin"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")]
+)
+def test_the_curve_is_drawn_into_a_file(tmp_path, kind, begin):
+    curve.to_file(tmp_path / f"a.{kind}", {"training": [(0, 2.0), (1, 1.0)], "none": []})
+    assert (tmp_path / f"a.{kind}").read_bytes().startswith(begin)
+    with pytest.raises(ValueError, match=r"must end in .svg, .png or .pdf"):
+        curve.to_file(tmp_path / "a.txt", {})
