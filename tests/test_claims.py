@@ -69,6 +69,7 @@ UNGUARDED = {
     "07_training": 1,
     "08_generation": 10,
     "09_modern": 0,
+    "10_speed": 0,
     "a1_numpy": 0,
     "b1_mlx": 0,
     "c1_by_hand": 0,

@@ -156,6 +156,7 @@ NOT_LEARNED = {
     "block.residual_gradient": "it is a gradient itself",
     "generation.only_top_k": "what is drawn from has no gradient",
     "generation.keep_top_p": "what is drawn from has no gradient",
+    "speed.orthogonalise": "an update is followed, and not learned through",
     "generation.next_token_probs": "what is drawn from has no gradient",
 }
 

@@ -16,7 +16,7 @@ from gptlib import corpus
 from gptlib.corpus.scoring import AnswerKey
 from gptlib.exercises import fingerprints, foundry
 from gptlib.exercises.faults import draw as draw_fault
-from gptlib.given.records import PARTS, load_recorded, parts_table, record
+from gptlib.given.records import PARTS, load_recorded, measured, parts_table, record
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.tokenizer import BPETokenizer
 
@@ -26,6 +26,8 @@ SKILLS = sorted(set(corpus.SKILLS) - {"wording"})
 def test_a_name_that_is_not_recorded_is_refused_with_those_that_are():
     with pytest.raises(ValueError, match=r"name must be one of .*skills.*; got 'nothing'"):
         record("nothing")
+    with pytest.raises(ValueError, match=r"name must be one of .*speedrun.*; got 'nothing'"):
+        measured("nothing")
 
 
 def test_every_record_is_derived_again_here_and_names_the_script_that_makes_it():
@@ -1059,3 +1061,47 @@ def test_what_a_blank_before_a_bell_tells_about_its_town():
     share = mean([float(key.idx[row, first] == blank) for row, first, *_ in key.places["fact"]])
     surprise = -share * math.log(share) - (1 - share) * math.log(1 - share)
     assert 0.12 < surprise < 0.24
+
+
+def test_each_change_of_a_step_was_measured_in_turns_beside_the_step_itself():
+    found = record("rungs")["cpu"]
+    steps = found["steps"]
+    assert 2 < found["peak"]["bfloat16"] / found["peak"]["float32"] < 3
+    assert 0.15 < steps["book"]["share"] < 0.25
+    for name, low, high in (
+        ("by hand", 0.78, 0.83),
+        ("bfloat16", 0.64, 0.7),
+        ("batch", 0.78, 0.85),
+        ("loop", 0.92, 0.95),
+    ):
+        assert low < steps[name]["ratio"] < high and steps[name]["middle_half"][1] < 1
+    for name in ("asking", "compiled"):  # on both sides of 1
+        low, high = steps[name]["middle_half"]
+        assert low < 1 < high and steps[name]["ratio"] < 1.2
+    assert steps["compiled"]["first"] > 60
+    plain, half = found["ways"]["float32"], found["ways"]["bfloat16"]
+    assert half["forward"] < plain["forward"] and 1.2 * plain["backward"] < half["backward"]
+
+
+def best_rate(runs):
+    """The rate whose middle seed ends nearest to the floor, and its ends."""
+    found = {rate: ends(seeds) for rate, seeds in runs.items() if len(seeds) == 3}
+    rate = min(found, key=lambda rate: sorted(found[rate])[1])
+    return rate, found[rate]
+
+
+def test_muon_comes_nearer_in_as_many_steps_and_in_less_time():
+    speed = record("speed")
+    runs = speed["runs"]
+    (adamw, slower), (muon, nearer) = (best_rate(runs[name]) for name in ("adamw", "muon"))
+    assert (adamw, muon) == ("0.016", "0.02") and len(slower) == len(nearer) == 3
+    assert max(nearer) < min(end for seeds in runs["adamw"].values() for end in ends(seeds))
+    assert max(slower) - min(slower) > 0.2 > 2 * (max(nearer) - min(nearer))
+    for name, edge, best in (("adamw", "0.032", slower), ("muon", "0.005", nearer)):
+        assert ends(runs[name][edge])[0] > max(best)  # beyond the rates it gets worse
+    assert slower[1] < ends(runs["muon"]["0.01"])[1]  # one seed would have told the opposite
+    step, middle = 620, sorted(slower)[1]
+    for run in runs["muon"][muon].values():
+        assert run["step"][-1] == 775
+        assert run["loss"][run["step"].index(step)] / speed["floor"] - 1 < middle
+    assert 1.1 < speed["step"]["ratio"] < 1.2 < 775 / step

@@ -244,3 +244,18 @@ def test_the_record_holds_what_it_says():
                 run["seconds"] / kept["nanogpt"]["seconds"], rel=0.01
             )
         assert entry["reached"] is True
+
+
+def test_the_log_says_what_the_chapter_quotes_of_it():
+    page = " ".join((ROOT / "benchmarks" / "SPEEDRUN.md").read_text(encoding="utf-8").split())
+    for row in (
+        "Muon at 0.02, rates falling to 0 | 1.948 | 1/5.7 |",
+        "products in bfloat16, all else in float32 | 1.948 | 1/8.9 |",
+        "a table of threes, 3,000 rows | 1.850 | 1/8.9 |",
+        "slopes by hand, half a block at a time | 1.849 | 1/8.6 |",
+        "late imports before the clock | 1.849 | 1/10.9 |",
+        "table's rate 0.1: 1.861 at 1/53.",
+        "AdamW for the matrices, rate 0.002 · 0.005 · 0.01 | 1.921 · 1.897 · 1.893 |",
+        "windows drawn at random, not each once a round | 1.902 |",
+    ):
+        assert row in page

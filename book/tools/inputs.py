@@ -24,7 +24,7 @@ from chapterfiles import NOT_PYTHON, ROOT, ChapterError, code_cells, code_of, na
 from solutions import exercises
 
 # What opens a record in gptlib.given.records, and at which place its name stands.
-SHOW_RECORDS = {"record": 0, "load_recorded": 1, "recorded_file": 0}
+SHOW_RECORDS = {"record": 0, "measured": 0, "load_recorded": 1, "recorded_file": 0}
 
 
 @functools.cache
@@ -101,11 +101,12 @@ def names_its_records(tree: ast.AST) -> bool:
 
 
 def records_shown(tree: ast.AST, modules: Iterable[Path], root: Path) -> set[Path]:
-    """The files of data/runs that some code may show, given the modules behind it."""
+    """The records and benchmarks' figures that some code may show, given the modules behind it."""
     reader = root / "gptlib" / "given" / "records.py"
     if reader not in modules:
         return set()
-    every = {file for file in (root / "data" / "runs").glob("*") if file.is_file()}
+    folders = (root / "data" / "runs", root / "benchmarks" / "results")
+    every = {file for folder in folders for file in folder.glob("*") if file.is_file()}
     # The reader's own strings name what it shows unasked, such as the growing table's.
     named = texts_in(tree) | texts_in(ast.parse(reader.read_text(encoding="utf-8")))
     return {file for file in every if file.stem in named} if names_its_records(tree) else every

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).resolve().parent.parent
 # Inside a wheel the records lie in the package; in a checkout they lie among the data.
 PLACES = (PACKAGE / "runs", PACKAGE.parent / "data" / "runs")
+MEASURED = (PACKAGE / "measured", PACKAGE.parent / "benchmarks" / "results")
 
 # The columns of the growing table: key in skills.json, chapter, what that chapter added.
 PARTS = [
@@ -39,6 +40,16 @@ def record(name: str) -> dict[str, Any]:
     return json.loads(recorded_file(name, ".json").read_text(encoding="utf-8"))
 
 
+def measured(name: str) -> dict[str, Any]:
+    """What the script benchmarks/<name>.py kept: benchmarks/results/<name>.json.
+
+    Errors: ValueError for a name that is not there, with the names that are.
+
+    measured("int8")["speed"]["stories"]["weight_mb"] -> {"float32": 1.215, "int8": 0.321}
+    """
+    return json.loads(recorded_file(name, ".json", MEASURED).read_text(encoding="utf-8"))
+
+
 def load_recorded(model: nn.Module, name: str = "stories") -> None:
     """Put the weights of a recorded model, data/runs/<name>.safetensors, into `model`.
 
@@ -54,9 +65,9 @@ def load_recorded(model: nn.Module, name: str = "stories") -> None:
     load_model(model, recorded_file(name, ".safetensors"))
 
 
-def recorded_file(name: str, suffix: str) -> Path:
+def recorded_file(name: str, suffix: str, places: Iterable[Path] = PLACES) -> Path:
     """Where a recorded file lies. Errors: ValueError with the names that there are."""
-    files = {path.stem: path for place in PLACES for path in sorted(place.glob(f"*{suffix}"))}
+    files = {path.stem: path for place in places for path in sorted(place.glob(f"*{suffix}"))}
     if name not in files:
         raise ValueError(f"name must be one of {', '.join(files) or 'no records'}; got {name!r}.")
     return files[name]
