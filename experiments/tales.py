@@ -77,7 +77,7 @@ VAST = replace(
     WHOLE, batch_size=128, steps=2000, lr=2e-3, min_lr_ratio=0.5, warmup_steps=100, eval_every=1000
 )
 COOL = replace(
-    WHOLE, batch_size=8, steps=400, lr=3e-4, min_lr_ratio=0, warmup_steps=20, eval_every=200
+    WHOLE, batch_size=8, steps=160, lr=3e-4, min_lr_ratio=0, warmup_steps=10, eval_every=80
 )
 LONGER = replace(WHOLE, batch_size=8, steps=4500, lr=3e-3, min_lr_ratio=0.02, eval_every=500)
 SEEDS = {"book": 3, "modern": 3, "short_first": 3, "larger": 1, "largest": 1}
@@ -145,7 +145,7 @@ def run(name: str, seed: int, prepared: Prepared) -> dict[str, Any]:
             recipe = replace(recipe, seed=seed)
             _, history = learn(lambda: model, data, recipe, checkpoint=kept)
             tokens += history[-1]["tokens"]
-    score = prepared.key.score(model)
+        score = prepared.key.score(model)
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "tokens": tokens,

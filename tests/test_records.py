@@ -915,6 +915,20 @@ def test_the_longer_run_is_near_where_the_answer_is_near():
     assert all(0.4 < share < 0.6 for share, _ in far_rules)  # one of two, guessed
 
 
+def test_the_largest_run_shows_that_most_of_the_second_volume_can_be_learned():
+    run = record("tales")["largest"]["0"]
+    book = record("tales")["book"]["0"]
+    skills = run["curve"][-1]["skills"]
+    assert round(100 * run["above_floor"], 1) == 5.5
+    assert 19 < run["parameters"] / book["parameters"] < 21
+    assert 45 < run["tokens"] / book["tokens"] < 50
+    assert skills["ending"] == 1 and 0.45 < skills["sum"] < 0.65
+    assert max(skills[skill] for skill in ("key", "signal", "day")) < 0.5
+    assert min(share for share, n in run["by_distance"]["thing"] if n) > 0.9
+    (near_rule, _), *far_rules = run["by_distance"]["rule"]
+    assert near_rule > 0.99 and all(0.4 < share < 0.6 for share, _ in far_rules)
+
+
 def test_turned_positions_bring_what_the_modern_parts_bring_together():
     """And of the rest, alone, the start is the one that stands out of the classic's seeds."""
     runs = record("modern")["runs"]
