@@ -158,6 +158,7 @@ def _wheel(stage: Path, out: Path, asked: list[Task | Question]) -> Path:
     """Build the wheel from a copy of the package in which the answers are missing."""
     shutil.copytree(views.PACKAGE, stage / "gptlib", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "data" / "runs", stage / "data" / "runs")
+    shutil.copytree(ROOT / "benchmarks" / "results", stage / "benchmarks" / "results")
     for name in ("README.md", "LICENSE"):
         shutil.copy(ROOT / name, stage / name)
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -51,6 +51,7 @@ def wheel(tmp_path_factory) -> Path:
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
     shutil.copytree(ROOT / "gptlib", source / "gptlib", ignore=ignore)
     shutil.copytree(ROOT / "data" / "runs", source / "data" / "runs")
+    shutil.copytree(ROOT / "benchmarks" / "results", source / "benchmarks" / "results")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps"]
     run(*pip, "--no-build-isolation", "--wheel-dir", target, source)
     (built,) = target.glob("gptlib-*.whl")
