@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -40,16 +40,19 @@ def environment(root: Path = ROOT) -> str:
     return "\n".join(lines)
 
 
-def modules_behind(code: str, root: Path = ROOT, but: str = "\0") -> set[Path]:
+def modules_behind(code: str, root: Path = ROOT, but: Sequence[str] = ()) -> set[Path]:
     """The files of gptlib that a piece of code runs by its imports, directly or by theirs.
 
-    What the code itself imports from a room named `but` is left out.
+    but: what the code itself imports from a room of that name is left out, and a module of that
+    name, whoever imports it.
     """
     known = house.modules_in(root)
-    todo = {name for name in house.imports_of(code, known) if name.partition(".")[0] != but}
+    todo = {name for name in house.imports_of(code, known) if name.partition(".")[0] not in but}
     files: set[Path] = set()
     while todo:
         name = todo.pop()
+        if name in but:
+            continue
         above = {name.rsplit(".", n)[0] for n in range(name.count(".") + 1)} | {""}
         for file in {known[module] for module in above if module in known} - files:
             files.add(file)
@@ -136,8 +139,10 @@ def files_of(path: Path, root: Path = ROOT) -> set[Path]:
     own = any((folder / top).is_dir() or (folder / f"{top}.py").is_file() for top in tops)
     if own or "get_ipython()" in code:  # a reader's own module, a shell: who knows what they use
         return everything(root)
-    # The bug foundry of the exercises reads records; a page shows none of them.
-    showing = modules_behind(code, root, but="exercises")
+    # The bug foundry of the exercises reads records; a page shows none of them. The training in the
+    # page shows one, where the chapter names it.
+    shows_none = ("exercises", "widgets.live_training")
+    showing = modules_behind(code, root, but=() if "LiveTraining" in code else shows_none)
     return {*modules, *records_shown(tree, showing, root), *files_named(tree, folder)}
 
 

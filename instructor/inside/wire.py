@@ -82,6 +82,9 @@ def _node(value: Any, blobs: list[bytes]) -> Any:
         return ["bytes", len(value)]
     if isinstance(value, list):
         return ["list", [_node(one, blobs) for one in list.__iter__(value)]]
+    if _is_record(type(value)) and type(value).__module__.startswith("gptlib."):
+        state = {name: _node(getattr(value, name), blobs) for name in type(value)._fields}
+        return ["data", type(value).__module__, type(value).__qualname__, state]
     if isinstance(value, tuple):
         return ["tuple", [_node(one, blobs) for one in tuple.__iter__(value)]]
     if isinstance(value, set | frozenset):
@@ -96,6 +99,11 @@ def _node(value: Any, blobs: list[bytes]) -> Any:
         state = {f.name: _node(getattr(value, f.name), blobs) for f in fields(value)}
         return ["data", type(value).__module__, type(value).__qualname__, state]
     return ["other", type(value).__name__, without_addresses(repr(value))[:200]]
+
+
+def _is_record(kind: Any) -> bool:
+    """Whether it is a NamedTuple."""
+    return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
 
 
 def without_addresses(text: str) -> str:
@@ -192,7 +200,7 @@ class _Reader:
         if imports:
             importlib.import_module(module)
         found = getattr(sys.modules[module], name)
-        if not (isinstance(found, type) and is_dataclass(found)):
+        if not ((isinstance(found, type) and is_dataclass(found)) or _is_record(found)):
             raise Broken("no data class")
         return found(**{key: self.value(one) for key, one in state.items()})
 
