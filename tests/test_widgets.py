@@ -122,7 +122,9 @@ def test_a_script_asks_nobody_for_anything(name):
 
 
 def test_every_face_is_named_in_its_room():
-    shared = {"widget.py", "model_file.py", "story_key.py", "tape.py", "__init__.py"}
+    shared = {"widget.py", "model_file.py", "story_key.py", "own_page.py", "tape.py"} | {
+        "__init__.py"
+    }
     assert {f"{stem}.py" for stem in STEMS} | shared == {path.name for path in WIDGETS.glob("*.py")}
 
 

@@ -34,6 +34,7 @@ class LiveGPT(Widget):
     (the place looked at: that before token `at` of the whole text, END included; -1 for the next),
     layer and head (whose attention is drawn) and off (parts that are switched off, such as
     "blocks.0.attention.3" or "blocks.1.feed_forward") may be set from Python and follow the reader.
+    bare: a prompt stands alone, and no END is put before it. begins: the name of the prompt's field.
     answer_key: for a model of the stories, mark in the text which words are forced and where a
     story first breaks a rule (the trait marks switches it off); offer an exam on `exam_stories`.
     numbers: how the weights travel to the page, see `model_bytes`. Errors: ValueError as there, and
@@ -45,6 +46,8 @@ class LiveGPT(Widget):
     _esm = bundle("live_gpt.js")
     _css = style("model_view.css")
     title = traitlets.Unicode("Write with the model").tag(sync=True)
+    begins = traitlets.Unicode("the story begins").tag(sync=True)
+    bare = traitlets.Bool(False).tag(sync=True)
     model_name = traitlets.Unicode("The model").tag(sync=True)
     model_file = traitlets.Bytes().tag(sync=True)
     prompt = traitlets.Unicode("").tag(sync=True)
@@ -79,10 +82,17 @@ class LiveGPT(Widget):
         super().__init__(model_file=data, prompt=prompt, **settings)
 
     def whole(self) -> list[int]:
-        """The ids of the text: END where the tokenizer has one, the prompt, what was written."""
-        special = getattr(self._tokenizer, "special_tokens", {})
-        start = [*list(special.values())[:1], *self._tokenizer.encode(self.prompt)]
-        return [*(start or [0]), *self.ids]
+        """The ids of the text: END where the tokenizer has one, the prompt, what was written.
+
+        Where both are missing, the end of a line comes first, or what the model knows first.
+        """
+        end = list(getattr(self._tokenizer, "special_tokens", {}).values())[:1]
+        begun = self._tokenizer.encode(self.prompt)
+        start = begun if begun and self.bare else [*end, *begun]
+        if not start:
+            knows = "\n" in getattr(self._tokenizer, "chars", "\n")
+            start = self._tokenizer.encode("\n") if knows else [0]
+        return [*start, *self.ids]
 
     @property
     def text(self) -> str:
