@@ -1,4 +1,4 @@
-"""A page of its own for one model: what stands in it, what is refused, and that nothing is halved."""
+"""A page of its own for one model: what stands in it, what is refused, nothing half-written."""
 
 from __future__ import annotations
 

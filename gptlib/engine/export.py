@@ -84,8 +84,8 @@ def export_page(
     target = _place(out, PAGE, "a page with a model")
     if not isinstance(model, GPT):
         raise ValueError(
-            f"{run} is a modern model, and the page runs classic ones. Export it --to transformers, "
-            f"or train with a classic preset: small, stories or nanogpt-cpu."
+            f"{run} is a modern model, and the page runs classic ones. Export it --to "
+            f"transformers, or train with a classic preset: small, stories or nanogpt-cpu."
         )
     if prompt is None:
         prompt = "Once" if can(tokenizer, "Once") else ""

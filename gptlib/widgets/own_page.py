@@ -72,8 +72,8 @@ def page(
     count = sum(weight.numel() for weight in model.parameters())
     if count > MOST_PARAMETERS:
         raise ValueError(
-            f"{name} has {count:,} parameters, and a page can run up to {MOST_PARAMETERS:,}: export "
-            f"it --to transformers."
+            f"{name} has {count:,} parameters, and a page can run up to {MOST_PARAMETERS:,}: "
+            f"export it --to transformers."
         )
     widget = LiveGPT(
         model, tokenizer, prompt, numbers, title=f"Write with {name}", model_name=name, bare=True,

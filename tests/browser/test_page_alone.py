@@ -1,4 +1,4 @@
-"""A run becomes a page that stands alone: opened from a folder, it writes what `generate` writes."""
+"""A run becomes a page that stands alone: from a folder it writes what `generate` writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gptlib.widgets import import_model
 
 TEXT = "a cat sat on a mat, and the dog sat on the log.\nOnce upon a time, für 3 🍎!\n"
 SMALL = "--context-length 16 --n-layer 2 --n-embd 16 --n-head 2 --steps 40 --batch-size 8 --lr 0.01"
-SMALL = [*SMALL.split(), *"--eval-batches 1 --save-every 40 --device cpu".split()]
+SMALL += " --eval-batches 1 --save-every 40 --device cpu"
 KINDS = {
     "characters": [],
     "BPE": ["--tokenizer", "bpe", "--vocab-size", "290"],
@@ -36,7 +36,7 @@ def made(tmp_path_factory):
             (folder / "my.txt").write_text(text, encoding="utf-8")
             data, run = str(folder / "data"), str(folder / "run")
             assert main(["prepare", str(folder / "my.txt"), "--out", data, *KINDS[kind]]) == 0
-            assert main(["train", data, "--out", run, *SMALL]) == 0
+            assert main(["train", data, "--out", run, *SMALL.split()]) == 0
             words = ["--to", "page", "--numbers", "float32", "--prompt", "a cat"]
             assert main(["export", run, str(folder / "site"), *words]) == 0
         return done[kind]
