@@ -19,7 +19,7 @@ from gptlib.gpt import GPT, GPTConfig
 from gptlib.modern import ModernConfig, ModernGPT
 from gptlib.tokenizer import CharTokenizer
 from gptlib.widgets import own_page
-from gptlib.widgets.model_file import model_bytes
+from gptlib.widgets.model_file import import_model, stored, unpacked
 
 LETTERS = CharTokenizer("abcdefgh <&>\n")
 SIZES = {"vocab_size": 13, "context_length": 12, "n_layer": 1, "n_head": 2, "n_embd": 8}
@@ -42,13 +42,17 @@ def pieces(page: str, kind: str) -> list[str]:
 
 
 @pytest.mark.parametrize("numbers", ["float32", "float16", "int8"])
-def test_the_model_lies_in_the_page_in_pieces(numbers, monkeypatch):
+def test_the_model_lies_in_the_page_in_pieces(numbers, monkeypatch, tmp_path):
     monkeypatch.setattr(own_page, "PIECE", 3 * 2**8)
     page = own_page.page(model(), LETTERS, "mine", {}, numbers=numbers)
     found = pieces(page, "model")
-    data = model_bytes(model(), LETTERS, numbers)
+    data = b"".join(map(base64.b64decode, found))
     assert len(found) == -(-len(data) // (3 * 2**8)) > 1
-    assert b"".join(map(base64.b64decode, found)) == data
+    (tmp_path / "mine.gpt.safetensors").write_bytes(data)
+    ours, tokenizer = import_model(tmp_path / "mine.gpt.safetensors")
+    assert tokenizer.fingerprint() == LETTERS.fingerprint()
+    wanted = unpacked(stored(model(), numbers))
+    assert all(ours.state_dict()[name].equal(tensor) for name, tensor in wanted.items())
     code = 'return (await module("own_page.js")).fromBase64(given);'
     assert bytes(run_script(code, found)) == data
 
@@ -139,7 +143,11 @@ def test_a_page_replaces_a_page_and_nothing_else(saved):
     ],
 )
 def test_what_cannot_be_a_page_is_one_line_and_leaves_nothing(saved, words, said, capsys):
-    save_checkpoint("modern", ModernGPT(ModernConfig(**SIZES)), tokenizer=LETTERS)
+    save_checkpoint(
+        "modern",
+        ModernGPT(ModernConfig(**SIZES, n_kv_head=1, head_size=4, hidden=8)),
+        tokenizer=LETTERS,
+    )
     assert main(["export", *words, "--to", "page"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("gptlib export: ") and said in error and error.count("\n") == 1

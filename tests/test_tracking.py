@@ -1,4 +1,4 @@
-"""Trackers: each is told what the log says, is asked for by name alone, and leaves nothing if absent.
+"""Trackers: told what the log says, asked for by name alone, and nothing is left if one is absent.
 
 What a tracker's own package writes is read back by that package, where it is installed: none is
 pinned here. Everywhere a stand-in of it, with its names and arguments, sees what ours calls.
