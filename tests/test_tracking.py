@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -48,6 +49,11 @@ def logged(run: Path) -> dict[str, dict[int, float]]:
     return found
 
 
+def lose_the_last(run: Path) -> None:
+    """As if it had been stopped at step 4: the last two steps are done once more."""
+    shutil.rmtree(run / "checkpoints" / "00000006")
+
+
 class Noting:
     """A tracker that remembers."""
 
@@ -77,8 +83,9 @@ def test_a_tracker_is_told_what_the_log_says_and_where_the_run_stands(data, tmp_
     assert first.seen == logged(run) and set(first.seen) >= NAMES
     assert (first.step, first.closed, first.folder) == (0, 1, run)
     assert first.settings["n_embd"] == 8
-    learn(data, tmp_path / "run", **TINY | {"steps": 8}, **told)
-    assert made[1].step == 6 and sorted(made[1].seen["loss"]) == [8]
+    lose_the_last(run)
+    learn(data, run, **TINY, **told)
+    assert made[1].step == 4 and sorted(made[1].seen["loss"]) == [6]
 
 
 def test_without_being_asked_for_none_is_imported(data, tmp_path, monkeypatch):
@@ -147,7 +154,7 @@ def stand_in_for_mlflow(seen):
 
         def update_run(self, run_id, status=None):
             assert (run_id, status) == ("abc", "RUNNING")
-            seen.append(("began", 7))
+            seen.append(("began", 5))
 
         def log_param(self, run_id, key, value):
             if key == "n_embd":
@@ -173,7 +180,7 @@ def stand_in_for_trackio(seen):
 
     def init(project, name=None, config=None, resume="never", embed=True):
         assert (project, name, embed) == ("gptlib", "run", False)
-        seen.append(("began", {"never": None, "allow": 7}[resume]))
+        seen.append(("began", {"never": None, "allow": 5}[resume]))
         if resume == "never":
             seen.append(("settings", config["n_embd"]))
         return Run()
@@ -205,9 +212,10 @@ def test_ours_tells_it_begin_settings_every_point_and_the_end(kind, data, tmp_pa
     wanted = logged(run)
     assert points == {(tag, s): [v] for tag, row in wanted.items() for s, v in row.items()}
     seen.clear()
-    learn(data, tmp_path / "run", **TINY | {"steps": 8}, **told)
-    assert seen[0] == ("began", 7) and ("settings", 8) not in seen and seen[-1] == ("closed",)
-    assert {x[1] for x in seen if len(x) == 3} == {8}
+    lose_the_last(run)
+    learn(data, run, **TINY, **told)
+    assert seen[0] == ("began", 5) and ("settings", 8) not in seen and seen[-1] == ("closed",)
+    assert {x[1] for x in seen if len(x) == 3} == {6}
 
 
 # The real ones, where they are -------------------------------------------------------------------
@@ -217,7 +225,7 @@ READ = {
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 events = EventAccumulator("run/tracked").Reload()
 found = {t: {e.step: e.value for e in events.Scalars(t)} for t in events.Tags()["scalars"]}
-again = [len(events.Scalars(tag)) for tag in found]
+assert [len(events.Scalars(tag)) for tag in found] == [len(row) for row in found.values()]
 """,
     "mlflow": """
 from mlflow import MlflowClient
@@ -258,9 +266,10 @@ if HERE:  # elsewhere this test is not there: a skipped one would count as faile
         words = [f"--{k.replace('_', '-')}={v}" for k, v in TINY.items()]
         asked = ["train", "data", "--out", "run", "--track", kind, *words]
         in_python(MAIN, *asked)
-        in_python(MAIN, *asked, "--steps", "8")  # taken up again: one run, the same curves
+        lose_the_last(tmp_path / "run")
+        in_python(MAIN, *asked)  # taken up again: one run, the same curves
         said = in_python(READ[kind] + "\nimport json; print('\\n' + json.dumps(found))")
         found = json.loads(said.strip().splitlines()[-1])
         points = {name: {int(s): v for s, v in row.items()} for name, row in found.items()}
         assert points == logged(tmp_path / "run")
-        assert set(points) >= NAMES and sorted(points["loss"]) == [2, 4, 6, 8]
+        assert set(points) >= NAMES and sorted(points["loss"]) == [2, 4, 6]
