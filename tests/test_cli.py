@@ -321,7 +321,7 @@ def test_where_nothing_can_be_kept_it_is_said_once_and_writing_goes_on(trained):
     from gptlib.engine.writer import Writer
 
     kept = Conversation(trained / "nowhere" / "chat.jsonl")
-    said, end = talked(Writer("run"), ["a", "3", "no", "b", "3", "no", "exit"], kept)
+    said, end = talked(Writer("run"), ["a", "3", "no", "c", "3", "no", "exit"], kept)
     assert said.count("texts of this session are not kept") == 1 and end == "2 texts written."
     assert len(kept.texts) == 2
 

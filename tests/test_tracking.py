@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -99,8 +100,8 @@ def test_one_that_is_missing_is_said_before_anything_is_begun(data, kind, monkey
     monkeypatch.setitem(sys.modules, TRACKERS[kind][1], None)
     assert main(["train", "data", "--out", "run", "--track", kind]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"gptlib train: {kind} cannot be imported here")
-    assert f"Install it: pip install {TRACKERS[kind][2]}" in said and said.count("\n") == 1
+    asked = f"pip install {TRACKERS[kind][2]}"
+    assert said == f"gptlib train: {kind} is not installed here: {asked}\n"
     assert not Path("run").exists()
 
 
@@ -203,7 +204,7 @@ def test_ours_tells_it_begin_settings_every_point_and_the_end(kind, data, tmp_pa
         monkeypatch.delenv(name)
     for name, content in STAND_INS[kind](seen).items():
         module = types.ModuleType(name)
-        vars(module).update(content)
+        vars(module).update(content, __spec__=ModuleSpec(name, None))
         monkeypatch.setitem(sys.modules, name, module)
     told = {"log": lambda line: None, "track": kind}
     run = learn(data, tmp_path / "run", **TINY, **told)

@@ -8,7 +8,7 @@ and a line in TRACKERS.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -96,7 +96,10 @@ class MLflow:
 
 
 class Trackio:
-    """A run in the project `gptlib`, in `tracked`, or where TRACKIO_DIR says; `trackio show`."""
+    """A run in the project `gptlib`, in `tracked`, or where TRACKIO_DIR says; `trackio show`.
+
+    Trackio asks for its place once: in one Python the runs after the first go where that one went.
+    """
 
     def __init__(self, folder: Path, settings: dict[str, Any], step: int):
         os.environ.setdefault("TRACKIO_DIR", str(folder / PLACE))
@@ -134,12 +137,8 @@ def check_tracker(kind: str | None) -> None:
     if kind not in TRACKERS:
         raise ValueError(f"track must be one of {', '.join(TRACKERS)}; got {kind!r}.")
     _, module, packages = TRACKERS[kind]
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise ValueError(
-            f"{kind} cannot be imported here ({error}). Install it: pip install {packages}"
-        ) from error
+    if importlib.util.find_spec(module) is None:  # not imported: first it is told where to write
+        raise ValueError(f"{kind} is not installed here: pip install {packages}")
 
 
 def tracker(kind: str | None, folder: Path, settings: dict[str, Any], step: int) -> Tracker:
