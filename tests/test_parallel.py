@@ -1,4 +1,4 @@
-"""What ranks read, send and keep: published figures, PyTorch's own collectives, two real processes."""
+"""What ranks read, send and keep: published figures, and two real processes."""
 
 from __future__ import annotations
 
