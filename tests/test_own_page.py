@@ -139,13 +139,13 @@ def test_a_page_replaces_a_page_and_nothing_else(saved):
         (["mine", "new", "--scores", "nowhere.json"], "nowhere.json"),
         (["nowhere", "new"], "nowhere"),
         (["mine", "no/new"], "must lie in a folder that exists"),
-        (["modern", "new"], "is a modern model, and the page runs classic ones. Export it --to tr"),
+        (["modern", "new"], "n_expert is 3: a page runs no model with experts"),
     ],
 )
 def test_what_cannot_be_a_page_is_one_line_and_leaves_nothing(saved, words, said, capsys):
     save_checkpoint(
         "modern",
-        ModernGPT(ModernConfig(**SIZES, n_kv_head=1, head_size=4, hidden=8)),
+        ModernGPT(ModernConfig(**SIZES, n_kv_head=1, head_size=4, hidden=8, n_expert=3)),
         tokenizer=LETTERS,
     )
     assert main(["export", *words, "--to", "page"]) == 2

@@ -71,22 +71,17 @@ def export_page(
     numbers: str = "float16",
     prompt: str | None = None,
 ) -> Path:
-    """Write a folder whose index.html runs a classic model in any browser, with no network.
+    """Write a folder whose index.html runs a model in any browser, with no network.
 
     What it writes is what `gptlib generate` writes. scores: what `evaluate` gave, to be read there.
     numbers: how a weight is kept, float32, float16 or int8; prompt: how the text begins there.
-    Errors: ValueError for a modern model, one that is too large, a prompt that the tokenizer cannot
-    encode, and a folder that holds something else.
+    Errors: ValueError for a model with experts, sinks or clipped gates, one that is too large, a
+    prompt that the tokenizer cannot encode, and a folder that holds something else.
     """
     from gptlib.widgets.own_page import page
 
     model, tokenizer, found, _ = runs.load(run, which)
     target = _place(out, PAGE, "a page with a model")
-    if not isinstance(model, GPT):
-        raise ValueError(
-            f"{run} is a modern model, and the page runs classic ones. Export it --to "
-            f"transformers, or train with a classic preset: small, stories or nanogpt-cpu."
-        )
     if prompt is None:
         prompt = "Once" if can(tokenizer, "Once") else ""
     known = run if runs.is_run(run) else None

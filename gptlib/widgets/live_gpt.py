@@ -17,6 +17,7 @@ from gptlib.corpus.scoring import end_id
 from gptlib.generation import next_token_probs
 from gptlib.given.models import evaluating, unwrapped
 from gptlib.gpt import GPT
+from gptlib.modern import ModernGPT
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
 from gptlib.widgets import story_key
 from gptlib.widgets.model_file import model_bytes
@@ -66,7 +67,7 @@ class LiveGPT(Widget):
 
     def __init__(
         self,
-        model: GPT,
+        model: GPT | ModernGPT,
         tokenizer: BPETokenizer | CharTokenizer,
         prompt: str = "",
         numbers: str = "float16",
@@ -136,7 +137,7 @@ class LiveGPT(Widget):
 
 
 @contextmanager
-def switched_off(model: GPT, off: Collection[str]) -> Iterator[None]:
+def switched_off(model: GPT | ModernGPT, off: Collection[str]) -> Iterator[None]:
     """For a while, parts of the model hand over nothing: heads and feed-forward layers, by name.
 
     Names are "blocks.0.attention.3" for a head and "blocks.1.feed_forward". Errors: ValueError for
@@ -150,9 +151,10 @@ def switched_off(model: GPT, off: Collection[str]) -> Iterator[None]:
                 if parts[2:] == ["feed_forward"]:
                     hook = block.feed_forward.register_forward_hook(lambda m, i, out: 0 * out)
                 else:
-                    hook = block.attention.project.register_forward_pre_hook(
-                        _without(int(parts[3]), model.config.n_embd // model.config.n_head)
-                    )
+                    c = model.config
+                    size = getattr(c, "head_size", c.n_embd // c.n_head)
+                    without = _without(int(parts[3]), size)
+                    hook = block.attention.project.register_forward_pre_hook(without)
                 if ".".join(parts[:3:2]) not in ("blocks.attention", "blocks.feed_forward"):
                     raise ValueError
             except (ValueError, IndexError) as error:

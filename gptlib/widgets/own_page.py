@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gptlib.gpt import GPT
+from gptlib.modern import ModernGPT
 from gptlib.widgets.live_gpt import LiveGPT
 from gptlib.widgets.widget import bundle, style
 
@@ -54,7 +55,7 @@ started.</p>
 
 
 def page(
-    model: GPT,
+    model: GPT | ModernGPT,
     tokenizer: Any,
     name: str,
     told: Mapping[str, Mapping[str, Any]],

@@ -19,6 +19,7 @@ KINDS = {
     "characters": [],
     "BPE": ["--tokenizer", "bpe", "--vocab-size", "290"],
     "BPE with marks": ["--tokenizer", "bpe", "--vocab-size", "290", "--split", "marks"],
+    "modern": ["--tokenizer", "bpe", "--vocab-size", "290"],
 }
 
 
@@ -36,7 +37,8 @@ def made(tmp_path_factory):
             (folder / "my.txt").write_text(text, encoding="utf-8")
             data, run = str(folder / "data"), str(folder / "run")
             assert main(["prepare", str(folder / "my.txt"), "--out", data, *KINDS[kind]]) == 0
-            assert main(["train", data, "--out", run, *SMALL.split()]) == 0
+            modern = ["--preset", "modern", "--n-kv-head", "1"] if kind == "modern" else []
+            assert main(["train", data, "--out", run, *SMALL.split(), *modern]) == 0
             words = ["--to", "page", "--numbers", "float32", "--prompt", "a cat"]
             assert main(["export", run, str(folder / "site"), *words]) == 0
         return done[kind]
