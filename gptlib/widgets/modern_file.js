@@ -1,9 +1,9 @@
 // What a file with a modern model holds: its mark, its configuration, the shapes of its weights.
 
-const WHOLE = ["vocab_size", "context_length", "n_layer", "n_head", "n_kv_head", "n_embd", "head_size", "hidden"];
+const MODERN_SIZES = ["vocab_size", "context_length", "n_layer", "n_head", "n_kv_head", "n_embd", "head_size", "hidden"];
 
 function checkModern(config) {
-  for (const name of WHOLE) {
+  for (const name of MODERN_SIZES) {
     if (!Number.isSafeInteger(config[name]) || config[name] < 1) {
       throw new Error(`Its ${name} is ${JSON.stringify(config[name])}, and should be a whole number above 0.`);
     }
