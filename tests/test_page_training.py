@@ -62,17 +62,19 @@ def batch(config: GPTConfig, B: int, seed: int = 0) -> tuple[torch.Tensor, torch
     ("m", "n", "size"), [(64, 24, 16), (13, 9, 7), (4, 8, 1), (130, 16, 33), (3, 70, 64), (1, 1, 5)]
 )
 @pytest.mark.parametrize("form", ["A·B", "Aᵀ·B", "A·Bᵀ"])
+@pytest.mark.parametrize("bits", [32, 64])
 @BOTH
-def test_the_product_in_all_three_forms(m, n, size, form, plain):
+def test_the_product_in_all_three_forms(m, n, size, form, bits, plain):
     """Set, then added to; what stands beside the result keeps what it had."""
     generator = torch.Generator().manual_seed(m + n)
-    a, b = torch.randn(m, size, generator=generator), torch.randn(size, n, generator=generator)
+    kind = {"dtype": torch.float if bits == 32 else torch.double, "generator": generator}
+    a, b = torch.randn(m, size, **kind), torch.randn(size, n, **kind)
     code = """
         if (given.plain) globalThis.WebAssembly = undefined;
-        const { chamber } = await module("panels.js");
-        const { m, n, size, form } = given, wide = n + 3;
-        const made = chamber({ a: m * size, b: size * n, out: m * wide }, size * n, size);
-        const { arrays: { a, b, out }, multiply } = made;
+        const { workshop } = await module("product.js");
+        const { m, n, size, form, bits } = given, wide = n + 3;
+        const made = workshop(m * size + size * n + m * wide + 12, size * n, size, bits);
+        const [a, b, out] = [m * size, size * n, m * wide].map(made.take), { multiply } = made;
         a.set(given.a.flat()); b.set(given.b.flat()); out.fill(7);
         const A = form === "Aᵀ·B" ? [1, m] : [size, 1], B = form === "A·Bᵀ" ? [1, size] : [n, 1];
         multiply(out, wide, m, n, size, a, ...A, b, ...B);
@@ -82,13 +84,22 @@ def test_the_product_in_all_three_forms(m, n, size, form, plain):
     """
     laid = {"a": a.T if form == "Aᵀ·B" else a, "b": b.T if form == "A·Bᵀ" else b}
     laid = {name: matrix.tolist() for name, matrix in laid.items()}
-    given = {"m": m, "n": n, "size": size, "form": form, "plain": plain, **laid}
+    given = {"m": m, "n": n, "size": size, "form": form, "plain": plain, "bits": bits, **laid}
     once, twice, simd = run_script(code, given)
     assert simd is not plain
     for found, times in ((once, 1), (twice, 2)):
-        found = torch.tensor(found).view(m, n + 3)
-        torch.testing.assert_close(found[:, :n], times * (a @ b), atol=2e-5, rtol=0)
+        found, near = torch.tensor(found, dtype=a.dtype).view(m, n + 3), 2e-5 if bits == 32 else 1e-12
+        torch.testing.assert_close(found[:, :n], times * (a @ b), atol=near, rtol=0)
         assert (found[:, n:] == 7).all()
+
+
+def test_a_product_that_does_not_fit_is_refused():
+    code = """
+        const { workshop } = await module("product.js");
+        const { take, multiply } = workshop(64, 16, 4), a = take(32), b = take(32), out = take(64);
+        try { multiply(out, 8, 8, 8, 8, a, 4, 1, b, 8, 1); } catch (error) { return error.message; }
+    """
+    assert run_script(code) == "a product of 8 by 8 sums of 8 does not fit into the workshop"
 
 
 # Gradients ---------------------------------------------------------------------------------------
@@ -284,8 +295,10 @@ def test_the_exponentials_of_a_row(n, plain):
     """To 1e-6 of each, and their sum; e to the power of -87 or less is next to nothing."""
     code = """
         if (given.plain) globalThis.WebAssembly = undefined;
-        const { chamber } = await module("panels.js");
-        const { arrays: { x }, powers } = chamber({ x: 12 }, 8, 8);
+        const { exponentialsPlainly, rowOfPowers } = await module("exponentials.js");
+        const { workshop } = await module("product.js");
+        const { take, memory } = workshop(64, 8, 8);
+        const powers = memory ? rowOfPowers(memory, take(8)) : exponentialsPlainly, x = take(12);
         x.set(given.x, 2);
         return [powers(x, 2, given.x.length, 3, 0.5), x];
     """

@@ -3,7 +3,7 @@
 //
 // An array is filled, not made: the first argument of a function is what it writes. N = B · T tokens
 // in a batch of B texts, C numbers a token, hs = C / n_head numbers a head, V tokens known.
-// `multiply` is a product of panels.js, `powers` the exponentials of exponentials.js; w and grads are { weight, bias }, a bias may be missing.
+// `multiply` is the product of product.js, `powers` the exponentials of exponentials.js; w and grads are { weight, bias }, a bias may be missing.
 import { exp } from "./fast_exp.js";
 
 // The parameters of one part, by its name in the whole: a weight and, where there is one, a bias.

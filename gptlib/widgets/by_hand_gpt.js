@@ -1,7 +1,8 @@
 // The whole GPT forward and back, by the parts of by_hand.js, with the names of by_hand.py.
 import { attention_back, attention_forward, cross_entropy, gelu_back, gelu_forward, inside, layer_norm_back, layer_norm_forward, linear_back, linear_forward } from "./by_hand.js";
+import { exponentialsPlainly, rowOfPowers } from "./exponentials.js";
 import { shapesOf } from "./model_file.js";
-import { chamber } from "./panels.js";
+import { workshop } from "./product.js";
 
 const product = (shape) => shape.reduce((all, n) => all * n, 1);
 const FLAT = ["weights", "grads", "means", "squares"]; // each all parameters in one row
@@ -28,7 +29,10 @@ export function roomFor(config, batch_size) {
     dx: N * C, d_normed: N * C, d_wide: 4 * N * C, d_qkv: 3 * N * C, d_merged: N * C, d_p: T * T,
   });
   const widest = Math.max(C * V, 4 * C * N, T * T, 4 * C * C) + 8 * Math.max(V, N, 4 * C);
-  const { arrays, ...made } = chamber(lengths, widest, Math.max(N, V, 4 * C));
+  const numbers = Object.values(lengths).reduce((sum, n) => sum + n + 4, 16);
+  const { take, memory, ...made } = workshop(numbers, widest, Math.max(N, V, 4 * C));
+  made.powers = memory ? rowOfPowers(memory, take(8)) : exponentialsPlainly;
+  const arrays = Object.fromEntries(Object.entries(lengths).map(([name, n]) => [name, take(n)]));
   const blocks = Array.from({ length: n_layer }, (_, i) =>
     Object.fromEntries(Object.keys(ofBlock).map((name) => [name, arrays[`${i}.${name}`]])));
   const flat = Object.fromEntries(FLAT.map((name) => [name, arrays[name]]));
