@@ -72,7 +72,7 @@ READ = """() => {
 def in_node(widget: LiveTraining, rounds: int, steps: int, plain: bool) -> dict[str, Any]:
     """Seconds of processor time a step, and the share of the product in it."""
     given = {
-        "config": widget.config, "recipe": widget.recipe, "tokenizer": widget.tokenizer,
+        "config": widget.chosen["config"], "recipe": widget.chosen["recipe"], "tokenizer": widget.tokenizer,
         "key": json.loads(widget.key_data), "seed": 0, "exam": 8, "plain": plain,
         "rounds": rounds, "steps": steps,
     }  # fmt: skip
@@ -84,7 +84,7 @@ def in_node(widget: LiveTraining, rounds: int, steps: int, plain: bool) -> dict[
     if answer.returncode:
         raise SystemExit(answer.stderr.decode())
     got = json.loads(answer.stdout)
-    tokens = widget.recipe["batch_size"] * widget.config["context_length"]
+    tokens = widget.chosen["recipe"]["batch_size"] * widget.chosen["config"]["context_length"]
     middle = statistics.median(got["rounds"])
     return {
         "ms_a_step": round(1000 * middle), "tokens_per_second": round(tokens / middle),

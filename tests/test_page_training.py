@@ -91,7 +91,10 @@ def test_the_product_in_all_three_forms(m, n, size, form, bits, plain):
     once, twice, simd = run_script(code, given)
     assert simd is not plain
     for found, times in ((once, 1), (twice, 2)):
-        found, near = torch.tensor(found, dtype=a.dtype).view(m, n + 3), 2e-5 if bits == 32 else 1e-12
+        found, near = (
+            torch.tensor(found, dtype=a.dtype).view(m, n + 3),
+            2e-5 if bits == 32 else 1e-12,
+        )
         torch.testing.assert_close(found[:, :n], times * (a @ b), atol=near, rtol=0)
         assert (found[:, n:] == 7).all()
 
