@@ -297,7 +297,10 @@ def test_the_face_sends_what_a_trainee_needs(tmp_path):
     tokenizer = book()[1]
     face = LiveTraining(tokenizer, exam=5, seed=2)
     assert face.choices[1]["config"] == asdict(GPTConfig.preset("stories"))
-    assert face.choices[1]["recipe"] == asdict(TrainConfig.preset("stories")) | {"muon": None}
+    assert face.choices[1]["recipe"] == asdict(TrainConfig.preset("stories")) | {
+        "muon": None,
+        "hold": None,
+    }
     told = corpus.stories(5, seed=1)
     assert face.floor == pytest.approx(corpus.floor(told, tokenizer).nats_per_token)
     assert json.loads(face.key_data) == json.loads(json.dumps(answer_key()))
@@ -318,7 +321,7 @@ def test_the_band_lies_as_far_above_the_floor_as_the_recorded_runs():
         assert band[edge][-1] - face.floor == pytest.approx(one - seeds["floor"])
     words = face.words()
     assert "303,680 parameters, 3,100 steps" in words and f"{face.floor:.3f}" in words
-    assert f"between {band['low'][-1]:.2f} and {band['high'][-1]:.2f}" in words
+    assert f"between {band['low'][-1]:.2f} and {band['high'][-1]:.2f} nats" in words
     (ax,) = face.draw().axes
     assert len(ax.collections) == 1 and ax.get_ylim()[0] == pytest.approx(0.9 * face.floor)
     other = LiveTraining(book()[1], SMALL, RECIPE, exam=5)
@@ -339,12 +342,15 @@ def test_every_choice_trains_and_has_the_parameters_that_it_says():
           const trainee = new Trainee({ ...given, config, recipe: { ...recipe, batch_size: 2 } });
           const losses = Array.from({ length: 12 }, () => trainee.step().loss);
           return [trainee.room.flat.weights.length, losses, trainee.exam().loss,
-            trainee.write().tokens.length, trainee.matrices.length];
+            trainee.write().tokens.length, trainee.matrices.length,
+            new Trainee({ ...given, config, recipe }).room.bytes];
         });
     """
     )
     found = run_script(code, given() | {"choices": face.choices})
-    for choice, (count, losses, exam, written, matrices) in zip(face.choices, found, strict=True):
+    for choice, told in zip(face.choices, found, strict=True):
+        count, losses, exam, written, matrices, memory = told
+        assert memory < 60e6  # bytes, with all that a step keeps
         assert count == choice["parameters"] and matrices == 4 * choice["config"]["n_layer"]
         assert losses[0] == pytest.approx(7.34, abs=0.1) and losses[-1] < losses[0] - 0.1
         assert exam < losses[0] and written > 0

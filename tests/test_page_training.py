@@ -198,6 +198,15 @@ def test_the_rate_of_every_step():
         assert found == pytest.approx(wanted, rel=1e-12)
 
 
+def test_a_rate_that_stays_and_falls_in_a_straight_line():
+    code = """
+        const { learning_rate } = await module("adamw.js");
+        const recipe = { steps: 110, lr: 2, min_lr_ratio: 0, warmup_steps: 10, hold: 0.3 };
+        return [5, 10, 25, 40, 75, 110, 200].map((step) => learning_rate(step, recipe));
+    """
+    assert run_script(code) == pytest.approx([1, 2, 2, 2, 1, 0, 0])
+
+
 def trained(model: GPT, config: TrainConfig, batches: list) -> tuple[list[float], list[float]]:
     """The losses and the gradient norms of PyTorch's own updates."""
     run = Run(model, torch.zeros(500, dtype=torch.long), config)

@@ -8,12 +8,14 @@ export function lengthOf(grads) {
   return Math.sqrt(sum);
 }
 
-// The learning rate of update number `step`, from 1: it climbs, then falls along half a cosine.
-export function learning_rate(step, { steps, lr, min_lr_ratio = 0.1, warmup_steps = null }) {
+// The learning rate of update number `step`, from 1: it climbs, then falls along half a cosine. With
+// a `hold` it stays at its height for that share of the way, and falls in a straight line.
+export function learning_rate(step, { steps, lr, min_lr_ratio = 0.1, warmup_steps = null, hold = null }) {
   const warmup = warmup_steps ?? Math.min(100, Math.floor(steps / 10));
   if (step < warmup) return lr * step / warmup;
   const progress = Math.min(1, (step - warmup) / Math.max(1, steps - warmup));
-  return lr * (min_lr_ratio + 0.5 * (1 + Math.cos(Math.PI * progress)) * (1 - min_lr_ratio));
+  const share = hold == null ? 0.5 * (1 + Math.cos(Math.PI * progress)) : Math.min(1, (1 - progress) / (1 - hold));
+  return lr * (min_lr_ratio + share * (1 - min_lr_ratio));
 }
 
 // One update of room.weights, after clipping; step counts from 1. recipe: lr (of this step), betas,

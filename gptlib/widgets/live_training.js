@@ -64,8 +64,8 @@ function render({ model, el }) {
       head: headPicture(config, (block, head) => { if (run.story) ask({ do: "attention", block, head }, false); }),
     };
     for (const part of [heading, story, verdict]) part.replaceChildren();
-    left.replaceChildren(pictures.loss.el, pictures.lengths.el);
-    right.replaceChildren(heading, story, verdict, pictures.skills.el, pictures.head.el);
+    left.replaceChildren(pictures.loss.el, pictures.lengths.el, pictures.head.el);
+    right.replaceChildren(heading, story, verdict, pictures.skills.el);
     keep.disabled = config.n_layer === 0;
     keep.title = keep.disabled ? "A GPT has one block or more: no other program would open it." : "";
   }

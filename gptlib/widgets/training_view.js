@@ -13,7 +13,7 @@ const key = (kind, said) => [h("span", { class: "gw-keyed" }, h("span", { class:
 const endOf = (steps, last) => (last > steps ? Math.ceil(last / steps) * steps : steps);
 
 // The loss of the batches and of the exams over the steps, the floor and the band of recorded runs.
-export function lossPicture(floor, band, steps) {
+export function lossPicture(floor, band, planned) {
   const svg = chart(464, 300, "loss over the steps");
   const line = s("path", { class: "gw-line-train" }), marks = s("path", { class: "gw-line-val" }), behind = s("g");
   svg.classList.add("gw-loss");
@@ -25,19 +25,21 @@ export function lossPicture(floor, band, steps) {
     wide = end;
     x = linear([0, end], [LOSS_BOX.left, LOSS_BOX.right]);
     const yTicks = [0.1, 0.2, 0.5, 1, 2, 5].filter((v) => v >= floor * 0.9);
-    const edge = band.step && curve([...band.step].reverse(), [...band.low].reverse(), x, y);
+    const within = band.step ? band.step.filter((step) => step <= end).length : 0; // what has its place
+    const [steps, low, high] = within ? [band.step, band.low, band.high].map((values) => values.slice(0, within)) : [];
+    const edge = within && curve([...steps].reverse(), [...low].reverse(), x, y);
     behind.replaceChildren(...[
       axes({ box: LOSS_BOX, x, y, xLabel: "step", yLabel: "", yTicks, xTicks: x.ticks(4) }),
-      band.step && s("path", { class: "gw-band", d: `${curve(band.step, band.high, x, y)}L${edge.slice(1)}Z` }),
+      within && s("path", { class: "gw-band", d: `${curve(steps, high, x, y)}L${edge.slice(1)}Z` }),
       s("line", { class: "gw-floor", x1: LOSS_BOX.left, x2: LOSS_BOX.right, y1: y(floor), y2: y(floor) }),
       s("text", { class: "gw-axis-name", x: LOSS_BOX.left, y: 12 }, "loss, nats per token")].filter(Boolean));
   };
   const legend = h("p", { class: "gw-legend" }, ...key("gw-key-now", "exam"), ...key("gw-key-differ", "batches"),
-    ...(band.step ? key("gw-key-band", "recorded runs, as far above the floor as they were") : []), ...key("gw-key-floor", `floor ${floor.toFixed(3)}`));
+    ...(band.step ? key("gw-key-band", "ten recorded runs of the book's recipe, as far above the floor as they were") : []), ...key("gw-key-floor", `floor ${floor.toFixed(3)}`));
   return {
     el: h("div", {}, svg, legend),
     show({ points, exams, smooth }) {
-      const end = endOf(steps, points.at(-1)?.step ?? 0);
+      const end = endOf(planned, points.at(-1)?.step ?? 0);
       if (end !== wide) frameOf(end);
       const low = floor * 0.9, place = (v) => Math.min(9, Math.max(low, v));
       const [at, values] = thinned(smooth.steps, smooth.values, MOST);
@@ -68,7 +70,7 @@ export function lengthPicture(steps) {
       if (end !== wide) {
         wide = end;
         x = linear([0, end], [LENGTH_BOX.left, LENGTH_BOX.right]);
-        behind.replaceChildren(axes({ box: LENGTH_BOX, x, y, xLabel: "step", yLabel: "", yTicks: [1e-4, 0.01, 1], xTicks: x.ticks(4), show: String }),
+        behind.replaceChildren(axes({ box: LENGTH_BOX, x, y, xLabel: "step", yLabel: "", yTicks: [0.001, 0.1, 10], xTicks: x.ticks(4) }),
           s("text", { class: "gw-axis-name", x: LENGTH_BOX.left, y: 12 }, "lengths"));
       }
       const place = (v) => (v > 0 ? Math.min(LENGTHS[1], Math.max(LENGTHS[0], v)) : v === 0 ? LENGTHS[0] : NaN);
