@@ -40,7 +40,7 @@ function render({ model, el }) {
   const left = h("div", { class: "gw-boxed" }), right = h("div", { class: "gw-boxed" });
   const view = frame(el, model.get("title"), row(choices.length > 1 && models.el, rate.el), row(train, one, again, keep), facts,
     h("div", { class: "gw-reel" }, left, right),
-    h("details", {}, h("summary", {}, "break it"), row(...mistakes.map(({ el }) => el)),
+    h("details", { open: model.get("mistakes").length > 0 }, h("summary", {}, "break it"), row(...mistakes.map(({ el }) => el)),
       h("p", { class: "gw-legend" }, "The patients of chapter 7's lab, while the run goes on; “big start” counts at the beginning. The training alone is broken: the exam and the stories come from a sound program.")), note);
   rate.show(model.get("factor"));
 

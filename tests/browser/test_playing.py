@@ -93,6 +93,11 @@ def training(steps=12, **settings) -> LiveTraining:
     return LiveTraining(book()[1], config, recipe, exam=4, **settings)
 
 
+def course_training(**settings) -> LiveTraining:
+    """What chapter 10 shows, with a shorter exam."""
+    return LiveTraining(book()[1], exam=4, **settings)
+
+
 def attention(n_layer=2, **settings) -> AttentionExplorer:
     """Two models; the text is longer than what the page reads in one frame."""
     tokenizer = CharTokenizer("lower, lowest; and <more>")
@@ -193,6 +198,7 @@ MADE = {
     "routed": routed,
     "live": live,
     "training": training,
+    "training_of_the_course": partial(course_training, mistakes=["mask"]),
     "attention": attention,
     "attention_of_chapter_3": attention_of_chapter_3,
     "teller": spoilt_teller,
@@ -2025,7 +2031,7 @@ def test_a_head_is_looked_at_and_a_token_picked_by_keyboard(shown):
 
 def test_another_model_is_another_run(shown):
     """With its own parameters, steps and band; a GPT without blocks is not kept."""
-    page = shown(LiveTraining(book()[1], exam=4))
+    page = shown(course_training())
     models = page.get_by_role("combobox", name="model")
     one = page.get_by_role("button", name="one step")
     one.click()
