@@ -41,7 +41,7 @@ function render({ model, el }) {
   const view = frame(el, model.get("title"), row(choices.length > 1 && models.el, rate.el), row(train, one, again, keep), facts,
     h("div", { class: "gw-reel" }, left, right),
     h("details", { open: model.get("mistakes").length > 0 }, h("summary", {}, "break it"), row(...mistakes.map(({ el }) => el)),
-      h("p", { class: "gw-legend" }, "The patients of chapter 7's lab, while the run goes on; “big start” counts at the beginning. The training alone is broken: the exam and the stories come from a sound program.")), note);
+      h("p", { class: "gw-legend" }, "Ten patients of chapter 7's lab and two faults more, while the run goes on; “big start” counts at the beginning. The training alone is broken: the exam and the stories come from a sound program.")), note);
   rate.show(model.get("factor"));
 
   const chosen = () => choices[model.get("choice")];

@@ -13,9 +13,10 @@ import { openVocabulary } from "./vocabulary.js";
 const EXAM_SEED = 1; // as in corpus.stories(n, seed=1)
 const GARBAGE = 50; // every so many steps a batch, where that is broken
 const BIG = 50; // times as large as they should be: the numbers of a token table that begins too big
-// The patients of chapter 7's lab that are a switch here, each with what it does. Three of the lab's are
-// not: here is no dropout, and the stories are new ones, in no order, none of them the exam's. (And two
-// are the learning rate's.) The training alone is broken: exam and writing are sound.
+// What can be broken, each with what it does: ten patients of chapter 7's lab, and the clipping and the
+// warm-up besides. Of the other five, two are the learning rate's; and here is no dropout, and the
+// stories are new ones, in no order, none of them the exam's. The training alone is broken: exam and
+// writing are sound.
 export const MISTAKES = {
   mask: "no mask: a token looks at those that come later",
   shift: "no shift: the target is the token itself",
