@@ -12,6 +12,7 @@ from gptlib.exercises import (
     bigram,
     block,
     by_hand,
+    capstone,
     generation,
     gpt,
     layers,
@@ -26,7 +27,10 @@ from gptlib.exercises.question import Question, mark
 from gptlib.exercises.task import Task, Verdict, judge
 
 Answer = TypeVar("Answer", bound=Callable[..., Any])
-CHAPTERS = (tokenizer, bigram, attention, layers, block, gpt, training, generation, modern, speed)
+CHAPTERS = (
+    tokenizer, bigram, attention, layers, block, gpt, training, generation, modern, speed,
+    capstone,
+)  # fmt: skip
 APPENDICES: dict[str, Any] = {"A": arrays, "C": by_hand}
 _PARTS: tuple[Any, ...] = (*CHAPTERS, *APPENDICES.values())
 TASKS: dict[str, Task] = {task.name: task for part in _PARTS for task in part.TASKS}
