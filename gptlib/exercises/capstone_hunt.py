@@ -43,7 +43,7 @@ def one_in_both(documents: Texts, n: int) -> Parts:
 def heaps(seed: int) -> Iterator[tuple[Any, ...]]:
     """A copy of the last one among the others; one twice in the end; three of many."""
     draw = Random(seed)
-    yield ["fox", "owl", "fox", "hen", "owl", "cat"], 2
+    yield ["fox", "owl", "hen", "fox", "ape", "cat", "owl"], 2
     yield ["a", "b", "c", "b", "d", "d"], 2
     many = [f"tale {draw.randrange(9)}" for _ in range(25)]
     yield [*many, "tale 10", "tale 11", "tale 3", "tale 11"], 3

@@ -36,8 +36,8 @@ def _read(rows: int, context: int, steps: int, tokens: int, parameters: int) -> 
 READ = Question(
     name="capstone.read",
     asks="A recipe takes {steps} steps of {rows} windows of {context} tokens. The text has "
-    "{tokens} tokens, the model {parameters} parameters. How many times is the text read, and how many "
-    "tokens are read for a parameter? Two numbers in brackets.",
+    "{tokens} tokens, the model {parameters} parameters. How many times is the text read, and how "
+    "many tokens are read for a parameter? Two numbers in brackets.",
     figures=_recipe,
     answer=_read,
     within=0.01,
