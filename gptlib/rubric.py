@@ -51,19 +51,22 @@ def rubric(
     wrote, told = found["samples"], found.get("stories", {})
     loss = told.get("loss", found["validation"]["loss"])
     again, new = wrote["repetition_4"], wrote["novel_8"] or 0.0
+    pairs, often = text["bigram"], 2 * text["repetition_4"] + 0.01
     rows = [
-        ("beats pairs", loss < text["bigram"], f"{loss:.2f}, pairs {text['bigram']:.2f}"),
-        ("moves on", again <= 2 * text["repetition_4"] + 0.01, f"said again {again:.1%}"),
+        ("beats pairs", loss < pairs, f"{loss:.2f}, pairs {pairs:.2f}"),
+        ("moves on", again <= often, f"said again {again:.1%}"),
         ("recites no more than half", new >= text["novel_8"] / 2, f"new {new:.0%}"),
     ]
     if "floor" in told:
         floor, fine = told["floor"], told["well_formed"]
+        both = f"{loss:.3f}, floor {floor:.3f}"
         rows += [
-            ("stays above the floor", loss >= floor, f"{loss:.3f}, floor {floor:.3f}"),
+            ("stays above the floor", loss >= floor, both),
             ("tells whole stories", fine >= 0.8, f"well formed {fine:.0%}"),
         ]
     if band:
         low, high = min(band), max(band)
         usual = 2 * low - high <= loss <= 2 * high - low
-        rows.append(("is a usual run", usual, f"{loss:.3f}, seeds {low:.3f} to {high:.3f}"))
+        seeds = f"{loss:.3f}, seeds {low:.3f} to {high:.3f}"
+        rows.append(("is a usual run", usual, seeds))
     return rows

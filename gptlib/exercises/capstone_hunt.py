@@ -17,25 +17,25 @@ Parts = tuple[list[str], list[str]]
 
 
 def held_out(documents: Texts, n: int) -> Parts:
-    """(training, validation): the last n of the different documents are held out."""
+    """(training, validation): the last n different documents are held out."""
     different = list(dict.fromkeys(documents))
     return different[:-n], different[-n:]
 
 
 def with_copies(documents: Texts, n: int) -> Parts:
-    """(training, validation): the last n of the different documents are held out."""
+    """(training, validation): the last n different documents are held out."""
     different = list(documents)
     return different[:-n], different[-n:]
 
 
 def all_learned(documents: Texts, n: int) -> Parts:
-    """(training, validation): the last n of the different documents are held out."""
+    """(training, validation): the last n different documents are held out."""
     different = list(dict.fromkeys(documents))
     return different, different[-n:]
 
 
 def one_in_both(documents: Texts, n: int) -> Parts:
-    """(training, validation): the last n of the different documents are held out."""
+    """(training, validation): the last n different documents are held out."""
     different = list(dict.fromkeys(documents))
     return different[: 1 - n or None], different[-n:]
 
