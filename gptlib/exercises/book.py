@@ -17,6 +17,7 @@ from gptlib.exercises import (
     gpt,
     layers,
     modern,
+    scale,
     speed,
     tokenizer,
     training,
@@ -28,7 +29,7 @@ from gptlib.exercises.task import Task, Verdict, judge
 
 Answer = TypeVar("Answer", bound=Callable[..., Any])
 CHAPTERS = (
-    tokenizer, bigram, attention, layers, block, gpt, training, generation, modern, speed,
+    tokenizer, bigram, attention, layers, block, gpt, training, generation, modern, speed, scale,
     capstone,
 )  # fmt: skip
 APPENDICES: dict[str, Any] = {"A": arrays, "C": by_hand}
