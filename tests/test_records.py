@@ -1119,3 +1119,29 @@ def test_muon_comes_nearer_in_as_many_steps_and_in_less_time():
         assert run["step"][-1] == 775
         assert run["loss"][run["step"].index(step)] / speed["floor"] - 1 < middle
     assert 1.1 < speed["step"]["ratio"] < 1.2 < 775 / step
+
+
+def test_two_hundred_steps_beat_pairs_and_the_modern_form_leaves_the_classic_behind():
+    runs = record("capstone")["reference"]
+    found = {name: [run["loss"] for run in seeds.values()] for name, seeds in runs.items()}
+    assert all(len(losses) == 5 for losses in found.values())
+    assert max(found["modern-stories"]) < 0.7 * min(found["stories"])
+    assert 1.7 < min(found["stories"]) < max(found["stories"]) < 1.8  # pairs reach 1.96
+    for name, low, high in (("stories", 4.0, 4.3), ("modern-stories", 2.5, 2.8)):
+        floors = {run["floor"] for run in runs[name].values()}
+        (floor,) = floors
+        assert low < min(found[name]) / floor and max(found[name]) / floor < high
+        assert all(run["well_formed"] == 0 for run in runs[name].values())
+
+
+def test_an_exam_that_was_learned_is_told_by_fresh_stories():
+    runs = record("capstone")["leak"]
+    kept, leaked = (
+        [(run["exam"], run["exam"] - run["fresh"]) for run in runs[name].values()]
+        for name in ("held out", "leaked")
+    )
+    assert len(kept) == len(leaked) == 3
+    assert max(exam for exam, _ in leaked) < 0.5 * min(exam for exam, _ in kept)
+    assert all(0.08 < apart < 0.13 for _, apart in kept)
+    assert all(-0.45 < apart < -0.38 for _, apart in leaked)
+    assert all(run["floor"] < run["exam"] for run in runs["leaked"].values())  # not below it yet
