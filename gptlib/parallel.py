@@ -12,8 +12,6 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from gptlib.given.checks.tensors import check_count
-
 # Bytes for a parameter in training with 16-bit weights: (Rajbhandari et al., 2020), section 3.1.
 WEIGHT, GRADIENT = 2, 2
 OPTIMIZER = 12  # AdamW's two averages, and the weights themselves in 32 bits
@@ -89,7 +87,6 @@ def bytes_sent(parameters: int, world_size: int, sharded: str = "nothing") -> fl
 
     bytes_sent(1_000_000, world_size=2) -> 2e6
     """
-    check_count(world_size=world_size)
     rounds = 3 if sharded == "weights" else 2
     return rounds * parameters * GRADIENT * (world_size - 1) / world_size
 
@@ -101,5 +98,4 @@ def pipeline_idle(stages: int, pieces: int) -> float:
 
     pipeline_idle(stages=4, pieces=12) -> 0.2
     """
-    check_count(stages=stages, pieces=pieces)
     return (stages - 1) / (pieces + stages - 1)
