@@ -1,8 +1,8 @@
 """What improves a small model? One thing changed at a time, from the recipe "small".
 
 Claim: from a hundred steps at a low rate on, ten times the steps bring the most, a higher rate and
-twice the width about half of that, twice the depth hardly anything; nor does a tenth of the text cost
-much.
+twice the width about half of that, twice the depth hardly anything, and a tenth of the text costs
+little.
 
     python experiments/capstone.py                     # fetches the text; half an hour on one core
     python experiments/capstone.py --data PATH         # the same with a copy of yours
