@@ -634,19 +634,21 @@ def test_the_fast_product_is_the_product_to_the_last_bit(fast):
     """The three products of a layer, with room for them, and with none left or no WebAssembly."""
     code = """
         const { multiply, workshop } = await module("product.js");
-        const shapes = [[8, 12, 4, 4, 1, 1, 4], [8, 12, 20, 1, 8, 12, 1], [16, 4, 32, 32, 1, 4, 1]];
+        const shapes = [
+          [8, 12, 4, 4, 1, 1, 4], [8, 12, 20, 1, 8, 12, 1], [16, 4, 32, 32, 1, 4, 1],
+          [5, 7, 3, 3, 1, 7, 1], [66, 9, 40, 1, 66, 1, 40], [8, 64, 64, 64, 1, 64, 1]];
         if (!given) globalThis.WebAssembly = undefined;
         return shapes.map(([m, n, size, ai, ak, bk, bj]) => {
-          const { take, multiply: fast } = workshop(3 * 1024);
-          if (given === "full") take(8192);
+          const { take, multiply: fast } = workshop(6 * 1024, 64 * 64, 64, 64);
+          if (given === "full") take(16384);
           const [a, b, out] = [m * size, size * n, m * n].map((length) => {
             const numbers = take(length);
             numbers.set(Float64Array.from(numbers, () => Math.random() - 0.5));
             return numbers;
           });
           const wanted = new Float64Array(m * n);
-          multiply(wanted, m, n, size, a, ai, ak, b, bk, bj);
-          fast(out, m, n, size, a, ai, ak, b, bk, bj);
+          multiply(wanted, n, m, n, size, a, ai, ak, b, bk, bj);
+          fast(out, n, m, n, size, a, ai, ak, b, bk, bj);
           const read = (numbers, rows, columns, by, along) => Array.from({ length: rows }, (_, i) =>
             Array.from({ length: columns }, (_, k) => numbers[i * by + k * along]));
           const inputs = [read(a, m, size, ai, ak), read(b, size, n, bk, bj)];
