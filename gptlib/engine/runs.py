@@ -25,7 +25,7 @@ from gptlib.counts import count_parameters
 from gptlib.engine.prepared import Tokenizer, tokenizer_at
 from gptlib.engine.recipes import KINDS, Model
 from gptlib.given.checks.saved import check_weights
-from gptlib.given.files import followed, remove, write_text
+from gptlib.given.files import followed, remove, those_beside, write_text
 from gptlib.given.folders import MANIFEST, read_json
 from gptlib.given.run_state import set_weights
 from gptlib.given.saved import read_saved
@@ -71,7 +71,7 @@ def begin(
     target = followed(run)
     if not target.parent.is_dir():
         raise ValueError(f"{run} must lie in a folder that exists; {target.parent} does not.")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and not (target.is_dir() and _is_bare(target)):
         raise ValueError(f"{run} holds something else than a run: name a new folder.")
     free = shutil.disk_usage(target.parent).free
     if free < room:
@@ -86,6 +86,13 @@ def begin(
     except OSError as error:
         raise ValueError(f"{run} must be a folder that can be written to: {error}") from error
     return target
+
+
+def _is_bare(target: Path) -> bool:
+    """Whether a folder is empty, or holds what a beginning leaves that was killed half way."""
+    begun = {target / CHECKPOINTS, *those_beside(target / STATE, "tmp")}
+    inside = target / CHECKPOINTS
+    return begun.issuperset(target.iterdir()) and not (inside.is_dir() and any(inside.iterdir()))
 
 
 def save(run: Path, state: Any, tokenizer: Any, keep: int) -> Path:
