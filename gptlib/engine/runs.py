@@ -95,10 +95,19 @@ def _is_bare(target: Path) -> bool:
     return begun.issuperset(target.iterdir()) and not (inside.is_dir() and any(inside.iterdir()))
 
 
-def save(run: Path, state: Any, tokenizer: Any, keep: int) -> Path:
+def place_of(run: Path, step: int) -> Path:
+    """Where a run's checkpoint of a step stands."""
+    return run / CHECKPOINTS / f"{step:08d}"
+
+
+def save(run: Path, state: Any, tokenizer: Any, keep: int) -> None:
     """Write a checkpoint of a training run, then remove those that are neither new nor the best."""
-    path = run / CHECKPOINTS / f"{state.step:08d}"
-    save_checkpoint(path, state.model, state, tokenizer)
+    save_checkpoint(place_of(run, state.step), state.model, state, tokenizer)
+    tidy(run, state, keep)
+
+
+def tidy(run: Path, state: Any, keep: int) -> None:
+    """Remove the checkpoints that are neither among the last ones nor the best."""
     stay = {found.name for found in checkpoints(run)[:keep]}
     losses = {record["step"]: record.get("val_loss") for record in state.history}
     scored = {p.name: losses.get(int(p.name)) for p in checkpoints(run)}
@@ -108,7 +117,6 @@ def save(run: Path, state: Any, tokenizer: Any, keep: int) -> Path:
         if found.name not in stay:
             (found / MANIFEST).unlink(missing_ok=True)  # half of it is none
             remove(found)
-    return path
 
 
 def best_first(run: str | os.PathLike[str]) -> list[Path]:
