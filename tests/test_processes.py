@@ -23,6 +23,7 @@ from gptlib.engine import runs
 from gptlib.engine.learn import learn
 from gptlib.engine.prepare import prepare
 from gptlib.engine.processes import Elsewhere, Processes, joined, place
+from gptlib.engine.recipes import settings_of
 from gptlib.engine.shared import Shared
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -351,3 +352,31 @@ def test_one_process_has_nothing_to_share(data, tmp_path):
     with pytest.raises(ValueError, match="shard needs several processes: start them by torchrun"):
         learn(data, tmp_path / "run", shard=True, **TINY)
     assert not (tmp_path / "run").exists()
+
+
+# Recipes -----------------------------------------------------------------------------------------
+
+
+def test_the_recipe_for_slurm_runs_on_one_machine(data, alone, tmp_path):
+    """With one machine in place of two, processes on the CPU, and Slurm's two programs made up."""
+    for name, does in {"srun": 'exec "$@"', "scontrol": "echo localhost"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n", "utf-8")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    told = {"SLURM_NNODES": "1", "SLURM_GPUS_ON_NODE": "2", "SLURM_JOB_ID": "7",
+            "SLURM_JOB_NODELIST": "one", "MASTER_PORT": "0", "OMP_NUM_THREADS": "1",
+            "PATH": path, "PYTHONPATH": str(ROOT)}  # fmt: skip
+    recipe = ROOT / "experiments" / "recipes" / "train.sbatch"
+    done = subprocess.run(
+        ["bash", recipe, data, "--out", tmp_path / "run", *WORDS],
+        capture_output=True, text=True, timeout=240, env=os.environ | told,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert_alike(tmp_path / "run", alone)
+
+
+def test_the_page_shows_the_lines_that_these_tests_run():
+    page = (ROOT / "book" / "command_line.md").read_text("utf-8")
+    assert "torchrun --standalone --nproc-per-node 8 -m gptlib.cli.main train data --out" in page
+    assert settings_of("gpt2-124m")["batch_size"] * 40 == 16 * 30  # as many rows in a step
+    Processes(0, 8).check(settings_of("gpt2-124m", batch_size=16, device="cpu"))
