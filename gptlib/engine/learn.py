@@ -9,10 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,6 @@ import torch
 from gptlib.corpus.scoring import story_starts
 from gptlib.counts import count_parameters
 from gptlib.engine import runs
-from gptlib.engine.parts import save_in_parts
 from gptlib.engine.prepared import Prepared
 from gptlib.engine.processes import TIMEOUT, Processes, joined
 from gptlib.engine.recipes import (
@@ -33,22 +29,12 @@ from gptlib.engine.recipes import (
 )
 from gptlib.engine.reporter import Reporter
 from gptlib.engine.shared import shared
+from gptlib.engine.signals import Stopped, signals
 from gptlib.given.checks.recipe import check_context_length, check_data, pick_device
 from gptlib.given.files import followed, plain, remove_leftovers
 from gptlib.training import FREE, Run, train
 
 MAY_CHANGE = (*FREE, *SAVING)  # settings that a run may be taken up with
-
-
-class Stopped(KeyboardInterrupt):
-    """A run that a signal has stopped, after it was saved; `signal` is the signal's number.
-
-    told: whether another process reports it.
-    """
-
-    def __init__(self, number: int, message: str, told: bool = False):
-        super().__init__(message)
-        self.signal, self.told = number, told
 
 
 def learn(
@@ -106,7 +92,7 @@ def _learn(
     reporter = Reporter(folder, settings, prepared, log, peak and peak * group.world_size)
     if group.first:
         _say_where(reporter, found, passed, config.steps)
-    with _signals(once=group.world_size == 1) as stopped:
+    with signals(once=group.world_size == 1) as stopped:
 
         def keep(run: Run) -> None:
             asked = group.largest(stopped() or 0)
@@ -131,6 +117,8 @@ def _save(group: Processes, folder: Path, run: Run, tokenizer: Any, keep: int, s
     """A checkpoint: the first process writes it, or of a model in parts each one its own."""
     if not shard:
         return group.first_does(lambda: runs.save(folder, run, tokenizer, keep))
+    from gptlib.engine.parts import save_in_parts  # slow to load, and seldom needed
+
     save_in_parts(runs.place_of(folder, run.step), group, run, tokenizer)
     group.first_does(lambda: runs.tidy(folder, run, keep))
 
@@ -232,31 +220,3 @@ def _newest(folder: Path) -> tuple[Path | None, list[str]]:
         shutil.move(path, aside)
         passed.append(f"{saved} It was put aside as {aside.name}.")
     return None, passed
-
-
-@contextmanager
-def _signals(once: bool = True) -> Iterator[Callable[[], int | None]]:
-    """Ctrl-C and SIGTERM are noted inside; a second one acts as it always does.
-
-    Not once: all are noted. torchrun passes each on, and so does Slurm; torchrun ends by itself
-    whoever takes longer than 30 seconds.
-    """
-    noted: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {kind: signal.getsignal(kind) for kind in kinds}
-
-    def note(number: int, _: Any) -> None:
-        noted.append(number)
-        for kind in kinds if once else ():
-            signal.signal(kind, before[kind])
-
-    for kind in kinds:
-        signal.signal(kind, note)
-    try:
-        yield lambda: noted[0] if noted else None
-    finally:
-        for kind in kinds:
-            signal.signal(kind, before[kind])

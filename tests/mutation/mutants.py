@@ -78,6 +78,7 @@ TESTS = {
     },
     **{f"engine/{name}": ["prepare"] for name in ("texts", "prepared", "prepare")},
     **{f"engine/{name}": ["learn"] for name in ("recipes", "runs", "curve", "reporter", "learn")},
+    "engine/signals": ["learn"],
     **{f"engine/{name}": ["processes"] for name in ("processes", "shared", "parts")},
     **{
         f"engine/{name}": ["evaluation"]
