@@ -169,3 +169,9 @@ def test_the_words_before_our_own_code_do_not_say_how_it_works():
         told = {word for code in CODE.findall(words) for word in re.findall(r"\w+", code)}
         new = told - set(re.findall(r"\w+", asked)) - GIVEN
         assert not {word for word in new if re.search(rf"\b{word}\b", ours)}, (name, words)
+
+
+def test_what_a_solution_prints_stands_in_the_page(html):
+    page = (html / "chapters" / "11_scale.html").read_text(encoding="utf-8")
+    solution = page[page.index("16 bytes a parameter are 480 GB") :]
+    assert solution.index("It prints:") < solution.index("</details>")

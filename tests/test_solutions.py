@@ -9,7 +9,7 @@ import pytest
 from chapterfiles import ChapterError, chapters, name_of, read
 from execution import execute
 from inputs import fingerprint
-from solutions import exercises, with_solutions, without_solutions
+from solutions import exercises, with_printed, with_solutions, without_solutions
 
 TEXT = """## Exercises
 
@@ -92,3 +92,50 @@ def test_every_exercise_of_a_chapter_is_seen_and_nearly_all_have_code(path):
     assert sum(len(code) for code in found.values()) == section.count("```python")
     told = {c.id.split("-")[-1] for c in cells if c.id.startswith("solution-")}
     assert sum(not found[number] for number in told) <= 2
+
+
+def test_what_a_solution_prints_stands_below_its_code_and_a_task_s_own_stays_bare(tmp_path):
+    text = """## Before
+
+```python
+not_an_exercise
+```
+
+## Exercises
+
+**1. By hand.** Here it goes wrong:
+
+```python
+print("the task's own")
+```
+"""
+    solved = """<details><summary>Solution</summary>
+
+```python
+print("one")
+x + 1
+```
+
+and
+
+```python
+y = 5
+```
+
+</details>"""
+    cells = [
+        nbformat.v4.new_code_cell("x = 2"),
+        nbformat.v4.new_markdown_cell(text),
+        nbformat.v4.new_markdown_cell(solved, id="solution-01-1"),
+        nbformat.v4.new_markdown_cell("## Summary\n\n```python\nno more\n```"),
+    ]
+    book = nbformat.v4.new_notebook(cells=cells)
+    whole = with_solutions(book, PATH)
+    execute(whole, tmp_path / "01_x.ipynb")
+    done = without_solutions(whole)
+    assert done.metadata["printed"] == ["the task's own", "one\n3", ""]
+    shown = with_printed(book, done.metadata["printed"])
+    assert [cell.source for cell in shown.cells[:2]] == [cell.source for cell in cells[:2]]
+    assert shown.cells[3].source == cells[3].source
+    below = "x + 1\n```\n\n*It prints:*\n\n~~~text\none\n3\n~~~\n\nand"
+    assert below in shown.cells[2].source and shown.cells[2].source.count("~~~text") == 1

@@ -101,14 +101,18 @@ def with_outputs(notebook, done):
         cell.outputs, cell.execution_count = other.outputs, other.execution_count
     for key in ("language_info", "widgets"):
         form.metadata[key] = done.metadata.get(key, {})
+    form.metadata["printed"] = done.metadata.get("printed", [])
     return form
 
 
 def find(cache, notebook, wanted: str):
     """The notebook with the outputs of its last execution; None where they no longer hold."""
     try:
-        if cache.match_cache_notebook(notebook).data.get("fingerprint") == wanted:
-            return cache.merge_match_into_notebook(notebook)[1]
+        kept = cache.match_cache_notebook(notebook).data
+        if kept.get("fingerprint") == wanted and "printed" in kept:
+            done = cache.merge_match_into_notebook(notebook)[1]
+            done.metadata["printed"] = kept["printed"]
+            return done
     except (KeyError, OSError, ValueError):  # not there, or only half of it
         pass
     return None
@@ -118,7 +122,9 @@ def keep(cache, notebook, path: Path, wanted: str) -> None:
     """Put an executed notebook into the cache, with what its outputs depended on."""
     from jupyter_cache.base import CacheBundleIn
 
-    bundle = CacheBundleIn(notebook, str(path), data={"fingerprint": wanted})
+    # What its solutions have printed: the page shows it (exercising.py).
+    kept = {"fingerprint": wanted, "printed": notebook.metadata.pop("printed", [])}
+    bundle = CacheBundleIn(notebook, str(path), data=kept)
     cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import nbformat
 from chapterfiles import NOT_PYTHON, code_cells, python_of, tags
 from docutils import nodes
+from solutions import with_printed
 from sphinx.application import Sphinx
 
 FLAG = "GPTLIB_SOLUTIONS"
@@ -114,7 +115,20 @@ def read_chapter(app: Sphinx, name: str, source: list[str]) -> None:
         if any(named_in(cell.source) for cell in code_cells(notebook)):
             for file in (Path(app.srcdir) / "gptlib" / ROOM).glob("*.py"):
                 app.env.note_dependency(str(file))
+        if with_solutions():
+            notebook = with_printed(notebook, printed_in(app, notebook))
         source[0] = json.dumps(written(notebook, with_solutions()))
+
+
+def printed_in(app: Sphinx, notebook) -> list[str]:
+    """What the solutions of a chapter have printed when the build executed it."""
+    from jupyter_cache import get_cache
+
+    try:
+        kept = get_cache(str(Path(app.outdir).parent / ".jupyter_cache"))
+        return kept.match_cache_notebook(notebook).data.get("printed", [])
+    except KeyError:  # nothing has executed it
+        return []
 
 
 def only_asks(cell: nodes.Element) -> bool:

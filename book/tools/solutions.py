@@ -8,6 +8,8 @@ the chapter, with all that the chapter has defined. So does the build: what an e
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from functools import partial
 
 import nbformat
 from chapterfiles import NOT_PYTHON, ChapterError, name_of, python_of
@@ -43,7 +45,47 @@ def with_solutions(notebook, path):
 
 
 def without_solutions(notebook):
-    """The notebook as it was before `with_solutions`, what has run since included."""
+    """The notebook as it was before `with_solutions`, what has run since included.
+
+    What the solutions have printed stays in its metadata, a text for each piece of code.
+    """
     shorter = nbformat.from_dict(notebook)
     shorter.cells = [cell for cell in notebook.cells if "exercise" not in cell.metadata]
+    solved = [cell for cell in notebook.cells if "exercise" in cell.metadata]
+    shorter.metadata["printed"] = [printed(cell) for cell in solved]
     return shorter
+
+
+def printed(cell) -> str:
+    """What a cell that has run says in words; nothing where it draws alone."""
+    said = ""
+    for output in cell.get("outputs", []):
+        if output.output_type == "stream" and output.name == "stdout":
+            said += output.text
+        elif output.output_type == "execute_result" and not {*output.data} - {"text/plain"}:
+            said += output.data["text/plain"] + "\n"
+    return said.rstrip()
+
+
+def with_printed(notebook, texts: list[str]):
+    """The notebook with what each solution prints below its code; the tasks' own code has none."""
+    longer, left = nbformat.from_dict(notebook), iter(texts)
+    inside = False
+    for cell in longer.cells:
+        if cell.cell_type != "markdown":
+            continue
+        shown = str(cell.get("id", "")).startswith("solution-")
+        parts = re.split(r"(?m)(?=^## )", cell.source)  # a section may begin inside a cell
+        for n, part in enumerate(parts):
+            if part.startswith("## "):
+                inside = SECTION.search(part) is not None
+            if inside:
+                parts[n] = CODE.sub(partial(_below, texts=left, shown=shown), part)
+        cell.source = "".join(parts)
+    return longer
+
+
+def _below(code: re.Match[str], texts: Iterator[str], shown: bool) -> str:
+    text = next(texts, "")
+    said = f"\n\n*It prints:*\n\n~~~text\n{text}\n~~~" if text and shown else ""
+    return f"{code[0]}{said}"

@@ -16,6 +16,7 @@ from gptlib.exercises import (
     gpt,
     layers,
     modern,
+    scale,
     speed,
     tokenizer,
     training,
@@ -26,7 +27,9 @@ from gptlib.exercises.question import Question, mark
 from gptlib.exercises.task import Task, Verdict, judge
 
 Answer = TypeVar("Answer", bound=Callable[..., Any])
-CHAPTERS = (tokenizer, bigram, attention, layers, block, gpt, training, generation, modern, speed)
+CHAPTERS = (
+    tokenizer, bigram, attention, layers, block, gpt, training, generation, modern, speed, scale,
+)  # fmt: skip
 APPENDICES: dict[str, Any] = {"A": arrays, "C": by_hand}
 _PARTS: tuple[Any, ...] = (*CHAPTERS, *APPENDICES.values())
 TASKS: dict[str, Task] = {task.name: task for part in _PARTS for task in part.TASKS}

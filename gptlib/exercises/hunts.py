@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from gptlib.exercises import modern_late, modern_turned, speed_clock
+from gptlib.exercises import modern_late, modern_turned, scale_hunt, speed_clock
 from gptlib.exercises.hunt import Hunt
 from gptlib.exercises.hunts_second import SECOND
 from gptlib.exercises.hunts_third import THIRD
@@ -24,7 +24,7 @@ _MODERN = {
 }
 # By the name of a task, its bugs beside the book's.
 HUNTS = {name: (hunt, THIRD[name]) for name, hunt in (SECOND | _MODERN).items()}
-HUNTS |= speed_clock.HUNTS
+HUNTS |= speed_clock.HUNTS | scale_hunt.HUNTS
 
 
 def dealt(asked: Asked, seed: int) -> Asked:
