@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -20,7 +21,7 @@ import torch.distributed as dist
 
 from gptlib import training
 from gptlib.engine import runs
-from gptlib.engine.learn import learn
+from gptlib.engine.learn import Stopped, learn
 from gptlib.engine.prepare import prepare
 from gptlib.engine.processes import Elsewhere, Processes, joined, place
 from gptlib.engine.recipes import settings_of
@@ -319,14 +320,30 @@ def test_in_parts_it_learns_the_same_and_each_process_has_its_part(data, alone, 
     assert_alike(out, alone)
 
 
+def stopped_at(rank: int, data: Path, out: Path, step: int, shard: bool) -> str:
+    """A run that its second process is asked to stop before a step, and what is said of it."""
+    update = training.Run.update
+
+    def updated(run):
+        if rank == 1 and run.step + 1 == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return update(run)
+
+    training.Run.update = updated
+    try:
+        learn(data, out, log=lambda line: None, shard=shard, **TINY)
+    except Stopped as stopped:
+        return str(stopped)
+    return "not stopped"
+
+
 def test_a_run_moves_between_parts_and_the_whole(data, alone, tmp_path):
-    """Whole, in two parts, in four parts, whole in two processes, and in one."""
+    """In two parts, in four parts, whole in two processes, in two parts, and whole in one."""
     out = tmp_path / "run"
-    trained(1, data, out, act=("term", 0, 3))
-    for n, step, more in ((2, 5, ["--shard"]), (4, 8, ["--shard"]), (2, 10, [])):
-        done = trained(n, data, out, *more, act=("term", 1, step))
-        assert f"stopped and saved at step {step} of 12" in done.stderr, done.stderr
-        assert any(runs.checkpoints(out)[0].glob("shard-*")) == bool(more)
+    for n, step, shard in ((2, 3, True), (4, 5, True), (2, 8, False), (2, 10, True)):
+        said = in_ranks(n, tmp_path / f"{step}", stopped_at, data, out, step, shard)
+        assert all(f"stopped and saved at step {step} of 12" in line for line in said), said
+        assert any(runs.checkpoints(out)[0].glob("shard-*")) == shard
     learn(data, out, log=lambda line: None)
     assert_alike(out, alone)
 
