@@ -87,8 +87,8 @@ ROWS_OF = Task(
             _first(lambda step, rank, share, batch_size: step * batch_size + rank),
         ),
         Mistake(
-            "Rows are skipped: the first row of a rank is a whole batch behind that of the last "
-            "one.",
+            "Rows are skipped: each rank begins a whole batch behind the rank before it. It should "
+            "be a share.",
             _first(lambda step, rank, share, batch_size: (step + rank) * batch_size),
         ),
         Mistake(

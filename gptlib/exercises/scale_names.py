@@ -77,7 +77,7 @@ RENAMED = Task(
     ),
     mistakes=(
         Mistake(
-            "No matrix is turned over. Two of the four would not even fit; the square one would, "
+            "No matrix is turned over. Three of the four would not even fit; the square one would, "
             "and nobody would complain.",
             _by(turned=lambda part, weight: False),
         ),
@@ -103,7 +103,7 @@ RENAMED = Task(
         ),
         Mistake(
             "Attention's matrices alone are turned over; those of the feed-forward network are "
-            "kept the same way.",
+            "stored as (in, out), too.",
             _by(turned=lambda part, weight: weight.dim() == 2 and part.startswith("attn")),
         ),
     ),

@@ -59,7 +59,7 @@ CARDS = Question(
 
 def _link(seed: int) -> dict[str, Any]:
     if seed == 0:
-        return {"millions": 124, "ranks": 8, "gigabytes": 25}
+        return {"millions": 350, "ranks": 8, "gigabytes": 12}
     draw = Random(seed)
     return {
         "millions": draw.randrange(100, 900, 7),
@@ -90,7 +90,7 @@ RING_TIME = Question(
             lambda millions, ranks, gigabytes: 2 * millions * (ranks - 1) / ranks / gigabytes,
         ),
         Mistake(
-            "The piece that a rank keeps is not sent: the factor (N - 1) / N is missing.",
+            "In each round a rank sends N - 1 of its N pieces: the factor (N - 1) / N is missing.",
             lambda millions, ranks, gigabytes: 4 * millions / gigabytes,
         ),
         Mistake(
@@ -127,7 +127,7 @@ PIECES = Question(
     ),
     mistakes=(
         Mistake(
-            "Compared are the steps of waiting with those of work; the share is of all the time.",
+            "Waiting is compared with work; the share is of the whole time.",
             lambda stages, percent: ceil(round((stages - 1) * 100 / percent, 6)),
         ),
         Mistake(
