@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_saver import save
 
 import gptlib
 from gptlib.checkpoint import write_json, write_tensors
@@ -58,9 +59,9 @@ def save_in_parts(path: Path, group: Processes, run: Any, tokenizer: Any) -> Non
 
         folder = group.first_does(begin)
         try:
-            dcp.save(
+            save(
                 tensors,
-                storage_writer=dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True),
+                storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True),
             )
         except CheckpointException as error:
             raise OSError(f"{path} could not be written: {error}") from error

@@ -58,7 +58,7 @@ def read_saved(
         if (file := followed(path)).is_file():
             saved = read_single_file(file, model)
         else:
-            saved = read_whole(path, lambda *folder: _read_folder(*folder, model, read_parts))
+            saved = read_whole(path, lambda at, told: _read_folder(at, told, model, read_parts))
             if saved["run"] and saved["run"]["data"] is None:  # as in the old files
                 raise ValueError("its run has no sums of the data")
         if not all(map(torch.is_tensor, saved["model"].values())):

@@ -52,34 +52,38 @@ def read_pieces(folder: Path, manifest: dict[str, Any], model: nn.Module) -> dic
 
 def _tensors(folder: Path, listed: set[str], model: nn.Module) -> dict[str, torch.Tensor]:
     """Every tensor of the files by its name: pieces where the model's own are in pieces."""
-    import torch.distributed.checkpoint as dcp
-    from safetensors.torch import load_file
+    from safetensors import safe_open
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
 
     if others := {file.name for file in folder.glob("*.safetensors")} - listed:
         raise ValueError(f"it has a part that is not its own, {min(others)}")
-    reader = dcp.HuggingFaceStorageReader(str(folder))
-    told = reader.read_metadata().state_dict_metadata
-    room = sum((folder / name).stat().st_size for name in listed)
+    reader = HuggingFaceStorageReader(str(folder))
+    told: dict[str, Any] = dict(reader.read_metadata().state_dict_metadata)
+    room: int = sum((folder / name).stat().st_size for name in listed)
     ours = {name: t for name, t in weights_of(model).items() if hasattr(t, "device_mesh")}
     found: dict[str, Any] = {}
     for name, about in told.items():
-        if sum(chunk.sizes.numel() for chunk in about.chunks) != about.size.numel():  # type: ignore[union-attr]
+        if sum(chunk.sizes.numel() for chunk in about.chunks) != about.size.numel():
             raise ValueError(f"its parts do not make a whole {name}")
-        room -= about.size.numel() * about.properties.dtype.itemsize  # type: ignore[union-attr]
+        room -= about.size.numel() * about.properties.dtype.itemsize
         if room < 0:
             raise ValueError(f"it says of {name} that it is larger than its files")
         like = ours.get(name) if "/" not in name else ours.get(_weight(name))
-        if like is not None and like.shape == about.size:  # type: ignore[union-attr]
-            found[name] = torch.zeros_like(like.detach(), dtype=about.properties.dtype)  # type: ignore[union-attr]
-        elif len(about.size):  # type: ignore[union-attr]
-            found[name] = torch.zeros(about.size, dtype=about.properties.dtype)  # type: ignore[union-attr]
+        if like is not None and like.shape == about.size:
+            found[name] = torch.zeros_like(like.detach(), dtype=about.properties.dtype)
+        elif len(about.size):
+            found[name] = torch.zeros(about.size, dtype=about.properties.dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that each reads for itself is meant
-        dcp.load(found, storage_reader=reader, no_dist=True)
-    scalars = load_file(folder / SMALL) if told.keys() - found.keys() else {}
-    return found | {name: scalars[name] for name in told.keys() - found.keys()}
+        load(found, storage_reader=reader, no_dist=True)
+    with safe_open(folder / SMALL, framework="pt") as file:  # numbers that have no axis
+        return found | {name: file.get_tensor(name) for name in told.keys() - found.keys()}
 
 
 def _weight(name: str) -> str:
-    """Of which weight an average is: "optimizer/head.weight.exp_avg" -> "head.weight"."""
+    """Of which weight an average is.
+
+    _weight("optimizer/head.weight.exp_avg") -> "head.weight"
+    """
     return name.partition("/")[2].rpartition(".")[0]
