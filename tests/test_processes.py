@@ -258,9 +258,9 @@ def test_with_dropout_as_many_processes_repeat_themselves(data, tmp_path):
 
 def test_a_killed_process_ends_the_run_with_its_name_and_it_goes_on(data, alone, tmp_path):
     out = tmp_path / "run"
-    done = trained(2, data, out, act=("kill", 1, 6))
+    done = trained(4, data, out, act=("kill", 3, 6))
     assert done.returncode and runs.checkpoints(out)[0].name == "00000004", done.stderr
-    said = "gptlib train: rank 1 of 2 no longer answers: it has ended, or hangs. The run is kept"
+    said = "gptlib train: rank 3 of 4 no longer answers: it has ended, or hangs. The run is kept"
     assert done.stderr.count(said) == 1
     learn(data, out, log=lambda line: None)
     assert_alike(out, alone)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -152,12 +153,21 @@ class Processes:
         return int(rank) if said == reason else self.rank
 
     def _lost(self) -> Lost:
-        """Who is missing, found by a roll call: each that is left signs, and looks who does not."""
-        n, here = self.world_size, {self.rank}
+        """Who is missing, found by a roll call of rank 0: each that notices signs.
+
+        The others then leave at once. Who waits for them, and not for the lost one, notices so.
+        """
+        n, kept = self.world_size, "The run is kept up to its newest checkpoint: start it again."
         if self.store is None:
-            return Lost(f"rank {self.rank} has lost another one of {n} processes.")
+            return Lost(f"rank {self.rank} has lost another one of {n} processes. {kept}")
+        with suppress(ValueError):  # outside the main thread; torchrun ends the others meanwhile
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.store.set(f"here {self.rank}", "")
-        end = time.monotonic() + min(ROLL_CALL, self.timeout)
+        if not self.first:
+            lost = Lost(f"another one of {n} processes no longer answers. {kept}")
+            lost.told = int(self.store.compare_set("said", "", str(self.rank))) != self.rank
+            return lost
+        here, end = {0}, time.monotonic() + min(ROLL_CALL, self.timeout)
         while time.monotonic() < end and len(here) < n - 1:
             here |= {rank for rank in range(n) if self.store.check([f"here {rank}"])}
             time.sleep(0.05)
@@ -166,9 +176,7 @@ class Processes:
         if self.store.check(["left"]):
             rank, _, reason = self.store.get("left").decode().partition(" ")
             said = f"rank {rank} of {n} has ended: {reason.rstrip('.')}"
-        lost = Lost(f"{said}. The run is kept up to its newest checkpoint: start it again.")
-        lost.told = self.rank != min(here)
-        return lost
+        return Lost(f"{said}. {kept}")
 
 
 def place() -> tuple[int, int]:
