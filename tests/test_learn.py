@@ -264,6 +264,17 @@ def test_what_would_fail_later_fails_before_the_first_step(data, tmp_path, monke
         quiet(data, tmp_path / "run2")
 
 
+def test_a_beginning_that_was_killed_can_be_begun_again(data, whole, tmp_path):
+    out = tmp_path / "run"
+    (out / runs.CHECKPOINTS).mkdir(parents=True)
+    (out / f".{runs.STATE}.0123456789ab.tmp").write_text("{", encoding="utf-8")
+    quiet(data, out)
+    assert same(out, whole) and not list(out.glob(".*"))
+    (tmp_path / "other" / runs.CHECKPOINTS / "mine").mkdir(parents=True)
+    with pytest.raises(ValueError, match="holds something else than a run"):
+        quiet(data, tmp_path / "other")
+
+
 def test_a_home_is_found_and_a_read_only_place_is_refused(data, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     quiet(data, "~/run", steps=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -50,6 +51,14 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     return parser, found
 
 
+def complain(verb: str, error: BaseException, said: str) -> None:
+    """Say what went wrong, unless another process of the run does."""
+    if not getattr(error, "told", False):
+        rank = os.environ.get("RANK", "0")  # of several that torchrun has started
+        who = f"gptlib {verb}" if rank == "0" else f"gptlib {verb}, rank {rank}"
+        print(f"{who}: {said}", file=sys.stderr, flush=True)
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Do what the command line asks; the exit status.
 
@@ -67,12 +76,16 @@ def main(words: Sequence[str] | None = None) -> int:
         else:
             said = VERBS[told.verb].run(told)
     except (OSError, ValueError, FloatingPointError) as error:
-        print(f"gptlib {verb}: {error}", file=sys.stderr)
-        return 2
+        complain(verb, error, str(error))
+        return getattr(error, "status", 2)
     except KeyboardInterrupt as stopped:  # with what to do next, where a run has said so
-        print(f"gptlib {verb}: {stopped or 'stopped.'}", file=sys.stderr)
+        complain(verb, stopped, str(stopped) or "stopped.")
         return 128 + int(getattr(stopped, "signal", 2))
     with suppress(BrokenPipeError):  # who reads it has had enough
         if said:
             print(said, flush=True)
     return 0
+
+
+if __name__ == "__main__":  # torchrun -m gptlib.cli.main
+    sys.exit(main())

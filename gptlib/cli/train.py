@@ -42,6 +42,12 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     for name, (kind, says) in NUMBERS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=says)
     parser.add_argument("--device", help="auto, cpu, cuda or mps")
+    parser.add_argument(
+        "--timeout", type=float, help="seconds to wait for another process of torchrun's (600)"
+    )
+    parser.add_argument(
+        "--shard", action="store_true", help="each process keeps a part of the model, not all of it"
+    )
     parser.add_argument("--plan", action="store_true", help="say what it would cost, and stop")
     parser.add_argument("--track", help="tell a tracker too: tensorboard, mlflow or trackio")
     parser.add_argument("--curve", metavar="FILE", help="draw the curve here too: .png, .svg, .pdf")
@@ -57,7 +63,14 @@ def settings(told: argparse.Namespace) -> dict[str, Any]:
     from gptlib.engine.recipes import settings_of
 
     found = settings_of(told.preset or "small", **changes(told))
-    return {"out": told.out, "curve": told.curve, "track": told.track, **found}
+    return {
+        "out": told.out,
+        "curve": told.curve,
+        "track": told.track,
+        "timeout": told.timeout,
+        "shard": told.shard,
+        **found,
+    }
 
 
 def run(told: argparse.Namespace) -> str:
@@ -65,6 +78,7 @@ def run(told: argparse.Namespace) -> str:
     from gptlib.engine import recipes
     from gptlib.engine.learn import learn
     from gptlib.engine.prepared import Prepared
+    from gptlib.engine.processes import TIMEOUT, place
 
     if not told.data or not (told.out or told.plan):
         raise ValueError(f"name a prepared text and a folder for the run: {EXAMPLE}")
@@ -73,10 +87,14 @@ def run(told: argparse.Namespace) -> str:
         return recipes.plan(asked, text.tokenizer.vocab_size, len(text.train))
     if told.curve and not told.curve.endswith((".svg", ".png", ".pdf")):
         raise ValueError(f"--curve must end in .svg, .png or .pdf; got {told.curve}.")
+    first = place()[0] == 0
     folder = learn(
-        told.data, told.out, preset=told.preset, log=say, peak=peak(told.device or "auto"),
-        progress=sys.stderr.isatty(), track=told.track, **changes(told),
+        told.data, told.out, preset=told.preset, log=say,
+        peak=peak(told.device or "auto") if first else None, progress=sys.stderr.isatty(),
+        track=told.track, shard=told.shard, timeout=told.timeout or TIMEOUT, **changes(told),
     )  # fmt: skip
+    if not first:
+        return ""
     if told.curve:
         redraw(folder, told.curve)
     return f"Done: {told.out}. Now: gptlib generate {told.out} --prompt …"

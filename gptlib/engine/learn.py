@@ -9,10 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from gptlib.corpus.scoring import story_starts
 from gptlib.counts import count_parameters
 from gptlib.engine import runs
 from gptlib.engine.prepared import Prepared
+from gptlib.engine.processes import TIMEOUT, Processes, joined
 from gptlib.engine.recipes import (
     SAVING,
     build,
@@ -28,20 +26,14 @@ from gptlib.engine.recipes import (
     train_config,
 )
 from gptlib.engine.reporter import Reporter
+from gptlib.engine.shared import shared
+from gptlib.engine.signals import Stopped, signals
 from gptlib.engine.tracking import check_tracker, tracker
-from gptlib.given.checks.recipe import check_context_length, check_data
+from gptlib.given.checks.recipe import check_context_length, check_data, pick_device
 from gptlib.given.files import followed, plain, remove_leftovers
 from gptlib.training import FREE, Run, train
 
 MAY_CHANGE = (*FREE, *SAVING)  # settings that a run may be taken up with
-
-
-class Stopped(KeyboardInterrupt):
-    """A run that a signal has stopped, after it was saved; `signal` is the signal's number."""
-
-    def __init__(self, number: int, message: str):
-        super().__init__(message)
-        self.signal = number
 
 
 def learn(
@@ -53,6 +45,8 @@ def learn(
     peak: float | None = None,
     progress: bool = False,
     track: str | None = None,
+    shard: bool = False,
+    timeout: float = TIMEOUT,
     **changes: Any,
 ) -> Path:
     """Train by a recipe on what `prepare` wrote to `data`; returns the run's folder, `out`.
@@ -62,22 +56,89 @@ def learn(
     data or with other settings it is refused. Ctrl-C and SIGTERM save it first. log gets a line
     every log_every steps; peak: FLOPs a second of this machine, to be compared with.
 
-    Errors: ValueError for what does not fit, before the first step; Stopped after a signal.
+    Where `torchrun` has started several processes, each works on its share of every batch, and
+    all see the same two folders. One that does not answer for timeout seconds is lost. shard: each
+    keeps a part of every weight and not the whole model, and saves its part.
+
+    Errors: ValueError for what does not fit, before the first step; Stopped after a signal; Lost
+    where another process has ended or hangs.
     """
     check_tracker(track)
+    with joined(timeout) as group:
+        if shard and group.world_size == 1:
+            raise ValueError("shard needs several processes: start them by torchrun, or leave it.")
+        return _learn(group, data, out, preset, changes, log, peak, progress, track, shard)
+
+
+def _learn(
+    group: Processes,
+    data: Any,
+    out: Any,
+    preset: str | None,
+    changes: dict[str, Any],
+    log: Callable[[str], object],
+    peak: float | None,
+    progress: bool,
+    track: str | None,
+    shard: bool,
+) -> Path:
+    """The same, as one of a group of processes; the first one begins, reports and saves."""
     prepared = Prepared.open(data)
-    settings, folder = _begun(prepared, data, out, preset, changes)
+    settings, folder = group.first_does(lambda: _begun(prepared, data, out, preset, changes, group))
+    device = pick_device(settings["device"])
+    group.check_card(device)
     model = build(settings, prepared.tokenizer.vocab_size)
     config = train_config(settings)
     maps = _check_lengths(model, config, prepared)
-    found, passed = _newest(folder)
+    found, passed = group.first_does(lambda: _newest(folder))
+    reporter = Reporter(folder, settings, prepared, log, peak and peak * group.world_size)
+    if group.first:
+        step = _say_where(reporter, found, passed, config.steps)
+        reporter.tracker = tracker(track, folder, settings, step)
+    with signals(once=group.world_size == 1) as stopped:
+
+        def keep(run: Run) -> None:
+            asked = group.largest(stopped() or 0)
+            last = run.step == run.config.steps
+            if asked or last or run.step % settings["save_every"] == 0:
+                _save(group, folder, run, prepared.tokenizer, settings["keep"], shard)
+            if asked:
+                group.first_does(lambda: reporter.draw(run.history))
+                raise Stopped(asked, _stopped_at(run, data, out), told=not group.first)
+
+        history = train(
+            shared(model, group, device, shard=shard, every=config.grad_accumulation),
+            **_rows(prepared, model, maps), config=config, tokenizer=prepared.tokenizer,
+            callbacks=[reporter] if group.first else [], progress=progress and group.first,
+            resume=found, keep=keep,
+        )  # fmt: skip
+    group.first_does(lambda: reporter.draw(history))
+    return folder
+
+
+def _save(group: Processes, folder: Path, run: Run, tokenizer: Any, keep: int, shard: bool) -> None:
+    """A checkpoint: the first process writes it, or of a model in parts each one its own."""
+    if not shard:
+        return group.first_does(lambda: runs.save(folder, run, tokenizer, keep))
+    from gptlib.engine.parts import save_in_parts  # slow to load, and seldom needed
+
+    save_in_parts(runs.place_of(folder, run.step), group, run, tokenizer)
+    group.first_does(lambda: runs.tidy(folder, run, keep))
+
+
+def _say_where(reporter: Reporter, found: Path | None, passed: list[str], steps: int) -> int:
+    """What was passed over, and where the run goes on: that step."""
     for fault in passed:
-        log(fault)
-    reporter = Reporter(folder, settings, prepared, log, peak)
-    reporter.cut(0 if found is None else int(found.name))
-    reporter.tracker = tracker(track, folder, settings, 0 if found is None else int(found.name))
+        reporter.log(fault)
+    step = 0 if found is None else int(found.name)
+    reporter.cut(step)
     if found is not None:
-        log(f"Goes on from step {int(found.name)} of {config.steps}.")
+        reporter.log(f"Goes on from step {step} of {steps}.")
+    return step
+
+
+def _rows(prepared: Prepared, model: Any, maps: Any) -> dict[str, Any]:
+    """Both parts of the text, and where windows begin in one of stories."""
     rows: dict[str, Any] = {"train_data": prepared.train, "val_data": prepared.validation}
     starts: dict[str, Any] = {}
     if prepared.stories() is not None and prepared.mark in getattr(
@@ -88,35 +149,28 @@ def learn(
             name: story_starts(row, prepared.tokenizer, T)
             for name, row in zip(("starts", "val_starts"), maps, strict=True)
         }
-    with _signals() as stopped:
+    return rows | starts
 
-        def keep(run: Run) -> None:
-            asked = stopped()
-            last = run.step == run.config.steps
-            if asked is not None or last or run.step % settings["save_every"] == 0:
-                runs.save(folder, run, prepared.tokenizer, settings["keep"])
-            if asked is not None:
-                reporter.draw(run.history)
-                raise Stopped(
-                    asked,
-                    f"stopped and saved at step {run.step} of {run.config.steps}. Go on with: "
-                    f"gptlib train {data} --out {out}",
-                )
 
-        history = train(
-            model, **rows, config=config, callbacks=[reporter], progress=progress, resume=found,
-            tokenizer=prepared.tokenizer, keep=keep, **starts,
-        )  # fmt: skip
-    reporter.draw(history)
-    return folder
+def _stopped_at(run: Run, data: Any, out: Any) -> str:
+    return (
+        f"stopped and saved at step {run.step} of {run.config.steps}. Go on with: "
+        f"gptlib train {data} --out {out}"
+    )
 
 
 def _begun(
-    prepared: Prepared, data: Any, out: Any, preset: str | None, changes: dict[str, Any]
+    prepared: Prepared,
+    data: Any,
+    out: Any,
+    preset: str | None,
+    changes: dict[str, Any],
+    group: Processes,
 ) -> tuple[dict[str, Any], Path]:
     """Settings and folder of the run: a new one, or the one that is there, if it is the same."""
     if not runs.is_run(out):
         settings = settings_of(preset or "small", **changes)
+        group.check(settings)
         config = model_config(settings, prepared.tokenizer.vocab_size)
         room = 12 * count_parameters(config) * (settings["keep"] + 2)
         return settings, runs.begin(out, settings, prepared.sums, room)
@@ -137,6 +191,7 @@ def _begun(
                 f"{name} is {had!r} in the run at {out}, and {value!r} now. Leave it out to go on "
                 f"with that run, or name another folder for a new one."
             )
+    group.check(wanted)
     return wanted, followed(out)
 
 
@@ -172,27 +227,3 @@ def _newest(folder: Path) -> tuple[Path | None, list[str]]:
         shutil.move(path, aside)
         passed.append(f"{saved} It was put aside as {aside.name}.")
     return None, passed
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[], int | None]]:
-    """Ctrl-C and SIGTERM are noted inside; a second one acts as it always does."""
-    noted: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {kind: signal.getsignal(kind) for kind in kinds}
-
-    def note(number: int, _: Any) -> None:
-        noted.append(number)
-        for kind in kinds:
-            signal.signal(kind, before[kind])
-
-    for kind in kinds:
-        signal.signal(kind, note)
-    try:
-        yield lambda: noted[0] if noted else None
-    finally:
-        for kind in kinds:
-            signal.signal(kind, before[kind])

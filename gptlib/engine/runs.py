@@ -25,7 +25,7 @@ from gptlib.counts import count_parameters
 from gptlib.engine.prepared import Tokenizer, tokenizer_at
 from gptlib.engine.recipes import KINDS, Model
 from gptlib.given.checks.saved import check_weights
-from gptlib.given.files import followed, remove, write_text
+from gptlib.given.files import followed, remove, those_beside, write_text
 from gptlib.given.folders import MANIFEST, read_json
 from gptlib.given.run_state import set_weights
 from gptlib.given.saved import read_saved
@@ -71,7 +71,7 @@ def begin(
     target = followed(run)
     if not target.parent.is_dir():
         raise ValueError(f"{run} must lie in a folder that exists; {target.parent} does not.")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and not (target.is_dir() and _is_bare(target)):
         raise ValueError(f"{run} holds something else than a run: name a new folder.")
     free = shutil.disk_usage(target.parent).free
     if free < room:
@@ -88,10 +88,26 @@ def begin(
     return target
 
 
-def save(run: Path, state: Any, tokenizer: Any, keep: int) -> Path:
+def _is_bare(target: Path) -> bool:
+    """Whether a folder is empty, or holds what a beginning leaves that was killed half way."""
+    begun = {target / CHECKPOINTS, *those_beside(target / STATE, "tmp")}
+    inside = target / CHECKPOINTS
+    return begun.issuperset(target.iterdir()) and not (inside.is_dir() and any(inside.iterdir()))
+
+
+def place_of(run: Path, step: int) -> Path:
+    """Where a run's checkpoint of a step stands."""
+    return run / CHECKPOINTS / f"{step:08d}"
+
+
+def save(run: Path, state: Any, tokenizer: Any, keep: int) -> None:
     """Write a checkpoint of a training run, then remove those that are neither new nor the best."""
-    path = run / CHECKPOINTS / f"{state.step:08d}"
-    save_checkpoint(path, state.model, state, tokenizer)
+    save_checkpoint(place_of(run, state.step), state.model, state, tokenizer)
+    tidy(run, state, keep)
+
+
+def tidy(run: Path, state: Any, keep: int) -> None:
+    """Remove the checkpoints that are neither among the last ones nor the best."""
     stay = {found.name for found in checkpoints(run)[:keep]}
     losses = {record["step"]: record.get("val_loss") for record in state.history}
     scored = {p.name: losses.get(int(p.name)) for p in checkpoints(run)}
@@ -101,7 +117,6 @@ def save(run: Path, state: Any, tokenizer: Any, keep: int) -> Path:
         if found.name not in stay:
             (found / MANIFEST).unlink(missing_ok=True)  # half of it is none
             remove(found)
-    return path
 
 
 def best_first(run: str | os.PathLike[str]) -> list[Path]:

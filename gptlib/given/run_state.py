@@ -127,12 +127,14 @@ def description(model: nn.Module) -> dict[str, Any]:
     A model without a config is described by its vocab_size and context_length, where it has them.
     """
     model = unwrapped(model)
+    # fully_shard puts a class of its own in front of the model's.
+    kinds = [kind for kind in type(model).__mro__ if not hasattr(kind, "set_reshard_after_forward")]
     config = getattr(model, "config", None)
     sizes = {name: told_by(model, name) for name in ("vocab_size", "context_length")}
     told = asdict(config) if is_dataclass(config) and not isinstance(config, type) else sizes
     told = {name: v.item() if hasattr(v, "item") else v for name, v in told.items()}
     plain = (bool, int, float, str, type(None))
     return {
-        "model": type(model).__name__,
+        "model": kinds[0].__name__,
         "config": {name: value for name, value in told.items() if isinstance(value, plain)},
     }

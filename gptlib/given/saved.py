@@ -26,6 +26,8 @@ from gptlib.given.checks.saved import check_form
 from gptlib.given.files import followed
 from gptlib.given.folders import read_whole
 from gptlib.given.run_state import AVERAGES, plain_name, tied_names
+from gptlib.given.shards import FORMAT as PIECES
+from gptlib.given.shards import in_parts, read_pieces
 
 FORMAT = "gptlib checkpoint 1"
 PICKLED = (
@@ -56,7 +58,7 @@ def read_saved(
         if (file := followed(path)).is_file():
             saved = read_single_file(file, model)
         else:
-            saved = read_whole(path, read_parts)
+            saved = read_whole(path, lambda at, told: _read_folder(at, told, model, read_parts))
             if saved["run"] and saved["run"]["data"] is None:  # as in the old files
                 raise ValueError("its run has no sums of the data")
         if not all(map(torch.is_tensor, saved["model"].values())):
@@ -72,6 +74,19 @@ def read_saved(
             f"{path} is not a whole checkpoint of gptlib: {reason}. Take an earlier one; a file "
             f"from elsewhere may have been cut short on its way."
         ) from error
+
+
+def _read_folder(
+    folder: Path,
+    manifest: dict[str, Any],
+    model: nn.Module,
+    read_parts: Callable[[Path, dict[str, Any]], dict[str, Any]],
+) -> dict[str, Any]:
+    """A whole checkpoint, or one in parts; into a model in parts both are read piece by piece."""
+    pieces = manifest.get("format") == PIECES
+    if pieces or (in_parts(model) and "run.json" in manifest["files"]):
+        return read_pieces(folder, manifest, model)
+    return read_parts(folder, manifest)
 
 
 def read_single_file(path: Path, model: nn.Module) -> dict[str, Any]:

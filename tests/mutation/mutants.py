@@ -54,6 +54,7 @@ TESTS = {
     "given/parts": ["download"],
     "given/run_state": ["checkpoint"],
     "given/saved": ["saved", "checkpoint"],
+    "given/shards": ["processes"],
     "given/sources": ["download"],
     "given/unicode16": ["tokenizer"],
     "given/web": ["download"],
@@ -77,6 +78,8 @@ TESTS = {
     },
     **{f"engine/{name}": ["prepare"] for name in ("texts", "prepared", "prepare")},
     **{f"engine/{name}": ["learn"] for name in ("recipes", "runs", "curve", "reporter", "learn")},
+    "engine/signals": ["learn"],
+    **{f"engine/{name}": ["processes"] for name in ("processes", "shared", "parts")},
     **{
         f"engine/{name}": ["evaluation"]
         for name in ("writer", "measures", "evaluation", "describe")
