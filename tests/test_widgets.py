@@ -87,6 +87,14 @@ print(asked, about[kind]["colab"]["custom_widget_manager"]["url"], sorted(data) 
     assert "image/svg+xml" in said.stdout  # the figure that stands in is there, too
 
 
+@pytest.mark.parametrize("stem", ["own_page", "training_worker"])
+def test_a_script_without_a_face_is_valid_alone_too(stem, tmp_path):
+    """A name that two of its modules define would end here."""
+    (tmp_path / "whole.mjs").write_text(bundle(f"{stem}.js"), encoding="utf-8")
+    answer = subprocess.run([node(), "--check", str(tmp_path / "whole.mjs")], capture_output=True)
+    assert answer.returncode == 0, answer.stderr
+
+
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_face_has_a_script_of_its_name_that_is_valid_alone(stem, tmp_path):
     script = bundle(f"{stem}.js")
@@ -122,7 +130,9 @@ def test_a_script_asks_nobody_for_anything(name):
 
 
 def test_every_face_is_named_in_its_room():
-    shared = {"widget.py", "model_file.py", "story_key.py", "tape.py", "__init__.py"}
+    shared = {"widget.py", "model_file.py", "story_key.py", "own_page.py", "tape.py"} | {
+        "__init__.py"
+    }
     assert {f"{stem}.py" for stem in STEMS} | shared == {path.name for path in WIDGETS.glob("*.py")}
 
 

@@ -43,6 +43,7 @@ def add_words(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=says)
     parser.add_argument("--device", help="auto, cpu, cuda or mps")
     parser.add_argument("--plan", action="store_true", help="say what it would cost, and stop")
+    parser.add_argument("--track", help="tell a tracker too: tensorboard, mlflow or trackio")
     parser.add_argument("--curve", metavar="FILE", help="draw the curve here too: .png, .svg, .pdf")
 
 
@@ -56,7 +57,7 @@ def settings(told: argparse.Namespace) -> dict[str, Any]:
     from gptlib.engine.recipes import settings_of
 
     found = settings_of(told.preset or "small", **changes(told))
-    return {"out": told.out, "curve": told.curve, **found}
+    return {"out": told.out, "curve": told.curve, "track": told.track, **found}
 
 
 def run(told: argparse.Namespace) -> str:
@@ -74,7 +75,7 @@ def run(told: argparse.Namespace) -> str:
         raise ValueError(f"--curve must end in .svg, .png or .pdf; got {told.curve}.")
     folder = learn(
         told.data, told.out, preset=told.preset, log=say, peak=peak(told.device or "auto"),
-        progress=sys.stderr.isatty(), **changes(told),
+        progress=sys.stderr.isatty(), track=told.track, **changes(told),
     )  # fmt: skip
     if told.curve:
         redraw(folder, told.curve)

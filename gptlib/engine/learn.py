@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gptlib.corpus.scoring import story_starts
 from gptlib.counts import count_parameters
 from gptlib.engine import runs
@@ -30,6 +28,7 @@ from gptlib.engine.recipes import (
     train_config,
 )
 from gptlib.engine.reporter import Reporter
+from gptlib.engine.tracking import check_tracker, tracker
 from gptlib.given.checks.recipe import check_context_length, check_data
 from gptlib.given.files import followed, plain, remove_leftovers
 from gptlib.training import FREE, Run, train
@@ -53,6 +52,7 @@ def learn(
     log: Callable[[str], object] = print,
     peak: float | None = None,
     progress: bool = False,
+    track: str | None = None,
     **changes: Any,
 ) -> Path:
     """Train by a recipe on what `prepare` wrote to `data`; returns the run's folder, `out`.
@@ -64,16 +64,18 @@ def learn(
 
     Errors: ValueError for what does not fit, before the first step; Stopped after a signal.
     """
+    check_tracker(track)
     prepared = Prepared.open(data)
     settings, folder = _begun(prepared, data, out, preset, changes)
     model = build(settings, prepared.tokenizer.vocab_size)
     config = train_config(settings)
-    _check_lengths(model, config, prepared)
+    maps = _check_lengths(model, config, prepared)
     found, passed = _newest(folder)
     for fault in passed:
         log(fault)
     reporter = Reporter(folder, settings, prepared, log, peak)
     reporter.cut(0 if found is None else int(found.name))
+    reporter.tracker = tracker(track, folder, settings, 0 if found is None else int(found.name))
     if found is not None:
         log(f"Goes on from step {int(found.name)} of {config.steps}.")
     rows: dict[str, Any] = {"train_data": prepared.train, "val_data": prepared.validation}
@@ -82,10 +84,9 @@ def learn(
         prepared.tokenizer, "special_tokens", {}
     ):  # as the book trains on them: no window lacks the beginning of its story
         T = model.config.context_length
-        ids = [torch.from_numpy(row.astype("int64")) for row in rows.values()]
         starts = {
             name: story_starts(row, prepared.tokenizer, T)
-            for name, row in zip(("starts", "val_starts"), ids, strict=True)
+            for name, row in zip(("starts", "val_starts"), maps, strict=True)
         }
     with _signals() as stopped:
 
@@ -139,13 +140,16 @@ def _begun(
     return wanted, followed(out)
 
 
-def _check_lengths(model: Any, config: Any, prepared: Prepared) -> None:
-    """Both parts hold a window. Errors: ValueError; `train` would say so too, in other words."""
+def _check_lengths(model: Any, config: Any, prepared: Prepared) -> list[Any]:
+    """Both parts hold a window: they come back as tensors on the files, with no second copy.
+
+    Errors: ValueError; `train` would say so too, in other words.
+    """
     from dataclasses import replace
 
     config = replace(config, context_length=check_context_length(None, model))
     try:
-        check_data(config, prepared.train, prepared.validation)
+        return check_data(config, prepared.train, prepared.validation)
     except ValueError as error:
         short = min(len(prepared.train), len(prepared.validation))
         raise ValueError(
