@@ -112,9 +112,9 @@ def _stories() -> dict[str, float]:
         for n, seed in ((300, 0), (30, 1))
     )
     tokenizer = CharTokenizer(train + exam)
-    ids = [tokenizer.encode(text) for text in (train, exam)]
-    held, own = counting(*ids, tokenizer.vocab_size), counting(ids[0], ids[0], tokenizer.vocab_size)
-    return held | {"own": own["bigram"], "even": math.log(tokenizer.vocab_size)}
+    V, ids = tokenizer.vocab_size, tokenizer.encode(train)
+    held, own = counting(ids, tokenizer.encode(exam), V), counting(ids, ids, V)
+    return held | {"own": own["bigram"], "even": math.log(V)}
 
 
 PAIRS = Question(
