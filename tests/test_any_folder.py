@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from chapterfiles import ROOT, chapters, code_cells, read
 from course import course
 from execution import execute
 from inputs import fingerprint
+from pdf import FLAGS
 from solutions import with_solutions, without_solutions
 
 NBVAL = ["-q", "-p", "no:cacheprovider", "--rootdir", ".", "--nbval-lax"]
@@ -99,6 +101,71 @@ def test_the_clean_environment_has_gptlib_from_the_wheel(clean_python, tmp_path)
     code = "import gptlib; print(gptlib.__file__)"
     where = run(clean_python, "-c", code, cwd=tmp_path, env=environment(tmp_path))
     assert str(ROOT) not in where and "venv" in where
+
+
+COMMAND = """
+import sys
+from importlib.metadata import entry_points
+(command,) = entry_points(group="console_scripts", name="gptlib")
+sys.exit(command.load()())
+"""
+LOADED = """
+import sys
+from transformers import AutoModelForCausalLM, AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained("model", local_files_only=True)
+model = AutoModelForCausalLM.from_pretrained("model", local_files_only=True)
+ids = tokenizer("a cat", return_tensors="pt")
+ids = model.generate(**ids, max_new_tokens=11, do_sample=False)[0]  # its context has 16 places
+sys.stdout.write(tokenizer.decode(ids))
+"""
+OPENED = """
+import sys
+from playwright.sync_api import sync_playwright
+with sync_playwright() as playwright:
+    browser = playwright.chromium.launch(executable_path=sys.argv[1], args=sys.argv[3:])
+    page = browser.new_page()
+    page.goto(sys.argv[2])
+    page.get_by_label("the text begins").fill("a cat")
+    page.get_by_role("slider", name="temperature").press("Home")
+    for _ in range(11):
+        page.get_by_role("button", name="next token").click()
+    page.locator(".gw-written").nth(10).wait_for()
+    assert page.locator("dt", has_text="bits_per_byte").count() == 1
+    for token in page.locator(".gw-begun, .gw-written").all():
+        print(token.get_attribute("title"))
+    browser.close()
+"""
+SIZES = "--context-length 16 --n-layer 2 --n-embd 16 --n-head 2 --batch-size 8 --device cpu"
+STEPS = "--steps 120 --lr 0.02 --warmup-steps 5 --eval-batches 1 --save-every 60"
+
+
+def test_five_commands_of_the_wheel_take_a_text_to_transformers_and_to_a_page(
+    clean_python, chromium, tmp_path
+):
+    """As a stranger types them, in an empty folder: what both readers write is what ours writes."""
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    text = "a cat sat on a mat, and the dog sat on the log. Once upon a time it ran.\n"
+    (folder / "my.txt").write_text(text * 40, encoding="utf-8")
+
+    def gptlib(words: str) -> str:
+        env = environment(tmp_path)
+        return run(clean_python, "-c", COMMAND, *shlex.split(words), cwd=folder, env=env)
+
+    assert "Now: gptlib train data" in gptlib("prepare my.txt --out data")
+    assert "Done: run." in gptlib(f"train data --out run {SIZES} {STEPS}")
+    written = gptlib("generate run --prompt 'a cat' --no-sampling --length 11")
+    assert "bits per byte" in gptlib("evaluate run --data data --samples 2 --json scores.json")
+    said = gptlib("export run --to transformers model --scores scores.json")
+    assert "model is a GPT2LMHeadModel" in said
+    said = gptlib("export run --to page site --scores scores.json --numbers float32")
+    assert "site/index.html has the model in it" in said
+    loaded = run(clean_python, "-c", LOADED, cwd=folder, env=environment(tmp_path))
+    assert loaded + "\n" == written and len(set(loaded[5:])) > 3
+    address = (folder / "site" / "index.html").as_uri()
+    titles = run(sys.executable, "-c", OPENED, chromium, address, *FLAGS).splitlines()
+    letters = json.loads((folder / "data" / "tokenizer.json").read_text("utf-8"))["chars"]
+    assert "".join(letters[int(re.match(r"id (\d+)", t)[1])] for t in titles) == loaded
 
 
 @pytest.mark.timeout(3600)

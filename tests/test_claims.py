@@ -71,6 +71,7 @@ UNGUARDED = {
     "09_modern": 0,
     "10_speed": 0,
     "11_scale": 0,
+    "12_capstone": 0,
     "a1_numpy": 0,
     "b1_mlx": 0,
     "c1_by_hand": 0,

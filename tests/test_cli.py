@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -16,6 +17,7 @@ import pytest
 import gptlib
 from gptlib.cli import chat, completion
 from gptlib.cli.main import VERBS, main, parsers
+from gptlib.engine import runs
 from gptlib.exercises.work import FOLDER
 
 MASK = "attention.causal_mask"
@@ -235,7 +237,7 @@ def test_every_verb_shows_a_line_that_works(verb, capsys):
 # The console -------------------------------------------------------------------------------------
 
 
-def talked(writer, answers: list[str]) -> tuple[str, str]:
+def talked(writer, answers: list[str], kept=None) -> tuple[str, str]:
     """What is said at a console where these answers are given, and at its end."""
     said: list[str] = []
     rest = iter(answers)
@@ -247,7 +249,7 @@ def talked(writer, answers: list[str]) -> tuple[str, str]:
         except StopIteration:
             raise EOFError from None
 
-    end = chat.talk(writer, chat.Console(ask, said.append), seed=1)
+    end = chat.talk(writer, chat.Console(ask, said.append), seed=1, kept=kept)
     return "".join(said), end
 
 
@@ -275,6 +277,64 @@ def test_what_is_wrong_is_asked_again_and_history_is_kept(trained):
     assert "number from 0.1 to 1.5" in said and "whole number from 10 to 100" in said
     first = said.partition("(5 tokens")[0].rpartition(": ")[2].strip("\n")
     assert said.count(first) == 2  # written once, shown once more by its history
+
+
+def test_the_history_is_kept_over_sessions_in_the_run_s_folder(trained):
+    from gptlib.engine.conversation import FILE, Conversation, place_of
+    from gptlib.engine.writer import Writer
+
+    writer, file = Writer("run"), trained / "run" / FILE
+    assert place_of("run") == place_of(runs.checkpoints("run")[0]) == file
+    assert place_of("data") is None
+    said, _ = talked(writer, ["a cat", "5", "no", "exit"], Conversation(file))
+    assert "earlier sessions" not in said
+    (line,) = file.read_text("utf-8").splitlines()
+    told = json.loads(line)
+    assert told["prompt"] == "a cat" and len(told["text"]) == 10 and told["length"] == 5
+    said, end = talked(writer, ["history", "+", "4", "no", "exit"], Conversation(file))
+    assert "1 texts of earlier sessions are in the history." in said and end == "1 texts written."
+    first, second = [json.loads(line)["text"] for line in file.read_text("utf-8").splitlines()]
+    assert first == told["text"] and second.startswith(first) and len(second) == 14
+    assert said.count(first) == 2  # in the history, and gone on with
+    assert Conversation(file).texts == [first, second]
+
+
+def test_damaged_lines_are_named_and_stay_and_a_cut_line_is_ended(trained):
+    from gptlib.engine.conversation import FILE, Conversation
+    from gptlib.engine.writer import Writer
+
+    file = trained / "run" / FILE
+    damaged = b'{"text": "a\xe2\x80\xa8b"}\n\xff\xfe\n{"text": 3}\n[1]\n\n{"text": "cut'
+    file.write_bytes(damaged)
+    kept = Conversation(file)
+    assert kept.texts == ["a\u2028b"]
+    said, _ = talked(Writer("run"), ["a", "3", "no"], kept)
+    for number in (2, 3, 4, 6):
+        assert f"{FILE}: line {number} is damaged: it is passed over, and stays as" in said, number
+    text = file.read_bytes()
+    assert text.startswith(damaged + b"\n{") and text.endswith(b"}\n") and text.count(b"\n") == 7
+    assert len(Conversation(file).texts) == 2
+
+
+def test_where_nothing_can_be_kept_it_is_said_once_and_writing_goes_on(trained):
+    from gptlib.engine.conversation import Conversation
+    from gptlib.engine.writer import Writer
+
+    kept = Conversation(trained / "nowhere" / "chat.jsonl")
+    said, end = talked(Writer("run"), ["a", "3", "no", "c", "3", "no", "exit"], kept)
+    assert said.count("texts of this session are not kept") == 1 and end == "2 texts written."
+    assert len(kept.texts) == 2
+
+
+def test_the_command_keeps_it_unless_it_is_told_not_to(trained, monkeypatch, capsys):
+    for words, lines in ((["--no-history"], 0), ([], 1), ([], 2)):
+        answers = iter(["a", "3", "no", "exit"])
+        monkeypatch.setattr("builtins.input", lambda question, answers=answers: next(answers))
+        assert main(["chat", "run", *words]) == 0
+        file = trained / "run" / "chat.jsonl"
+        assert (len(file.read_bytes().splitlines()) if file.exists() else 0) == lines
+    assert main(["train", "data", "--out", "run"]) == 0  # the run takes no harm
+    assert "1 texts written." in capsys.readouterr().out
 
 
 # A signal, and a shell ---------------------------------------------------------------------------

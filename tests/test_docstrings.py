@@ -65,8 +65,13 @@ def examples(text: str) -> list[tuple[str, str]]:
 
 @cache
 def is_here(module: str) -> bool:
-    """Whether all that a module asks for is installed: MLX has wheels for some systems alone."""
-    asked = house.third_party(house.modules_in()[module].read_text(encoding="utf-8"))
+    """Whether all that a module asks for is installed: MLX has wheels for some systems alone.
+
+    What a function imports when it is called, as a tracker's does, is not asked for here.
+    """
+    code = ast.parse(house.modules_in()[module].read_text(encoding="utf-8"))
+    first = [n for n in code.body if isinstance(n, ast.Import | ast.ImportFrom)]
+    asked = house.third_party("\n".join(map(ast.unparse, first)))
     return all(importlib.util.find_spec(name) for name in asked)
 
 

@@ -16,6 +16,7 @@ from scripts import run_script
 from gptlib.generation import stream
 from gptlib.given.records import load_recorded
 from gptlib.gpt import GPT, GPTConfig
+from gptlib.modern import ModernConfig, ModernGPT
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
 from gptlib.widgets.live_gpt import switched_off
 from gptlib.widgets.model_file import FORMAT, export_model, import_model, model_bytes
@@ -41,10 +42,24 @@ CONFIGS = {
 }
 
 
-def built(config: GPTConfig) -> GPT:
+MODERN = {"n_layer": 2, "n_head": 4, "n_kv_head": 2, "n_embd": 24, "head_size": 8, "hidden": 20}
+MODERN |= {"vocab_size": 65, "context_length": 24}
+MODERNS = {
+    "as the recipes have it": ModernConfig(**MODERN, logit_cap=None),
+    "caps, a window, a sandwich": ModernConfig(
+        **MODERN, norm="sandwich", gating="geglu", window=5, full_every=2, score_cap=2.0,
+        logit_cap=4.0, qk_norm=False,
+    ),
+    "biases, untied, one head of keys": ModernConfig(
+        **MODERN | {"n_kv_head": 1}, bias=True, tied=False, rope_base=500.0,
+    ),
+}  # fmt: skip
+
+
+def built(config: GPTConfig | ModernConfig) -> GPT | ModernGPT:
     """A model whose every weight counts: biases are not 0, scales are not 1."""
     torch.manual_seed(0)
-    model = GPT(config).eval()
+    model = (GPT if isinstance(config, GPTConfig) else ModernGPT)(config).eval()
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
     return model
@@ -100,6 +115,79 @@ def test_what_is_kept_changes_nothing(config):
     )
     worst, all_compared = run_script(code, idx, exported(built(config)))
     assert worst < 1e-5 and all_compared
+
+
+READY = """
+const { readModel } = await module("model_file.js");
+const { ready } = await module("reader.js");
+const { model } = ready(readModel(data));
+"""
+
+
+@pytest.mark.parametrize("config", MODERNS.values(), ids=MODERNS)
+def test_a_modern_model_has_the_logits_of_pytorch_in_any_pieces_and_with_parts_off(config):
+    model, idx = built(config), ids(config, 24)
+    code = (
+        READY
+        + """
+        const whole = model.forward(given);
+        const looked = model.blocks.map((block) => block.attention.weights);
+        const cache = model.cache();
+        const parts = [1, 3, 1, 1, 8, 5, 5].map((n) => model.forward(given.splice(0, n), cache));
+        return [whole, parts.flatMap((part) => [...part]), looked];
+    """
+    )
+    whole, parts, looked = run_script(code, idx.tolist(), exported(model))
+    with torch.no_grad():
+        wanted = model(idx[None])[0][0]
+        x = model.token_embedding(idx)[None]
+        for block, weights in zip(model.blocks, looked, strict=True):
+            right = block.attention.weights(block.norm_1(x))[0]  # (n_head, T, T)
+            torch.testing.assert_close(
+                torch.tensor(weights).view_as(right), right, atol=1e-4, rtol=0
+            )
+            x = block(x)
+    for got in (whole, parts):
+        torch.testing.assert_close(torch.tensor(got).view_as(wanted), wanted, atol=1e-4, rtol=0)
+    assert wanted.std() > 0.3
+    off = ["blocks.0.attention.2", "blocks.1.feed_forward"]
+    code = (
+        READY
+        + """
+        (await module("reader.js")).switchOff(model, given.off);
+        return model.forward(given.ids);
+    """
+    )
+    got = run_script(code, {"off": off, "ids": idx.tolist()}, exported(model))
+    with torch.no_grad(), switched_off(model, off):
+        wanted = model(idx[None])[0][0]
+    torch.testing.assert_close(torch.tensor(got).view_as(wanted), wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("config", MODERNS.values(), ids=MODERNS)
+def test_a_modern_model_goes_into_a_file_and_comes_back(config, tmp_path):
+    model = built(config)
+    found, _ = import_model(export_model(tmp_path / "it", model, letters(config), "float32"))
+    assert found.config == config
+    theirs = found.state_dict()
+    assert all(tensor.equal(theirs[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"n_expert": 4}, "n_expert is 4"), ({"sinks": True}, "sinks is True"),
+     ({"gating": "clipped"}, "gating is 'clipped'")],
+)  # fmt: skip
+def test_a_modern_model_that_no_page_runs_is_refused_here_and_there(changes, reason):
+    model = ModernGPT(ModernConfig(**MODERN, **changes))
+    with pytest.raises(ValueError, match=f"{reason}: a page runs no model with experts, sinks or"):
+        model_bytes(model, letters(model.config))
+    code = """
+        const { MODERN_FILE } = await module("modern_file.js");
+        try { return MODERN_FILE.check(given); } catch (error) { return error.message; }
+    """
+    assert "the page does not know" in run_script(code, vars(model.config))
+    assert run_script(code, vars(MODERNS["as the recipes have it"]))["n_layer"] == 2
 
 
 @pytest.mark.parametrize("name", ["biases, tied", "stories"])

@@ -17,10 +17,11 @@ from scripts import node, run_script
 from gptlib import corpus
 from gptlib.corpus.scoring import AnswerKey
 from gptlib.given.records import record
-from gptlib.gpt import GPTConfig
+from gptlib.gpt import GPT, GPTConfig
 from gptlib.recipe import TrainConfig
 from gptlib.tokenizer import BPETokenizer
 from gptlib.widgets import LiveTraining
+from gptlib.widgets.live_training import MISTAKES
 from gptlib.widgets.model_file import import_model, model_bytes
 from gptlib.widgets.story_key import answer_key
 
@@ -124,24 +125,85 @@ def test_it_learns_and_reset_begins_again():
     assert story["says"] and not story["ok"] and len(story["tokens"]) <= 127
 
 
-@pytest.mark.parametrize(
-    ("mistake", "shows"),
-    [
-        ("shift", lambda well, ill: ill["loss"] < well["loss"] - 0.3),  # it only has to copy
-        ("zero_grad", lambda well, ill: ill["grad_norm"] > 2 * well["grad_norm"]),
-    ],
-)
-def test_a_mistake_shows(mistake, shows):
+# What the gauges of a short run say: first and last points, well and ill, of one seed.
+SHOWS = {
+    "mask": lambda well, ill: ill[1]["loss"] != well[1]["loss"],
+    # it has to copy, and the exam does not ask for copies
+    "shift": lambda well, ill: ill[1]["loss"] < well[1]["loss"] - 0.3 and ill[2] > well[2] + 1,
+    "zero_grad": lambda well, ill: ill[1]["grad_norm"] > 2 * well[1]["grad_norm"],
+    "clip": lambda well, ill: ill[1]["loss"] != well[1]["loss"],
+    "warmup": lambda well, ill: ill[0]["lr"] > 2.9 * well[0]["lr"],
+    "one_batch": lambda well, ill: ill[1]["loss"] < well[1]["loss"] - 0.3,  # it knows it by heart
+    "garbage": lambda well, ill: ill[1]["loss"] > well[1]["loss"] + 0.3,
+    "softmax_twice": lambda well, ill: ill[1]["loss"] > well[1]["loss"] + 1,
+    "reshape": lambda well, ill: ill[1]["loss"] != well[1]["loss"],
+    "frozen": lambda well, ill: ill[1]["blocks"] == 0 < ill[1]["table"],
+    "lost": lambda well, ill: ill[1]["table"] == 0 == ill[1]["blocks"],
+    "big_start": lambda well, ill: ill[0]["loss"] > well[0]["loss"] + 1,
+}
+
+
+@pytest.mark.parametrize("muon", [None, 0.02], ids=["AdamW", "Muon"])
+def test_every_mistake_shows(muon):
+    """In the gauge where it should, and in the exam; `garbage` comes at the last step here."""
+    assert list(SHOWS) == list(MISTAKES)
     code = OPEN + """
-        const trainee = new Trainee(given);
-        const last = () => Array.from({ length: given.recipe.steps }, () => trainee.step()).at(-1);
-        const well = last();
-        trainee.reset();
-        trainee.broken.add(given.mistake);
-        return [well, last()];
+        const { MISTAKES } = await module("trainee.js");
+        given.recipe.muon = given.muon;
+        const ends = (mistake) => {
+          const trainee = new Trainee({ ...given, mistakes: [mistake] });
+          const steps = Array.from({ length: 50 }, () => trainee.step());
+          return [steps[0], steps.at(-1), trainee.exam().loss];
+        };
+        return [Object.keys(MISTAKES), ends("none"), given.all.map(ends)];
     """  # fmt: skip
-    well, ill = run_script(code, given(recipe=replace(RECIPE, lr=0.01), mistake=mistake))
-    assert shows(well, ill), (well, ill)
+    asked = given(recipe=replace(RECIPE, steps=50, lr=0.01), muon=muon, all=list(MISTAKES))
+    known, well, ills = run_script(code, asked)
+    assert known == list(MISTAKES)
+    for (mistake, shows), ill in zip(SHOWS.items(), ills, strict=True):
+        assert shows(well, ill), (mistake, well, ill)
+        assert ill[2] != well[2], mistake
+
+
+def test_attention_is_that_of_the_story_just_written():
+    """Python's weights for these tokens, under the mask whatever the training is like."""
+    code = OPEN + """
+        const trainee = new Trainee({ ...given, mistakes: ["mask"] });
+        for (let i = 0; i < 20; i++) trainee.step();
+        const story = trainee.write(), { told, vocabulary } = trainee;
+        return [trainee.attention(0, 1), [vocabulary.end, ...told], trainee.room.weights];
+    """  # fmt: skip
+    config = replace(SMALL, n_head=2)
+    seen, ids, weights = run_script(code, given(config))
+    size = seen["size"]
+    assert size == min(128, len(ids)) and seen["tokens"][0] == "END" and seen["head"] == 1
+    assert seen["tokens"][1] == book()[1].decode(ids[1:2])
+    model = GPT(config)
+    for name, p in model.named_parameters():
+        p.data = torch.tensor(weights[name]).float().view_as(p)
+    block = model.blocks[0]
+    x = model.token_embedding(torch.tensor([ids[:size]])) + model.position_embedding.weight[:size]
+    wanted = block.attention.weights(block.norm_1(x))[0, 1]
+    looks = torch.tensor(seen["weights"]).float().view(size, size)
+    torch.testing.assert_close(looks, wanted, atol=1e-4, rtol=0)
+
+
+def test_a_file_of_the_page_is_opened_by_the_playground():
+    """By the scripts that LiveGPT runs: its logits are those of the model in training."""
+    code = OPEN + """
+        const { readModel } = await module("model_file.js");
+        const { GPT } = await module("gpt.js");
+        const { gpt_forward } = await module("by_hand_gpt.js");
+        const trainee = new Trainee(given);
+        trainee.step(); trainee.step();
+        const { config, weights, tokenizer } = readModel(trainee.file());
+        const idx = new Int32Array(256).fill(7);
+        const here = gpt_forward(idx, trainee.room).slice(0, 1536);
+        return [here, new GPT(config, weights).forward([7]), tokenizer];
+    """  # fmt: skip
+    here, there, tokenizer = run_script(code, given())
+    assert there == pytest.approx(here, abs=1e-4)
+    assert tokenizer == json.loads(book()[1]._json())
 
 
 # The worker --------------------------------------------------------------------------------------
@@ -235,8 +297,11 @@ def test_the_face_sends_what_a_trainee_needs(tmp_path):
     """What a page has of it is enough; its worker's code stands for itself and exports nothing."""
     tokenizer = book()[1]
     face = LiveTraining(tokenizer, exam=5, seed=2)
-    assert face.config == asdict(GPTConfig.preset("stories"))
-    assert face.recipe == asdict(TrainConfig.preset("stories"))
+    assert face.choices[1]["config"] == asdict(GPTConfig.preset("stories"))
+    assert face.choices[1]["recipe"] == asdict(TrainConfig.preset("stories")) | {
+        "muon": None,
+        "hold": None,
+    }
     told = corpus.stories(5, seed=1)
     assert face.floor == pytest.approx(corpus.floor(told, tokenizer).nats_per_token)
     assert json.loads(face.key_data) == json.loads(json.dumps(answer_key()))
@@ -249,19 +314,49 @@ def test_the_face_sends_what_a_trainee_needs(tmp_path):
 
 def test_the_band_lies_as_far_above_the_floor_as_the_recorded_runs():
     seeds = record("seeds")
-    face = LiveTraining(book()[1], exam=5)
+    face = LiveTraining(book()[1], exam=5, choice=1)
+    band = face.chosen["band"]
     ends = [run["loss"][-1] for seed, run in seeds["seeds"].items() if int(seed) < 10]
-    assert face.band["step"] == seeds["seeds"]["0"]["step"]
+    assert band["step"] == seeds["seeds"]["0"]["step"]
     for edge, one in (("low", min(ends)), ("high", max(ends))):
-        assert face.band[edge][-1] - face.floor == pytest.approx(one - seeds["floor"])
+        assert band[edge][-1] - face.floor == pytest.approx(one - seeds["floor"])
     words = face.words()
     assert "303,680 parameters, 3,100 steps" in words and f"{face.floor:.3f}" in words
-    assert f"between {face.band['low'][-1]:.2f} and {face.band['high'][-1]:.2f}" in words
+    assert f"between {band['low'][-1]:.2f} and {band['high'][-1]:.2f} nats" in words
     (ax,) = face.draw().axes
     assert len(ax.collections) == 1 and ax.get_ylim()[0] == pytest.approx(0.9 * face.floor)
     other = LiveTraining(book()[1], SMALL, RECIPE, exam=5)
-    assert other.band == {} and "Recorded" not in other.words()
+    assert other.chosen["band"] == {} and "Recorded" not in other.words()
+    assert len(other.choices) == 1
     assert not other.draw().axes[0].collections
+
+
+def test_every_choice_trains_and_has_the_parameters_that_it_says():
+    """Each from its own first step on: the loss falls, the exam and the stories work."""
+    face = LiveTraining(book()[1], exam=4)
+    names = [one["name"] for one in face.choices]
+    assert names[0] == "the book's GPT, quick recipe" and len(names) == 4
+    code = (
+        OPEN
+        + """
+        return given.choices.map(({ config, recipe }) => {
+          const trainee = new Trainee({ ...given, config, recipe: { ...recipe, batch_size: 2 } });
+          const losses = Array.from({ length: 12 }, () => trainee.step().loss);
+          return [trainee.room.flat.weights.length, losses, trainee.exam().loss,
+            trainee.write().tokens.length, trainee.matrices.length,
+            new Trainee({ ...given, config, recipe }).room.bytes];
+        });
+    """
+    )
+    found = run_script(code, given() | {"choices": face.choices})
+    for choice, told in zip(face.choices, found, strict=True):
+        count, losses, exam, written, matrices, memory = told
+        assert memory < 60e6  # bytes, with all that a step keeps
+        assert count == choice["parameters"] and matrices == 4 * choice["config"]["n_layer"]
+        assert losses[0] == pytest.approx(7.34, abs=0.1) and losses[-1] < losses[0] - 0.1
+        assert exam < losses[0] and written > 0
+    with pytest.raises(traitlets.TraitError, match="choice must be from 0 to 3; got 4"):
+        LiveTraining(book()[1], exam=4, choice=4)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,14 @@ from scripts import run_script
 from test_page_model import built, exported, letters
 
 from gptlib import corpus
+from gptlib.attention import CausalSelfAttention
 from gptlib.batches import get_batch
 from gptlib.gpt import GPT, GPTConfig
+from gptlib.loss import next_token_loss
+from gptlib.muon import Muon, orthogonalise
 from gptlib.recipe import TrainConfig, learning_rate
 from gptlib.tokenizer import CharTokenizer
-from gptlib.training import Run
+from gptlib.training import Run, make_optimizer
 from gptlib.widgets.model_file import model_bytes
 
 # A model as a file brings it, in the room where it is trained.
@@ -62,17 +65,19 @@ def batch(config: GPTConfig, B: int, seed: int = 0) -> tuple[torch.Tensor, torch
     ("m", "n", "size"), [(64, 24, 16), (13, 9, 7), (4, 8, 1), (130, 16, 33), (3, 70, 64), (1, 1, 5)]
 )
 @pytest.mark.parametrize("form", ["A·B", "Aᵀ·B", "A·Bᵀ"])
+@pytest.mark.parametrize("bits", [32, 64])
 @BOTH
-def test_the_product_in_all_three_forms(m, n, size, form, plain):
+def test_the_product_in_all_three_forms(m, n, size, form, bits, plain):
     """Set, then added to; what stands beside the result keeps what it had."""
     generator = torch.Generator().manual_seed(m + n)
-    a, b = torch.randn(m, size, generator=generator), torch.randn(size, n, generator=generator)
+    kind = {"dtype": torch.float if bits == 32 else torch.double, "generator": generator}
+    a, b = torch.randn(m, size, **kind), torch.randn(size, n, **kind)
     code = """
         if (given.plain) globalThis.WebAssembly = undefined;
-        const { chamber } = await module("panels.js");
-        const { m, n, size, form } = given, wide = n + 3;
-        const made = chamber({ a: m * size, b: size * n, out: m * wide }, size * n, size);
-        const { arrays: { a, b, out }, multiply } = made;
+        const { workshop } = await module("product.js");
+        const { m, n, size, form, bits } = given, wide = n + 3;
+        const made = workshop(m * size + size * n + m * wide + 12, size * n, size, bits);
+        const [a, b, out] = [m * size, size * n, m * wide].map(made.take), { multiply } = made;
         a.set(given.a.flat()); b.set(given.b.flat()); out.fill(7);
         const A = form === "Aᵀ·B" ? [1, m] : [size, 1], B = form === "A·Bᵀ" ? [1, size] : [n, 1];
         multiply(out, wide, m, n, size, a, ...A, b, ...B);
@@ -82,13 +87,25 @@ def test_the_product_in_all_three_forms(m, n, size, form, plain):
     """
     laid = {"a": a.T if form == "Aᵀ·B" else a, "b": b.T if form == "A·Bᵀ" else b}
     laid = {name: matrix.tolist() for name, matrix in laid.items()}
-    given = {"m": m, "n": n, "size": size, "form": form, "plain": plain, **laid}
+    given = {"m": m, "n": n, "size": size, "form": form, "plain": plain, "bits": bits, **laid}
     once, twice, simd = run_script(code, given)
     assert simd is not plain
     for found, times in ((once, 1), (twice, 2)):
-        found = torch.tensor(found).view(m, n + 3)
-        torch.testing.assert_close(found[:, :n], times * (a @ b), atol=2e-5, rtol=0)
+        found, near = (
+            torch.tensor(found, dtype=a.dtype).view(m, n + 3),
+            2e-5 if bits == 32 else 1e-12,
+        )
+        torch.testing.assert_close(found[:, :n], times * (a @ b), atol=near, rtol=0)
         assert (found[:, n:] == 7).all()
+
+
+def test_a_product_that_does_not_fit_is_refused():
+    code = """
+        const { workshop } = await module("product.js");
+        const { take, multiply } = workshop(64, 16, 4), a = take(32), b = take(32), out = take(64);
+        try { multiply(out, 8, 8, 8, 8, a, 4, 1, b, 8, 1); } catch (error) { return error.message; }
+    """
+    assert run_script(code) == "a product of 8 by 8 sums of 8 does not fit into the workshop"
 
 
 # Gradients ---------------------------------------------------------------------------------------
@@ -179,6 +196,15 @@ def test_the_rate_of_every_step():
     for config, found in zip(recipes, run_script(code, [asdict(c) for c in recipes]), strict=True):
         wanted = [learning_rate(step, config) for step in range(1, config.steps + 1)]
         assert found == pytest.approx(wanted, rel=1e-12)
+
+
+def test_a_rate_that_stays_and_falls_in_a_straight_line():
+    code = """
+        const { learning_rate } = await module("adamw.js");
+        const recipe = { steps: 110, lr: 2, min_lr_ratio: 0, warmup_steps: 10, hold: 0.3 };
+        return [5, 10, 25, 40, 75, 110, 200].map((step) => learning_rate(step, recipe));
+    """
+    assert run_script(code) == pytest.approx([1, 2, 2, 2, 1, 0, 0])
 
 
 def trained(model: GPT, config: TrainConfig, batches: list) -> tuple[list[float], list[float]]:
@@ -284,8 +310,10 @@ def test_the_exponentials_of_a_row(n, plain):
     """To 1e-6 of each, and their sum; e to the power of -87 or less is next to nothing."""
     code = """
         if (given.plain) globalThis.WebAssembly = undefined;
-        const { chamber } = await module("panels.js");
-        const { arrays: { x }, powers } = chamber({ x: 12 }, 8, 8);
+        const { exponentialsPlainly, rowOfPowers } = await module("exponentials.js");
+        const { workshop } = await module("product.js");
+        const { take, memory } = workshop(64, 8, 8);
+        const powers = memory ? rowOfPowers(memory, take(8)) : exponentialsPlainly, x = take(12);
         x.set(given.x, 2);
         return [powers(x, 2, given.x.length, 3, 0.5), x];
     """
@@ -296,3 +324,124 @@ def test_the_exponentials_of_a_row(n, plain):
     assert found[:2] == found[10:] == [0, 0]
     assert found[2 : 2 + n] == pytest.approx(wanted.tolist(), rel=1e-6, abs=1e-37)
     assert total == pytest.approx(wanted.sum().item(), rel=1e-6)
+
+
+# Muon, and what breaks a step ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(32, 32), (96, 32), (32, 128), (128, 32)])
+def test_a_matrix_is_orthogonalised_as_in_python(rows, columns):
+    code = """
+        const { workshop } = await module("product.js");
+        const { orthogonalise } = await module("muon.js");
+        const { rows, columns } = given, size = rows * columns, R = Math.min(rows, columns);
+        const { take, multiply } = workshop(3 * size + 3 * R * R, size + R * R, 128);
+        const desk = [size, size, R * R, R * R].map(take);
+        desk[0].set(given.x.flat());
+        return orthogonalise(desk, rows, columns, multiply);
+    """
+    x = torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows))
+    found = run_script(code, {"rows": rows, "columns": columns, "x": x.tolist()})
+    wanted = orthogonalise(x)
+    torch.testing.assert_close(torch.tensor(found).view(rows, columns), wanted, atol=1e-4, rtol=0)
+
+
+class Both:
+    """Muon for the matrices of the blocks and AdamW for the rest, as in experiments/speed.py."""
+
+    def __init__(self, model: GPT, recipe: TrainConfig, rate: float):
+        matrices = [p for p in model.blocks.parameters() if p.dim() == 2]
+        self.adamw = make_optimizer(model, recipe)
+        for group in self.adamw.param_groups:
+            group["params"] = [p for p in group["params"] if all(p is not m for m in matrices)]
+        self.muon = Muon(matrices, weight_decay=recipe.weight_decay)
+        self.times, self.param_groups = rate / recipe.lr, self.adamw.param_groups
+
+    def zero_grad(self, **_) -> None:
+        self.adamw.zero_grad()
+        self.muon.zero_grad()
+
+    def step(self) -> None:
+        self.adamw.step()
+        self.muon.param_groups[0]["lr"] = self.times * self.param_groups[0]["lr"]
+        self.muon.step()
+
+
+def test_sixty_steps_with_muon_are_those_of_pytorch(monkeypatch):
+    """The losses to 1e-3, the weights, and the length of each update."""
+    from gptlib import training
+
+    config = replace(FOUR["2 layers, no biases, tied"], bias=True)
+    recipe = TrainConfig(
+        steps=60, batch_size=4, lr=8e-3, min_lr_ratio=0.0, device="cpu", context_length=20
+    )
+    torch.manual_seed(0)
+    model = GPT(config)
+    batches = [batch(config, 4, seed) for seed in range(60)]
+    code = OPEN + """
+        const { matrices, muon_step } = await module("muon.js");
+        const { recipe } = given, names = matrices(room);
+        const losses = given.batches.map(([idx, targets], i) => {
+          room.flat.grads.fill(0);
+          const loss = gpt_back(idx.flat(), targets.flat(), room);
+          const lr = learning_rate(i + 1, recipe), decay = recipe.weight_decay;
+          const { shorter } = adamw_step(room, i + 1, { ...recipe, lr }, names);
+          const now = { lr: lr * recipe.muon / recipe.lr, weight_decay: decay };
+          return [loss, muon_step(room, names, now, shorter)];
+        });
+        return [losses, room.weights];
+    """  # fmt: skip
+    given = {
+        "B": 4, "recipe": asdict(recipe) | {"muon": 0.02},
+        "batches": [[idx.tolist(), targets.tolist()] for idx, targets in batches],
+    }  # fmt: skip
+    steps, weights = run_script(code, given, exported(model))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    monkeypatch.setattr(training, "make_optimizer", lambda m, c: Both(m, c, 0.02))
+    losses, _ = trained(model, recipe, batches)
+    assert [step[0] for step in steps] == pytest.approx(losses, abs=1e-3)
+    for name, p in model.named_parameters():
+        got = torch.tensor(weights[name]).view_as(p)
+        torch.testing.assert_close(got, p.detach(), atol=3e-3, rtol=0, msg=name)
+    assert steps[0][1].keys() == {
+        name for name in before if name.startswith("blocks.") and before[name].dim() == 2
+    }
+    assert all(0 < moved < 1 for moved in steps[1][1].values())
+
+
+class Muddled(CausalSelfAttention):
+    """Heads by `reshape` without `transpose`, as chapter 7's fifteenth patient has them."""
+
+    def split_heads(self, x):
+        B, T, C = x.size()
+        parts = self.qkv(x).split(C, dim=-1)
+        return [part.reshape(B, self.n_head, T, C // self.n_head) for part in parts]
+
+
+@pytest.mark.parametrize("fault", ["muddled", "twice"])
+@BOTH
+def test_the_gradients_of_a_broken_step_are_those_of_the_broken_program(fault, plain):
+    config = FOUR["2 layers, no biases, tied"]
+    model = built(config)
+    idx, targets = batch(config, 3)
+    code = OPEN + """
+        room.size[given.fault] = true;
+        const loss = gpt_back(given.idx.flat(), given.targets.flat(), room);
+        return [loss, room.grads];
+    """  # fmt: skip
+    given = {"B": 3, "idx": idx.tolist(), "targets": targets.tolist(), "fault": fault}
+    loss, found = run_script(code, given | {"plain": plain}, exported(model))
+    sound = model(idx, targets)[1].item()
+    if fault == "muddled":
+        for block in model.blocks:
+            block.attention.__class__ = Muddled
+        wanted = model(idx, targets)[1]
+    else:
+        wanted = next_token_loss(model(idx)[0].softmax(dim=-1), targets)
+    assert loss == pytest.approx(wanted.item(), rel=1e-5) and abs(loss - sound) > 1e-3
+    model.zero_grad()
+    wanted.backward()
+    for name, p in model.named_parameters():
+        limit = 2e-4 * p.grad.abs().max().item()
+        got = torch.tensor(found[name]).view_as(p)
+        torch.testing.assert_close(got, p.grad, atol=limit, rtol=0, msg=name)

@@ -1,23 +1,25 @@
 """The modern GPT against transformers: five families, small and random, with the same weights.
 
-Where a family does something that our model does not, the adapter puts it into the weights:
+Their configurations are written out here, and their models write files as they always do. What is
+called what stands once, in `gptlib.engine.forms`, which reads those files. Beside that:
 
-- Gemma 2 norms with 1 + w: our weight is 1 + theirs. It multiplies embeddings by sqrt(n_embd),
-  though the head uses the same table: ours are untied, and one is scaled. It divides scores by the
-  root of a number of its own: the queries are scaled. Its input_layernorm is our norm_1, its
-  post_attention_layernorm our after_1, the two around the feed-forward network norm_2 and after_2.
-- GPT-OSS stores its experts' gate and value in turns, and turned over: they are taken apart. Its
-  turns are those of YaRN: our table of them is overwritten with theirs.
-- All store three matrices for query, key and value: ours are one upon the other.
+- Gemma 2 divides scores by the root of a number of its own: the queries are scaled.
+- GPT-OSS, which the engine has no form for, stores its experts' gate and value in turns, and turned
+  over: they are taken apart. Its turns are those of YaRN: our table of them is overwritten.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from gptlib.cache import Cached
 from gptlib.counts import count_parameters
+from gptlib.engine.forms import modern_names, own_weights
 from gptlib.experts import balance_loss
 from gptlib.generation import generate
 from gptlib.modern import ModernConfig, ModernGPT
@@ -57,70 +59,49 @@ def shaken(model: torch.nn.Module) -> torch.nn.Module:
 # What is called what -----------------------------------------------------------------------------
 
 
-def attention(block, bias: bool) -> dict:
-    """The parts of a layer's attention, by our names."""
-    found = {}
-    for kind in ["weight", *["bias"] * bias]:
-        parts = [getattr(block.self_attn, f"{name}_proj") for name in "qkv"]
-        found[f"attention.qkv.{kind}"] = torch.cat([getattr(part, kind) for part in parts])
-        found[f"attention.project.{kind}"] = getattr(block.self_attn.o_proj, kind)
-    for name in "qk":
-        if hasattr(block.self_attn, f"{name}_norm"):
-            norm = getattr(block.self_attn, f"{name}_norm")
-            found[f"attention.norm_{name}.weight"] = norm.weight
-    if hasattr(block.self_attn, "sinks"):
-        found["attention.sinks"] = block.self_attn.sinks
-    return found
+def copied(ours: ModernGPT, theirs, form: str) -> ModernGPT:
+    """Our model with their weights, out of the file that they write, by the engine's names.
+
+    Every weight of both has to find its partner.
+    """
+    with TemporaryDirectory() as folder:
+        theirs.save_pretrained(folder)
+        state = load_file(Path(folder) / "model.safetensors")
+    found = own_weights(ours.config, form, state)
+    assert {name for names in modern_names(ours.config, form).values() for name in names} - {
+        "lm_head.weight"
+    } == state.keys() - {"lm_head.weight"}
+    ours.load_state_dict(found)
+    return ours.eval()
 
 
-def dense(mlp) -> dict:
-    names = {"gate": mlp.gate_proj, "expand": mlp.up_proj, "project": mlp.down_proj}
-    return {f"feed_forward.{name}.weight": layer.weight for name, layer in names.items()}
-
-
-def mixtral_experts(mlp) -> dict:
-    gate, expand = mlp.experts.gate_up_proj.chunk(2, dim=1)  # (E, H, C) each
-    return {
-        "feed_forward.router.weight": mlp.gate.weight,
-        "feed_forward.gate_weight": gate,
-        "feed_forward.expand_weight": expand,
-        "feed_forward.project_weight": mlp.experts.down_proj,
-    }
-
-
-def gpt_oss_experts(mlp) -> dict:
-    both, shift = mlp.experts.gate_up_proj.transpose(1, 2), mlp.experts.gate_up_proj_bias
-    return {
-        "feed_forward.router.weight": mlp.router.weight,
-        "feed_forward.router.bias": mlp.router.bias,
-        "feed_forward.gate_weight": both[:, ::2],
-        "feed_forward.expand_weight": both[:, 1::2],
-        "feed_forward.gate_bias": shift[:, ::2],
-        "feed_forward.expand_bias": shift[:, 1::2],
-        "feed_forward.project_weight": mlp.experts.down_proj.transpose(1, 2),
-        "feed_forward.project_bias": mlp.experts.down_proj_bias,
-    }
-
-
-PLAIN_NORMS = {"norm_1": "input_layernorm", "norm_2": "post_attention_layernorm"}
-SANDWICH = {
-    "norm_1": "input_layernorm",
-    "after_1": "post_attention_layernorm",
-    "norm_2": "pre_feedforward_layernorm",
-    "after_2": "post_feedforward_layernorm",
-}
-
-
-def copied(ours: ModernGPT, theirs, network=dense, norms=PLAIN_NORMS) -> ModernGPT:
-    """Our model with their weights; every weight of both has to find its partner."""
+def copied_gpt_oss(ours: ModernGPT, theirs) -> ModernGPT:
+    """The same for GPT-OSS, which the engine has no form for."""
     state = {
         "token_embedding.weight": theirs.model.embed_tokens.weight,
         "final_norm.weight": theirs.model.norm.weight,
         "head.weight": theirs.lm_head.weight,
     }
     for i, block in enumerate(theirs.model.layers):
-        parts = attention(block, ours.config.bias) | network(block.mlp)
-        parts |= {f"{name}.weight": getattr(block, other).weight for name, other in norms.items()}
+        attn, mlp = block.self_attn, block.mlp
+        both, shift = mlp.experts.gate_up_proj.transpose(1, 2), mlp.experts.gate_up_proj_bias
+        parts = {
+            "attention.sinks": attn.sinks,
+            "norm_1.weight": block.input_layernorm.weight,
+            "norm_2.weight": block.post_attention_layernorm.weight,
+            "feed_forward.router.weight": mlp.router.weight,
+            "feed_forward.router.bias": mlp.router.bias,
+            "feed_forward.gate_weight": both[:, ::2],
+            "feed_forward.expand_weight": both[:, 1::2],
+            "feed_forward.gate_bias": shift[:, ::2],
+            "feed_forward.expand_bias": shift[:, 1::2],
+            "feed_forward.project_weight": mlp.experts.down_proj.transpose(1, 2),
+            "feed_forward.project_bias": mlp.experts.down_proj_bias,
+        }
+        for kind in ("weight", "bias"):
+            stacked = [getattr(getattr(attn, f"{name}_proj"), kind) for name in "qkv"]
+            parts[f"attention.qkv.{kind}"] = torch.cat(stacked)
+            parts[f"attention.project.{kind}"] = getattr(attn.o_proj, kind)
         state |= {f"blocks.{i}.{name}": part for name, part in parts.items()}
     ours.load_state_dict(state)
     return ours.eval()
@@ -129,14 +110,14 @@ def copied(ours: ModernGPT, theirs, network=dense, norms=PLAIN_NORMS) -> ModernG
 def llama():
     config = transformers.LlamaConfig(**THEIRS, rope_parameters=rope(500.0))
     theirs = shaken(transformers.LlamaForCausalLM(config))
-    return copied(ModernGPT(ModernConfig(**OURS, rope_base=500.0)), theirs), theirs
+    return copied(ModernGPT(ModernConfig(**OURS, rope_base=500.0)), theirs, "llama"), theirs
 
 
 def qwen3():
     config = transformers.Qwen3Config(**THEIRS, head_dim=8, rope_parameters=rope(10_000.0))
     theirs = shaken(transformers.Qwen3ForCausalLM(config))
     ours = ModernGPT(ModernConfig(**OURS | {"head_size": 8, "qk_norm": True}))
-    return copied(ours, theirs), theirs
+    return copied(ours, theirs, "qwen3"), theirs
 
 
 def mixtral():
@@ -145,7 +126,7 @@ def mixtral():
     )
     theirs = shaken(transformers.MixtralForCausalLM(config))
     ours = ModernGPT(ModernConfig(**OURS, n_expert=5, n_active=2))
-    return copied(ours, theirs, mixtral_experts), theirs
+    return copied(ours, theirs, "mixtral"), theirs
 
 
 def gemma2():
@@ -155,14 +136,11 @@ def gemma2():
     theirs = shaken(transformers.Gemma2ForCausalLM(config))
     changes = {"head_size": 8, "norm": "sandwich", "gating": "geglu", "window": 5, "full_every": 2}
     ours = ModernGPT(ModernConfig(**OURS | changes | {"score_cap": 2.0, "logit_cap": 4.0}))
-    copied(ours, theirs, norms=SANDWICH)
+    copied(ours, theirs, "gemma2")
     with torch.no_grad():
         for name, weight in ours.named_parameters():
-            if "norm" in name or "after" in name:
-                weight.add_(1)
-            elif name.endswith("qkv.weight"):
+            if name.endswith("qkv.weight"):
                 weight[: 4 * 8].mul_((8 / 3) ** 0.5)
-        ours.token_embedding.weight.mul_(C**0.5)
     return ours, theirs
 
 
@@ -181,7 +159,7 @@ def gpt_oss(yarn: bool = False):
             block.mlp.experts.gate_up_proj.mul_(8)
     changes = {"head_size": 8, "bias": True, "window": 5, "full_every": 2, "sinks": True}
     changes |= {"gating": "clipped", "n_expert": 5, "n_active": 3, "rope_base": 150.0}
-    ours = copied(ModernGPT(ModernConfig(**OURS | changes)), theirs, gpt_oss_experts)
+    ours = copied_gpt_oss(ModernGPT(ModernConfig(**OURS | changes)), theirs)
     if yarn:
         cos, sin = theirs.model.rotary_emb(torch.zeros(1), torch.arange(LONGEST)[None])
         for block in ours.blocks:

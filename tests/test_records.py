@@ -1119,3 +1119,62 @@ def test_muon_comes_nearer_in_as_many_steps_and_in_less_time():
         assert run["step"][-1] == 775
         assert run["loss"][run["step"].index(step)] / speed["floor"] - 1 < middle
     assert 1.1 < speed["step"]["ratio"] < 1.2 < 775 / step
+
+
+def test_two_hundred_steps_beat_pairs_and_the_modern_form_leaves_the_classic_behind():
+    runs = record("capstone")["reference"]
+    found = {name: [run["loss"] for run in seeds.values()] for name, seeds in runs.items()}
+    assert all(len(losses) == 5 for losses in found.values())
+    assert max(found["modern-stories"]) < 0.7 * min(found["stories"])
+    assert 1.7 < min(found["stories"]) < max(found["stories"]) < 1.8  # pairs reach 1.96
+    for name, low, high in (("stories", 4.0, 4.3), ("modern-stories", 2.5, 2.8)):
+        floors = {run["floor"] for run in runs[name].values()}
+        (floor,) = floors
+        assert low < min(found[name]) / floor and max(found[name]) / floor < high
+        assert all(run["well_formed"] == 0 for run in runs[name].values())
+
+
+def test_an_exam_that_was_learned_is_told_by_fresh_stories():
+    runs = record("capstone")["leak"]
+    kept, leaked = (
+        [(run["exam"], run["exam"] - run["fresh"]) for run in runs[name].values()]
+        for name in ("held out", "leaked")
+    )
+    assert len(kept) == len(leaked) == 3
+    assert max(exam for exam, _ in leaked) < 0.5 * min(exam for exam, _ in kept)
+    assert all(0.08 < apart < 0.13 for _, apart in kept)
+    assert all(-0.45 < apart < -0.38 for _, apart in leaked)
+    assert all(run["floor"] < run["exam"] for run in runs["leaked"].values())  # not below it yet
+
+
+def test_what_improves_a_small_model():
+    runs = record("capstone")["runs"]
+    assert {name: len(seeds) for name, seeds in runs.items()} == {
+        "small": 2, **dict.fromkeys(runs.keys() - {"small"}, 1),
+    }  # fmt: skip
+    one, other = (run["val_loss"] for run in runs["small"].values())
+    assert abs(one - other) <= 0.01
+    by = {name: seeds["0"]["val_loss"] - one for name, seeds in runs.items()}
+    assert min(by, key=by.get) == "steps 1,000" and -0.55 < by["steps 1,000"] < -0.5
+    half = by["steps 1,000"] / 2
+    assert by["steps 1,000"] < by["rate 3e-3"] < half and by["rate 3e-3"] < by["rate 1e-3"] < -0.25
+    assert 0.4 < by["width 64"] < 0.5 and by["rate 3e-3"] < by["width 256"] < by["rate 1e-3"]
+    assert -0.035 < by["layers 6"] < -0.02 and 0.035 < by["layers 1"] < 0.045
+    assert 0.025 < by["a tenth of the text"] < 0.035
+    ordered = sorted(runs, key=by.get)
+    threes = [runs[name]["0"]["distinct_3"] for name in ordered]
+    assert threes[-1] == max(threes) and ordered[-1] == "width 64"
+    assert max(threes[:4]) < min(threes[4:])
+    ends = {name: seeds["0"] for name, seeds in runs.items()}
+    apart = {name: run["val_loss"] - run["train_loss"] for name, run in ends.items()}
+    assert apart["steps 1,000"] < 0.025 and apart["small"] < 0.025
+    assert 0.08 < apart["a tenth of the text"] < 0.1
+    assert ends["small"]["tokens"] == 204_800 and ends["steps 1,000"]["tokens"] == 2_048_000
+
+
+def test_the_knobs_of_writing_leave_the_model_as_it_is():
+    found = {name: runs["0"] for name, runs in record("capstone")["writing"].items()}
+    again = [run["repetition_4"] for run in found.values()]
+    assert list(found) == ["temperature 0.3", "temperature 0.8", "temperature 1.2", "sampling off"]
+    assert 0.45 < again[0] < 0.5 and again[1] < 0.05 and again[2] < 0.01 and again[3] > 0.9
+    assert found["sampling off"]["first"].startswith("The the the")

@@ -127,6 +127,18 @@ def test_windows_begin_at_end_marks():
     assert (x[:, 0] == end_id(TOKENIZER)).all()
 
 
+@pytest.mark.parametrize("piece", [1, 2, 3, 5, 7, 100])
+def test_the_marks_are_found_piece_by_piece_wherever_the_pieces_end(monkeypatch, piece):
+    """In a row as a memory map has it, of 16 or 32 bits, as in one of 64."""
+    end, generator = end_id(TOKENIZER), torch.Generator().manual_seed(piece)
+    ids = torch.randint(3, (57,), generator=generator)
+    ids[[0, 3, 6, 7, 50, 55]] = end
+    wanted = [i for i in (0, 3, 6, 7, 50, 55) if i < 57 - 4]
+    monkeypatch.setattr("gptlib.corpus.scoring.PIECE", piece)
+    for row in (ids, ids.to(torch.uint16), ids.to(torch.uint32), ids.numpy().astype("uint16")):
+        assert story_starts(row, TOKENIZER, 4).tolist() == wanted
+
+
 def test_windows_that_do_not_fit_are_left_out_and_their_lack_is_said():
     end = end_id(TOKENIZER)
     ids = torch.tensor([end, 1, 2, end, 3, 4, end])

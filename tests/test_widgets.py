@@ -87,6 +87,14 @@ print(asked, about[kind]["colab"]["custom_widget_manager"]["url"], sorted(data) 
     assert "image/svg+xml" in said.stdout  # the figure that stands in is there, too
 
 
+@pytest.mark.parametrize("stem", ["own_page", "training_worker"])
+def test_a_script_without_a_face_is_valid_alone_too(stem, tmp_path):
+    """A name that two of its modules define would end here."""
+    (tmp_path / "whole.mjs").write_text(bundle(f"{stem}.js"), encoding="utf-8")
+    answer = subprocess.run([node(), "--check", str(tmp_path / "whole.mjs")], capture_output=True)
+    assert answer.returncode == 0, answer.stderr
+
+
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_face_has_a_script_of_its_name_that_is_valid_alone(stem, tmp_path):
     script = bundle(f"{stem}.js")
@@ -122,7 +130,9 @@ def test_a_script_asks_nobody_for_anything(name):
 
 
 def test_every_face_is_named_in_its_room():
-    shared = {"widget.py", "model_file.py", "story_key.py", "tape.py", "__init__.py"}
+    shared = {"widget.py", "model_file.py", "story_key.py", "own_page.py", "tape.py"} | {
+        "__init__.py"
+    }
     assert {f"{stem}.py" for stem in STEMS} | shared == {path.name for path in WIDGETS.glob("*.py")}
 
 
@@ -634,19 +644,21 @@ def test_the_fast_product_is_the_product_to_the_last_bit(fast):
     """The three products of a layer, with room for them, and with none left or no WebAssembly."""
     code = """
         const { multiply, workshop } = await module("product.js");
-        const shapes = [[8, 12, 4, 4, 1, 1, 4], [8, 12, 20, 1, 8, 12, 1], [16, 4, 32, 32, 1, 4, 1]];
+        const shapes = [
+          [8, 12, 4, 4, 1, 1, 4], [8, 12, 20, 1, 8, 12, 1], [16, 4, 32, 32, 1, 4, 1],
+          [5, 7, 3, 3, 1, 7, 1], [66, 9, 40, 1, 66, 1, 40], [8, 64, 64, 64, 1, 64, 1]];
         if (!given) globalThis.WebAssembly = undefined;
         return shapes.map(([m, n, size, ai, ak, bk, bj]) => {
-          const { take, multiply: fast } = workshop(3 * 1024);
-          if (given === "full") take(8192);
+          const { take, multiply: fast } = workshop(6 * 1024, 64 * 64, 64, 64);
+          if (given === "full") take(16384);
           const [a, b, out] = [m * size, size * n, m * n].map((length) => {
             const numbers = take(length);
             numbers.set(Float64Array.from(numbers, () => Math.random() - 0.5));
             return numbers;
           });
           const wanted = new Float64Array(m * n);
-          multiply(wanted, m, n, size, a, ai, ak, b, bk, bj);
-          fast(out, m, n, size, a, ai, ak, b, bk, bj);
+          multiply(wanted, n, m, n, size, a, ai, ak, b, bk, bj);
+          fast(out, n, m, n, size, a, ai, ak, b, bk, bj);
           const read = (numbers, rows, columns, by, along) => Array.from({ length: rows }, (_, i) =>
             Array.from({ length: columns }, (_, k) => numbers[i * by + k * along]));
           const inputs = [read(a, m, size, ai, ak), read(b, size, n, bk, bj)];

@@ -13,6 +13,7 @@ from typing import Any
 EXAMPLE = "gptlib chat runs/book"
 LEAVE = ("exit", "quit", "leave", "bye")
 HELP = "Leave: exit. What was written: history. Go on with the last text: +. Enter keeps [a value]."
+SHOWN = 20  # texts of the history, the last ones
 
 
 def add_words(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +21,10 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="RUN", help="a run, or one of its checkpoints")
     parser.add_argument("--length", type=int, default=50, help="the first length offered")
     parser.add_argument("--seed", type=int, help="the same answers, the same texts")
+    parser.add_argument(
+        "--history", action=argparse.BooleanOptionalAction, default=True,
+        help="keep what is written in the run's folder, in chat.jsonl, for the next time",
+    )  # fmt: skip
     parser.add_argument("--checkpoint", default="best", help="best, last, or a step")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
@@ -72,14 +77,16 @@ class Console:
 
 def run(told: argparse.Namespace) -> str:
     """Ask and write until somebody leaves."""
+    from gptlib.engine.conversation import Conversation, place_of
     from gptlib.engine.writer import Writer
 
     if not told.model:
         raise ValueError(f"name a run: {EXAMPLE}")
     writer = Writer(told.model, told.checkpoint, told.device)
+    kept = Conversation(place_of(told.model) if told.history else None)
     with suppress(ImportError):
         import readline  # noqa: F401 # arrows bring back what was typed
-    return talk(writer, Console(input, say), told.length, told.seed)
+    return talk(writer, Console(input, say), told.length, told.seed, kept)
 
 
 def say(text: str) -> None:
@@ -88,21 +95,29 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def talk(writer: Any, console: Console, length: int = 50, seed: int | None = None) -> str:
-    """The conversation; what is said when it ends."""
+def talk(
+    writer: Any, console: Console, length: int = 50, seed: int | None = None, kept: Any = None
+) -> str:
+    """The conversation; what is said when it ends. kept: the Conversation of all sessions."""
+    from gptlib.engine.conversation import Conversation
     from gptlib.engine.writer import Wish
 
-    history: list[str] = []
+    kept = Conversation() if kept is None else kept
     console.offered = {"length": length, "temperature": 0.8, "top-k": 50, "sampling": True}
     console.say(f"{HELP}\n")
+    if kept.texts:
+        console.say(f"{len(kept.texts)} texts of earlier sessions are in the history.\n")
+    written = 0
     try:
         while True:
+            while kept.faults:
+                console.say(f"{kept.faults.pop(0)}\n")
             prompt = console.words("\nstart text: ")
             if prompt.strip() == "history":
-                console.say("\n---\n".join(history or ["Nothing yet."]) + "\n")
+                console.say("\n---\n".join(kept.texts[-SHOWN:] or ["Nothing yet."]) + "\n")
                 continue
             if prompt.strip() == "+":
-                prompt = history[-1] if history else ""
+                prompt = kept.texts[-1] if kept.texts else ""
             try:
                 writer.start(prompt)
             except ValueError as error:
@@ -114,9 +129,13 @@ def talk(writer: Any, console: Console, length: int = 50, seed: int | None = Non
                 wish.top_k = console.number("top-k", 10, 100)
             else:
                 wish.sampling = False
-            history.append(_write(writer, console, prompt, wish))
+            text = _write(writer, console, prompt, wish)
+            kept.add(text, prompt=prompt, checkpoint=writer.folder.name, **vars(wish))
+            written += 1
     except Left:
-        return f"{len(history)} texts written."
+        while kept.faults:
+            console.say(f"{kept.faults.pop(0)}\n")
+        return f"{written} texts written."
 
 
 def _write(writer: Any, console: Console, prompt: str, wish: Any) -> str:

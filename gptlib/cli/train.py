@@ -49,6 +49,7 @@ def add_words(parser: argparse.ArgumentParser) -> None:
         "--shard", action="store_true", help="each process keeps a part of the model, not all of it"
     )
     parser.add_argument("--plan", action="store_true", help="say what it would cost, and stop")
+    parser.add_argument("--track", help="tell a tracker too: tensorboard, mlflow or trackio")
     parser.add_argument("--curve", metavar="FILE", help="draw the curve here too: .png, .svg, .pdf")
 
 
@@ -62,13 +63,8 @@ def settings(told: argparse.Namespace) -> dict[str, Any]:
     from gptlib.engine.recipes import settings_of
 
     found = settings_of(told.preset or "small", **changes(told))
-    return {
-        "out": told.out,
-        "curve": told.curve,
-        "timeout": told.timeout,
-        "shard": told.shard,
-        **found,
-    }
+    own = {name: getattr(told, name) for name in ("out", "curve", "track", "timeout", "shard")}
+    return {**own, **found}
 
 
 def run(told: argparse.Namespace) -> str:
@@ -89,7 +85,8 @@ def run(told: argparse.Namespace) -> str:
     folder = learn(
         told.data, told.out, preset=told.preset, log=say,
         peak=peak(told.device or "auto") if first else None, progress=sys.stderr.isatty(),
-        shard=told.shard, timeout=told.timeout or TIMEOUT, **changes(told),
+        shard=told.shard, timeout=told.timeout or TIMEOUT, track=told.track,
+        **changes(told),
     )  # fmt: skip
     if not first:
         return ""

@@ -20,6 +20,8 @@ from gptlib.given.checks.tensors import check_count, check_range, check_window
 from gptlib.given.models import LanguageModel, context_length_of, evaluating, vocab_size_of
 from gptlib.loss import IGNORED_TARGET
 
+PIECE = 2**22  # ids that are looked at in one go
+
 
 @dataclass(frozen=True)
 class Score:
@@ -145,8 +147,10 @@ def story_starts(ids: torch.Tensor, tokenizer: Tokenizer, context_length: int) -
     `context_length` tokens and its targets. Pass them to `get_batch(starts=...)`.
     Errors: ValueError where there is no such position.
     """
-    ids = as_row(ids, "ids")
-    starts = (ids == end_id(tokenizer)).nonzero().flatten()
+    ids, end = as_row(ids, "ids"), end_id(tokenizer)
+    # In pieces, so that a row on the disk that is larger than the memory costs one of them.
+    found = [(piece == end).nonzero().flatten() for piece in ids.split(PIECE)]
+    starts = torch.cat([places + i * PIECE for i, places in enumerate(found)])
     if not len(starts):
         raise ValueError(
             f"ids must hold the mark {END!r} that ends a story; there is none. Encode the text by "

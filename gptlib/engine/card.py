@@ -63,6 +63,24 @@ def card(
     scores: dict[str, Any] | None,
 ) -> str:
     """The README.md of an exported model, filled in from its run."""
+    told = facts(model, tokenizer, run, checkpoint, scores)
+    char = tokenizer.decode([tokenizer.vocab_size // 2]).strip()
+    return CARD.format(
+        title=Path(run or checkpoint).name, version=gptlib.__version__, folder=".",
+        form=config["architectures"][0], prompt="Once" if can(tokenizer, "Once") else char,
+        **{name.lower(): _list(lines) for name, lines in told.items()},
+        context=model.config.context_length,
+    )  # fmt: skip
+
+
+def facts(
+    model: Model,
+    tokenizer: Tokenizer,
+    run: str | os.PathLike[str] | None,
+    checkpoint: Path,
+    scores: dict[str, Any] | None,
+) -> dict[str, dict[str, Any]]:
+    """What is known of a model, by name and value: of Model, Training and Scores."""
     parts = {
         "kind": f"{type(model).__name__} of gptlib",
         "parameters": f"{model.num_parameters():,}",
@@ -70,16 +88,11 @@ def card(
     }
     parts |= {name: f"{value}" for name, value in vars(model.config).items()}
     training = {"checkpoint": checkpoint.name} | (_training(run, checkpoint) if run else {})
-    char = tokenizer.decode([tokenizer.vocab_size // 2]).strip()
-    return CARD.format(
-        title=Path(run or checkpoint).name, version=gptlib.__version__, folder=".",
-        form=config["architectures"][0], prompt="Once" if _can(tokenizer, "Once") else char,
-        model=_list(parts), training=_list(training), scores=_list(_scores(scores)),
-        context=model.config.context_length,
-    )  # fmt: skip
+    return {"Model": parts, "Training": training, "Scores": _scores(scores)}
 
 
-def _can(tokenizer: Tokenizer, text: str) -> bool:
+def can(tokenizer: Tokenizer, text: str) -> bool:
+    """Whether a tokenizer has the characters of a text."""
     try:
         return bool(tokenizer.encode(text))
     except ValueError:

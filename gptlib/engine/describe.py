@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gptlib.engine import runs
+from gptlib.engine.export import PAGE
 from gptlib.engine.prepared import FORMAT, Prepared, is_prepared
 from gptlib.given.files import followed
 from gptlib.given.folders import MANIFEST, read_json
@@ -32,6 +33,8 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         if isinstance(told, dict) and "model_type" in told:
             return {"is": "a model in a form of Transformers", "model": told["model_type"]}
     if (place / MANIFEST).is_file():
+        if read_json(place / MANIFEST).get("format") == PAGE:
+            return {"is": "a page with a model", "open": os.path.join(path, "index.html")}
         return _checkpoint(path)
     raise ValueError(f"{path} is no prepared text, no run, no checkpoint and no exported model.")
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 import gptlib
 from gptlib.attention import causal_mask
 from gptlib.engine import runs
-from gptlib.engine.card import card
+from gptlib.engine.card import can, card, facts
 from gptlib.engine.foreign_tokenizer import foreign, settings
 from gptlib.engine.forms import from_gpt2, gpt2_names, theirs
 from gptlib.given.files import followed
@@ -27,6 +27,7 @@ from gptlib.gpt import GPT
 from gptlib.tokenizer import BPETokenizer
 
 FORMAT = "gptlib export 1"
+PAGE = "gptlib page 1"
 
 
 def export(
@@ -43,9 +44,7 @@ def export(
     Errors: ValueError for a model that no form expresses, and a folder that holds something else.
     """
     model, tokenizer, found, _ = runs.load(run, which)
-    target = followed(out)
-    if (target / MANIFEST).is_file() and read_json(target / MANIFEST).get("format") != FORMAT:
-        raise ValueError(f"{out} holds something else than an exported model: name another folder.")
+    target = _place(out, FORMAT, "an exported model")
     config, weights = theirs(model)
     special = getattr(tokenizer, "special_tokens", {})
     end = next(iter(special.values()), None)
@@ -60,6 +59,46 @@ def export(
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         text = card(model, tokenizer, run if runs.is_run(run) else None, found, config, scores)
         (folder / "README.md").write_text(text, encoding="utf-8")
+    return target
+
+
+def export_page(
+    run: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    which: str = "best",
+    scores: dict[str, Any] | None = None,
+    numbers: str = "float16",
+    prompt: str | None = None,
+) -> Path:
+    """Write a folder whose index.html runs a model in any browser, with no network.
+
+    What it writes is what `gptlib generate` writes. scores: what `evaluate` gave, to be read there.
+    numbers: how a weight is kept, float32, float16 or int8; prompt: how the text begins there.
+    Errors: ValueError for a model with experts, sinks or clipped gates, one that is too large, a
+    prompt that the tokenizer cannot encode, and a folder that holds something else.
+    """
+    from gptlib.widgets.own_page import page
+
+    model, tokenizer, found, _ = runs.load(run, which)
+    target = _place(out, PAGE, "a page with a model")
+    if prompt is None:
+        prompt = "Once" if can(tokenizer, "Once") else ""
+    known = run if runs.is_run(run) else None
+    told = facts(model, tokenizer, known, found, scores)
+    text = page(
+        model, tokenizer, followed(run).name, told, prompt=prompt, numbers=numbers,
+    )  # fmt: skip
+    with replacing_folder(out, format=PAGE, gptlib=gptlib.__version__) as folder:
+        (folder / "index.html").write_text(text, encoding="utf-8", newline="")
+    return target
+
+
+def _place(out: str | os.PathLike[str], form: str, what: str) -> Path:
+    """Where a folder of this form goes. Errors: ValueError where something else stands there."""
+    target = followed(out)
+    if (target / MANIFEST).is_file() and read_json(target / MANIFEST).get("format") != form:
+        raise ValueError(f"{out} holds something else than {what}: name another folder.")
     return target
 
 

@@ -32,6 +32,11 @@ SANDWICH = {
     "norm_2": "pre_feedforward_layernorm", "after_2": "post_feedforward_layernorm",
 }  # fmt: skip
 
+# Ours, theirs, and theirs of an expert under the names that Mixtral's files have.
+NETWORK = {
+    "gate": ("gate_proj", "w1"), "expand": ("up_proj", "w3"), "project": ("down_proj", "w2"),
+}  # fmt: skip
+
 
 def form_of(config: GPTConfig | ModernConfig) -> str:
     """The form that expresses a model: gpt2, llama, qwen3, gemma2 or mixtral.
@@ -192,47 +197,63 @@ def modern_config(c: ModernConfig, form: str) -> dict[str, Any]:
     return told
 
 
-def modern_weights(c: ModernConfig, form: str, ours: Weights) -> Weights:
-    """Our weights by the names of a form."""
-    gemma = form == "gemma2"
-    shift = 1.0 if gemma else 0.0
-    table = ours["token_embedding.weight"]
-    found = {
-        "model.embed_tokens.weight": table / c.n_embd**0.5 if gemma else table,
-        "model.norm.weight": ours["final_norm.weight"] - shift,
-    }
-    if gemma or not c.tied:
-        found["lm_head.weight"] = ours["head.weight"]
-    sizes = [heads * c.head_size for heads in (c.n_head, c.n_kv_head, c.n_kv_head)]
+def modern_names(c: ModernConfig, form: str) -> dict[str, list[str]]:
+    """For each of our weights the names of theirs in it, one upon the other, or an expert each."""
+    found = {"token_embedding.weight": ["model.embed_tokens.weight"]}
+    found["final_norm.weight"] = ["model.norm.weight"]
+    if form == "gemma2" or not c.tied:
+        found["head.weight"] = ["lm_head.weight"]
+    kinds = ["weight", *["bias"] * c.bias]
     for i in range(c.n_layer):
         block, name = f"blocks.{i}.", f"model.layers.{i}."
-        for kind in ["weight", *["bias"] * c.bias]:
-            for letter, part in zip(
-                "qkv", ours[f"{block}attention.qkv.{kind}"].split(sizes), strict=True
-            ):
-                found[f"{name}self_attn.{letter}_proj.{kind}"] = part
-            found[f"{name}self_attn.o_proj.{kind}"] = ours[f"{block}attention.project.{kind}"]
-        for letter in "qk" * c.qk_norm:
-            found[f"{name}self_attn.{letter}_norm.weight"] = ours[
-                f"{block}attention.norm_{letter}.weight"
-            ]
-        for own, their in (SANDWICH if gemma else PLAIN_NORMS).items():
-            found[f"{name}{their}.weight"] = ours[f"{block}{own}.weight"] - shift
-        found |= _network(c, ours, f"{block}feed_forward.", name)
+        attention, theirs = f"{block}attention.", f"{name}self_attn."
+        for kind in kinds:
+            found[f"{attention}qkv.{kind}"] = [f"{theirs}{x}_proj.{kind}" for x in "qkv"]
+            found[f"{attention}project.{kind}"] = [f"{theirs}o_proj.{kind}"]
+        for x in "qk" * c.qk_norm:
+            found[f"{attention}norm_{x}.weight"] = [f"{theirs}{x}_norm.weight"]
+        for own, their in (SANDWICH if form == "gemma2" else PLAIN_NORMS).items():
+            found[f"{block}{own}.weight"] = [f"{name}{their}.weight"]
+        network, experts = f"{block}feed_forward.", f"{name}block_sparse_moe."
+        if c.n_expert > 1:
+            found[f"{network}router.weight"] = [f"{experts}gate.weight"]
+        for own, (dense, expert) in NETWORK.items():
+            if c.n_expert > 1:
+                names = [f"{experts}experts.{n}.{expert}.weight" for n in range(c.n_expert)]
+                found[f"{network}{own}_weight"] = names
+                continue
+            for kind in kinds:
+                found[f"{network}{own}.{kind}"] = [f"{name}mlp.{dense}.{kind}"]
     return found
 
 
-def _network(c: ModernConfig, ours: Weights, block: str, name: str) -> Weights:
-    """A feed-forward network, or the experts under the names that Mixtral's files have for them."""
-    if c.n_expert == 1:
-        names = {"gate": "gate_proj", "expand": "up_proj", "project": "down_proj"}
-        return {
-            f"{name}mlp.{their}.{kind}": ours[f"{block}{own}.{kind}"]
-            for own, their in names.items()
-            for kind in ["weight", *["bias"] * c.bias]
-        }
-    found = {f"{name}block_sparse_moe.gate.weight": ours[f"{block}router.weight"]}
-    for own, their in {"gate": "w1", "expand": "w3", "project": "w2"}.items():
-        for n, weight in enumerate(ours[f"{block}{own}_weight"]):
-            found[f"{name}block_sparse_moe.experts.{n}.{their}.weight"] = weight
+def modern_weights(c: ModernConfig, form: str, ours: Weights) -> Weights:
+    """Our weights by the names of a form."""
+    sizes = [heads * c.head_size for heads in (c.n_head, c.n_kv_head, c.n_kv_head)]
+    found: Weights = {}
+    for own, names in modern_names(c, form).items():
+        weight = ours[own]
+        if form == "gemma2" and weight.dim() == 1:  # a norm
+            weight = weight - 1
+        elif form == "gemma2" and own == "token_embedding.weight":
+            weight = weight / c.n_embd**0.5
+        parts = [weight] if len(names) == 1 else weight.split(sizes) if "qkv" in own else weight
+        found |= dict(zip(names, parts, strict=True))
+    return found
+
+
+def own_weights(c: ModernConfig, form: str, theirs: Weights) -> Weights:
+    """The other way round: the weights of a form's file by our names, an untied head included."""
+    found: Weights = {}
+    for own, names in modern_names(c, form).items():
+        if own == "head.weight" and names[0] not in theirs:  # tied there
+            names = ["model.embed_tokens.weight"]
+        parts = [theirs[name] for name in names]
+        joined = torch.cat if "qkv" in own or len(parts) == 1 else torch.stack
+        weight = joined(parts)
+        if form == "gemma2" and weight.dim() == 1:
+            weight = weight + 1
+        elif form == "gemma2" and own == "token_embedding.weight":
+            weight = weight * c.n_embd**0.5
+        found[own] = weight
     return found

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gptlib.corpus.scoring import story_starts
 from gptlib.counts import count_parameters
 from gptlib.engine import runs
@@ -30,6 +28,7 @@ from gptlib.engine.recipes import (
 from gptlib.engine.reporter import Reporter
 from gptlib.engine.shared import shared
 from gptlib.engine.signals import Stopped, signals
+from gptlib.engine.tracking import check_tracker, tracker
 from gptlib.given.checks.recipe import check_context_length, check_data, pick_device
 from gptlib.given.files import followed, plain, remove_leftovers
 from gptlib.training import FREE, Run, train
@@ -45,6 +44,7 @@ def learn(
     log: Callable[[str], object] = print,
     peak: float | None = None,
     progress: bool = False,
+    track: str | None = None,
     shard: bool = False,
     timeout: float = TIMEOUT,
     **changes: Any,
@@ -63,10 +63,11 @@ def learn(
     Errors: ValueError for what does not fit, before the first step; Stopped after a signal; Lost
     where another process has ended or hangs.
     """
+    check_tracker(track)
     with joined(timeout) as group:
         if shard and group.world_size == 1:
             raise ValueError("shard needs several processes: start them by torchrun, or leave it.")
-        return _learn(group, data, out, preset, changes, log, peak, progress, shard)
+        return _learn(group, data, out, preset, changes, log, peak, progress, shard, track)
 
 
 def _learn(
@@ -79,6 +80,7 @@ def _learn(
     peak: float | None,
     progress: bool,
     shard: bool,
+    track: str | None,
 ) -> Path:
     """The same, as one of a group of processes; the first one begins, reports and saves."""
     prepared = Prepared.open(data)
@@ -87,11 +89,13 @@ def _learn(
     group.check_card(device)
     model = build(settings, prepared.tokenizer.vocab_size)
     config = train_config(settings)
-    _check_lengths(model, config, prepared)
+    maps = _check_lengths(model, config, prepared)
     found, passed = group.first_does(lambda: _newest(folder))
     reporter = Reporter(folder, settings, prepared, log, peak and peak * group.world_size)
     if group.first:
         _say_where(reporter, found, passed, config.steps)
+        start = 0 if found is None else int(found.name)
+        reporter.tracker = tracker(track, folder, settings, start)
     with signals(once=group.world_size == 1) as stopped:
 
         def keep(run: Run) -> None:
@@ -105,7 +109,8 @@ def _learn(
 
         history = train(
             shared(model, group, device, shard=shard, every=config.grad_accumulation),
-            **_rows(prepared, model), config=config, callbacks=[reporter] if group.first else [],
+            **_rows(prepared, model, maps), config=config,
+            callbacks=[reporter] if group.first else [],
             progress=progress and group.first, resume=found, tokenizer=prepared.tokenizer,
             keep=keep,
         )  # fmt: skip
@@ -132,7 +137,7 @@ def _say_where(reporter: Reporter, found: Path | None, passed: list[str], steps:
         reporter.log(f"Goes on from step {int(found.name)} of {steps}.")
 
 
-def _rows(prepared: Prepared, model: Any) -> dict[str, Any]:
+def _rows(prepared: Prepared, model: Any, maps: Any) -> dict[str, Any]:
     """Both parts of the text, and where windows begin in one of stories."""
     rows: dict[str, Any] = {"train_data": prepared.train, "val_data": prepared.validation}
     starts: dict[str, Any] = {}
@@ -140,10 +145,9 @@ def _rows(prepared: Prepared, model: Any) -> dict[str, Any]:
         prepared.tokenizer, "special_tokens", {}
     ):  # as the book trains on them: no window lacks the beginning of its story
         T = model.config.context_length
-        ids = [torch.from_numpy(row.astype("int64")) for row in rows.values()]
         starts = {
             name: story_starts(row, prepared.tokenizer, T)
-            for name, row in zip(("starts", "val_starts"), ids, strict=True)
+            for name, row in zip(("starts", "val_starts"), maps, strict=True)
         }
     return rows | starts
 
@@ -191,13 +195,16 @@ def _begun(
     return wanted, followed(out)
 
 
-def _check_lengths(model: Any, config: Any, prepared: Prepared) -> None:
-    """Both parts hold a window. Errors: ValueError; `train` would say so too, in other words."""
+def _check_lengths(model: Any, config: Any, prepared: Prepared) -> list[Any]:
+    """Both parts hold a window: they come back as tensors on the files, with no second copy.
+
+    Errors: ValueError; `train` would say so too, in other words.
+    """
     from dataclasses import replace
 
     config = replace(config, context_length=check_context_length(None, model))
     try:
-        check_data(config, prepared.train, prepared.validation)
+        return check_data(config, prepared.train, prepared.validation)
     except ValueError as error:
         short = min(len(prepared.train), len(prepared.validation))
         raise ValueError(

@@ -13,6 +13,7 @@ from typing import Any
 from gptlib.engine import curve, runs
 from gptlib.engine.prepared import Prepared
 from gptlib.engine.recipes import model_config, training_flops
+from gptlib.engine.tracking import Nowhere, Tracker, numbers_of
 from gptlib.given.files import plain, write_text
 
 
@@ -37,6 +38,7 @@ class Reporter:
         self.flops = training_flops(model_config(settings, prepared.tokenizer.vocab_size))
         self.before: tuple[int, int, float] | None = None  # step, tokens, seconds
         self.rate, self.a_step = 0.0, 0.0
+        self.tracker: Tracker = Nowhere()
 
     def cut(self, step: int) -> None:
         """Forget what was logged after this step: it will be done again."""
@@ -70,6 +72,7 @@ class Reporter:
             told["share_of_peak"] = round(self.rate * self.flops / self.peak, 4)
         with self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(told, default=plain) + "\n")
+        self.tracker.log(step, numbers_of(told))
         self.log(self.line(told))
 
     def line(self, told: dict[str, Any]) -> str:
@@ -86,10 +89,11 @@ class Reporter:
         return "  ".join(parts)
 
     def draw(self, history: list[dict[str, Any]]) -> None:
-        """The curve into the run's folder and the terminal."""
+        """The curve into the run's folder and the terminal; the tracker's end."""
         curves = {
             "training": [(line["step"], line["loss"]) for line in self.lines() if line["loss"]],
             "validation": [(record["step"], record["val_loss"]) for record in history],
         }
         curve.to_file(self.curve, curves)
         self.log(curve.in_terminal(curves["training"]))
+        self.tracker.close()

@@ -12,6 +12,7 @@ from gptlib.exercises import (
     bigram,
     block,
     by_hand,
+    capstone,
     generation,
     gpt,
     layers,
@@ -29,6 +30,7 @@ from gptlib.exercises.task import Task, Verdict, judge
 Answer = TypeVar("Answer", bound=Callable[..., Any])
 CHAPTERS = (
     tokenizer, bigram, attention, layers, block, gpt, training, generation, modern, speed, scale,
+    capstone,
 )  # fmt: skip
 APPENDICES: dict[str, Any] = {"A": arrays, "C": by_hand}
 _PARTS: tuple[Any, ...] = (*CHAPTERS, *APPENDICES.values())

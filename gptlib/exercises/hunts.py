@@ -10,7 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from gptlib.exercises import modern_late, modern_turned, scale_hunt, speed_clock
+from gptlib.exercises import (
+    capstone_hunt,
+    modern_late,
+    modern_turned,
+    scale_hunt,
+    speed_clock,
+)
 from gptlib.exercises.hunt import Hunt
 from gptlib.exercises.hunts_second import SECOND
 from gptlib.exercises.hunts_third import THIRD
@@ -18,13 +24,13 @@ from gptlib.exercises.task import Task
 
 Asked = TypeVar("Asked")
 
-# Those of chapters 9 and 10 stand beside their tasks.
+# Those of Part II stand beside their tasks.
 _MODERN = {
     name: Hunt(*told) for part in (modern_turned, modern_late) for name, told in part.OTHERS.items()
 }
 # By the name of a task, its bugs beside the book's.
 HUNTS = {name: (hunt, THIRD[name]) for name, hunt in (SECOND | _MODERN).items()}
-HUNTS |= speed_clock.HUNTS | scale_hunt.HUNTS
+HUNTS |= speed_clock.HUNTS | scale_hunt.HUNTS | capstone_hunt.HUNTS
 
 
 def dealt(asked: Asked, seed: int) -> Asked:

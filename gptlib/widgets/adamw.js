@@ -8,24 +8,27 @@ export function lengthOf(grads) {
   return Math.sqrt(sum);
 }
 
-// The learning rate of update number `step`, from 1: it climbs, then falls along half a cosine.
-export function learning_rate(step, { steps, lr, min_lr_ratio = 0.1, warmup_steps = null }) {
+// The learning rate of update number `step`, from 1: it climbs, then falls along half a cosine. With
+// a `hold` it stays at its height for that share of the way, and falls in a straight line.
+export function learning_rate(step, { steps, lr, min_lr_ratio = 0.1, warmup_steps = null, hold = null }) {
   const warmup = warmup_steps ?? Math.min(100, Math.floor(steps / 10));
   if (step < warmup) return lr * step / warmup;
   const progress = Math.min(1, (step - warmup) / Math.max(1, steps - warmup));
-  return lr * (min_lr_ratio + 0.5 * (1 + Math.cos(Math.PI * progress)) * (1 - min_lr_ratio));
+  const share = hold == null ? 0.5 * (1 + Math.cos(Math.PI * progress)) : Math.min(1, (1 - progress) / (1 - hold));
+  return lr * (min_lr_ratio + share * (1 - min_lr_ratio));
 }
 
 // One update of room.weights, after clipping; step counts from 1. recipe: lr (of this step), betas,
-// weight_decay (of matrices alone) and grad_clip (null for none), as a TrainConfig has them. Returns
-// { grad_norm, ratios }: the length before clipping, and by name the length of each weight's update
-// over that of the weight.
-export function adamw_step(room, step, { lr, betas: [beta_1, beta_2] = [0.9, 0.95], weight_decay, grad_clip = 1 }) {
+// weight_decay (of matrices alone) and grad_clip (null for none), as a TrainConfig has them; `left`: the
+// names of those that are left where they are. Returns { grad_norm, shorter, ratios }: the length before
+// clipping, what clipping makes of it, and by name the length of each weight's update over its own.
+export function adamw_step(room, step, { lr, betas: [beta_1, beta_2] = [0.9, 0.95], weight_decay, grad_clip = 1 }, left = []) {
   const grad_norm = lengthOf(room.flat.grads);
   const shorter = grad_clip === null ? 1 : Math.min(1, grad_clip / (grad_norm + 1e-6));
   const [first, second] = [1 - beta_1 ** step, 1 - beta_2 ** step]; // averages that began at 0 are too small at first
   const ratios = {};
   for (const [name, shape] of Object.entries(room.shapes)) {
+    if (left.includes(name)) { ratios[name] = 0; continue; }
     const w = room.weights[name], grad = room.grads[name], mean = room.means[name], square = room.squares[name];
     const kept = shape.length > 1 ? 1 - lr * weight_decay : 1;
     let moved = 0, before = 0;
@@ -40,7 +43,7 @@ export function adamw_step(room, step, { lr, betas: [beta_1, beta_2] = [0.9, 0.9
     }
     ratios[name] = Math.sqrt(moved / (before || 1));
   }
-  return { grad_norm, ratios };
+  return { grad_norm, shorter, ratios };
 }
 
 // Weights as GPT-2 starts: normal, 0.02 wide, projections into the residual stream narrower, biases

@@ -3,7 +3,7 @@
 //
 // An array is filled, not made: the first argument of a function is what it writes. N = B · T tokens
 // in a batch of B texts, C numbers a token, hs = C / n_head numbers a head, V tokens known.
-// `multiply` is a product of panels.js, `powers` the exponentials of exponentials.js; w and grads are { weight, bias }, a bias may be missing.
+// `multiply` is the product of product.js, `powers` the exponentials of exponentials.js; w and grads are { weight, bias }, a bias may be missing.
 import { exp } from "./fast_exp.js";
 
 // The parameters of one part, by its name in the whole: a weight and, where there is one, a bias.
@@ -27,6 +27,21 @@ export function cross_entropy(logits, targets, V, powers) {
     logits[at + y] -= 1 / scored;
   }
   return loss / scored;
+}
+
+// A mistake to be seen: probabilities where logits belong, so that softmax is taken twice. The logits
+// become their own gradient, as above.
+export function cross_entropy_of_softmax(logits, targets, V, powers) {
+  for (let at = 0; at < logits.length; at += V) {
+    let best = -Infinity;
+    for (let i = at; i < at + V; i++) if (logits[i] > best) best = logits[i];
+    const share = 1 / powers(logits, at, V, best, 1);
+    for (let i = at; i < at + V; i++) logits[i] *= share;
+  }
+  const p = logits.slice();
+  const loss = cross_entropy(logits, targets, V, powers); // of p: the slopes at p
+  for (let at = 0; at < p.length; at += V) softmax_back(logits, at, p, at, V, V, 1);
+  return loss;
 }
 
 // y (N, m) = x (N, n) times the transpose of the weight (m, n), and the bias (m).
@@ -157,6 +172,26 @@ export function attention_back(d_qkv, d_p, d_merged, p, qkv, { T, C, n_head, mas
     for (let t = 0; t < T; t++) softmax_back(d_p, t * T, looks, t * T, masked ? t + 1 : T, T, scale);
     multiply(d_q, 3 * C, T, hs, T, d_p, T, 1, k, 3 * C, 1); // A·B
     multiply(d_k, 3 * C, T, hs, T, d_p, 1, T, q, 3 * C, 1); // Aᵀ·B
+  }
+}
+
+// A mistake to be seen: heads by `reshape` without `transpose`. Of each text's (T, C) numbers head 0
+// takes the first T · hs in a row, and so on: a part of the tokens in the place of a part of each
+// token. qkv (N, 3C) from `from`, in the order in which the sound reading finds them; `back` undoes it.
+export function muddle(to, from, { T, C, n_head }, back) {
+  const hs = C / n_head;
+  for (let row = 0; row < from.length / (3 * C); row++) {
+    const t = row % T, first = row - t;
+    for (let head = 0; head < n_head; head++) {
+      const place = head * T + t, wrong = 3 * C * (first + Math.floor(place / n_head)) + hs * (place % n_head);
+      const right = 3 * C * row + hs * head;
+      for (let part = 0; part < 3 * C; part += C) {
+        for (let d = 0; d < hs; d++) {
+          if (back) to[wrong + part + d] = from[right + part + d];
+          else to[right + part + d] = from[wrong + part + d];
+        }
+      }
+    }
   }
 }
 

@@ -9,7 +9,7 @@ import { byProbability, nextTokenProbs, randomNumbers, sample, softmax } from ".
 
 const CANDIDATES = 12; // in the list; all others share its last line
 const STRIDE = 200; // milliseconds of writing in one go where motion is to be reduced
-const TRAITS = ["prompt", "ids", "seed", "temperature", "top_k", "top_p", "at", "layer", "head", "bars", "off", "marks"];
+const TRAITS = ["prompt", "ids", "seed", "temperature", "top_k", "top_p", "at", "layer", "head", "bars", "off", "marks", "bare"];
 
 function render({ model, el }) {
   const place = h("div", {});
@@ -52,6 +52,18 @@ function render({ model, el }) {
 
   show(readModel(model.get("model_file")), model.get("model_name"));
   return () => { end(); view.end(); };
+}
+
+// What the model reads first: of an empty text END, or the end of a line, or whatever comes first.
+export function opening(vocabulary, begun, bare = false) {
+  const end = vocabulary.end >= 0 ? [vocabulary.end] : [];
+  if (begun.length) return bare ? begun : [...end, ...begun];
+  if (end.length) return end;
+  try {
+    return vocabulary.encode("\n");
+  } catch {
+    return [0];
+  }
 }
 
 // All that depends on which model it is; returns its cleanup.
@@ -98,15 +110,15 @@ function desk(model, place, view, parts) {
     h("div", {}, h("p", { class: "gw-heading" }, "What each head looks at most; press one for its bars, a box switches it off"), heads.el, row(whole)),
     h("div", {}, lensName, lens.el)));
   place.append(
-    h("label", { class: "gw-prompt" }, h("span", { class: "gw-name" }, "the story begins"), prompt), said, buttons,
+    h("label", { class: "gw-prompt" }, h("span", { class: "gw-name" }, model.get("begins")), prompt), said, buttons,
     row(...sliders.els), text.el, row(bars.el), barsSay, answers.line,
     heading, list.el, legend(), facts, inside, answers.exam);
   let shown = [];
   const stop = follow(model, TRAITS, redraw);
 
-  // The ids of the whole text: the end of another one, the prompt, what was written.
+  // The ids of the whole text: the end of another one, the prompt, what was written. `bare`: a prompt
+  // stands alone, as `gptlib generate` reads it, and END begins the text only where there is none.
   function current() {
-    const first = vocabulary.end >= 0 ? [vocabulary.end] : [];
     let begun = [];
     try {
       begun = vocabulary.encode(model.get("prompt"));
@@ -114,8 +126,7 @@ function desk(model, place, view, parts) {
     } catch (error) {
       write(said, `This prompt cannot be read: ${error.message}.`);
     }
-    const ids = [...first, ...begun];
-    const start = ids.length ? ids : [0];
+    const start = opening(vocabulary, begun, model.get("bare"));
     return { start: start.length, ids: [...start, ...model.get("ids").filter((id) => id < size)] };
   }
 
@@ -179,7 +190,7 @@ function desk(model, place, view, parts) {
     if (at >= start) {
       rewrite({ ids: [...model.get("ids").slice(0, at - start), id] });
     } else { // in the prompt: it ends here
-      rewrite({ prompt: vocabulary.decode(ids.slice(vocabulary.end >= 0 ? 1 : 0, at)), ids: [id] });
+      rewrite({ prompt: vocabulary.decode(ids.slice(ids[0] === vocabulary.end ? 1 : 0, at)), ids: [id] });
     }
   }
 

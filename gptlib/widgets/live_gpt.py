@@ -17,6 +17,7 @@ from gptlib.corpus.scoring import end_id
 from gptlib.generation import next_token_probs
 from gptlib.given.models import evaluating, unwrapped
 from gptlib.gpt import GPT
+from gptlib.modern import ModernGPT
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
 from gptlib.widgets import story_key
 from gptlib.widgets.model_file import model_bytes
@@ -34,6 +35,7 @@ class LiveGPT(Widget):
     (the place looked at: that before token `at` of the whole text, END included; -1 for the next),
     layer and head (whose attention is drawn) and off (parts that are switched off, such as
     "blocks.0.attention.3" or "blocks.1.feed_forward") may be set from Python and follow the reader.
+    bare: no END is put before a prompt. begins: the name of the prompt's field.
     answer_key: for a model of the stories, mark in the text which words are forced and where a
     story first breaks a rule (the trait marks switches it off); offer an exam on `exam_stories`.
     numbers: how the weights travel to the page, see `model_bytes`. Errors: ValueError as there, and
@@ -45,6 +47,8 @@ class LiveGPT(Widget):
     _esm = bundle("live_gpt.js")
     _css = style("model_view.css")
     title = traitlets.Unicode("Write with the model").tag(sync=True)
+    begins = traitlets.Unicode("the story begins").tag(sync=True)
+    bare = traitlets.Bool(False).tag(sync=True)
     model_name = traitlets.Unicode("The model").tag(sync=True)
     model_file = traitlets.Bytes().tag(sync=True)
     prompt = traitlets.Unicode("").tag(sync=True)
@@ -63,7 +67,7 @@ class LiveGPT(Widget):
 
     def __init__(
         self,
-        model: GPT,
+        model: GPT | ModernGPT,
         tokenizer: BPETokenizer | CharTokenizer,
         prompt: str = "",
         numbers: str = "float16",
@@ -79,10 +83,17 @@ class LiveGPT(Widget):
         super().__init__(model_file=data, prompt=prompt, **settings)
 
     def whole(self) -> list[int]:
-        """The ids of the text: END where the tokenizer has one, the prompt, what was written."""
-        special = getattr(self._tokenizer, "special_tokens", {})
-        start = [*list(special.values())[:1], *self._tokenizer.encode(self.prompt)]
-        return [*(start or [0]), *self.ids]
+        """The ids of the text: END where the tokenizer has one, the prompt, what was written.
+
+        Where both are missing, the end of a line comes first, or what the model knows first.
+        """
+        end = list(getattr(self._tokenizer, "special_tokens", {}).values())[:1]
+        begun = self._tokenizer.encode(self.prompt)
+        start = begun if begun and self.bare else [*end, *begun]
+        if not start:
+            knows = "\n" in getattr(self._tokenizer, "chars", "\n")
+            start = self._tokenizer.encode("\n") if knows else [0]
+        return [*start, *self.ids]
 
     @property
     def text(self) -> str:
@@ -126,7 +137,7 @@ class LiveGPT(Widget):
 
 
 @contextmanager
-def switched_off(model: GPT, off: Collection[str]) -> Iterator[None]:
+def switched_off(model: GPT | ModernGPT, off: Collection[str]) -> Iterator[None]:
     """For a while, parts of the model hand over nothing: heads and feed-forward layers, by name.
 
     Names are "blocks.0.attention.3" for a head and "blocks.1.feed_forward". Errors: ValueError for
@@ -140,9 +151,10 @@ def switched_off(model: GPT, off: Collection[str]) -> Iterator[None]:
                 if parts[2:] == ["feed_forward"]:
                     hook = block.feed_forward.register_forward_hook(lambda m, i, out: 0 * out)
                 else:
-                    hook = block.attention.project.register_forward_pre_hook(
-                        _without(int(parts[3]), model.config.n_embd // model.config.n_head)
-                    )
+                    c = model.config
+                    size = getattr(c, "head_size", c.n_embd // c.n_head)
+                    without = _without(int(parts[3]), size)
+                    hook = block.attention.project.register_forward_pre_hook(without)
                 if ".".join(parts[:3:2]) not in ("blocks.attention", "blocks.feed_forward"):
                     raise ValueError
             except (ValueError, IndexError) as error:

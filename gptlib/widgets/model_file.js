@@ -2,18 +2,20 @@
 //
 // Eight bytes say how long the header is; the header is JSON and says where in the rest the numbers
 // of each tensor lie. Whatever is wrong with a file ends in an Error whose message is for people.
+import { MODERN_FILE } from "./modern_file.js";
 
 export const MOST_PARAMETERS = 200e6; // 0.8 GB as float32
 const MOST_HEADER = 8e6; // bytes; that of GPT-2 has 60,000
 const BYTES = { F32: 4, F16: 2, I8: 1 };
 // What a kind of file is marked with, and what its configuration and its weights have to be.
 export const GPT_FILE = { format: "gptlib model 1", check: checkConfig, shapes: shapesOf };
+const MODELS = [GPT_FILE, MODERN_FILE];
 
-// A file of bytes in memory -> { config, weights, tokenizer }: `new GPT(config, weights)` runs it.
-export function readModel(view, kind = GPT_FILE) {
+// A file of bytes in memory -> { config, weights, tokenizer, kind }: `new GPT(config, weights)` runs it.
+export function readModel(view, kinds = MODELS) {
   const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-  const header = readHeader(bytes, bytes.length, kind);
-  return { ...header, weights: readWeights(header, bytes.subarray(header.start), kind) };
+  const header = readHeader(bytes, bytes.length, kinds);
+  return { ...header, weights: readWeights(header, bytes.subarray(header.start)) };
 }
 
 // The same for a file that the reader chose. A file that cannot be one is not read to its end.
@@ -24,7 +26,7 @@ export async function openModel(file) {
   const header = readHeader(head, file.size);
   const body = new Uint8Array(await file.slice(header.start).arrayBuffer());
   if (body.length !== file.size - header.start) throw new Error("The file changed while it was read.");
-  return { ...header, weights: readWeights(header, body, GPT_FILE) };
+  return { ...header, weights: readWeights(header, body) };
 }
 
 function headerLength(bytes, size) {
@@ -36,8 +38,9 @@ function headerLength(bytes, size) {
   return length;
 }
 
-// What the header says, once all of it fits together: { config, tokenizer, places, start }.
-export function readHeader(bytes, size, kind = GPT_FILE) {
+// What the header says, once all of it fits together: { config, tokenizer, places, start, kind }.
+// The file is of that one of `kinds`, or of the only one, whose mark it bears.
+export function readHeader(bytes, size, kinds = MODELS) {
   const length = headerLength(bytes, size);
   let header;
   try {
@@ -46,13 +49,19 @@ export function readHeader(bytes, size, kind = GPT_FILE) {
     throw new Error("This is no safetensors file.");
   }
   const { __metadata__: told, ...places } = header ?? {};
-  if (told?.format !== kind.format) {
+  const kind = [kinds].flat().find(({ format }) => format === told?.format);
+  if (!kind) {
     throw new Error("A safetensors file, but not one that gptlib's export_model wrote.");
   }
   const config = kind.check(readJson(told.config, "configuration"));
   const tokenizer = readJson(told.tokenizer, "tokenizer");
-  checkPlaces(places, kind.shapes(config), size - 8 - length);
-  return { config, tokenizer, places, start: 8 + length };
+  const shapes = kind.shapes(config);
+  const count = Object.values(shapes).reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
+  if (count > MOST_PARAMETERS) {
+    throw new Error(`It has ${Math.round(count / 1e6).toLocaleString("en-GB")} million parameters; a page can run up to ${MOST_PARAMETERS / 1e6} million.`);
+  }
+  checkPlaces(places, shapes, size - 8 - length);
+  return { config, tokenizer, places, start: 8 + length, kind };
 }
 
 function readJson(text, what) {
@@ -73,10 +82,6 @@ function checkConfig(config) {
   if (!["pre", "post"].includes(config.norm)) throw new Error(`Its norm is ${JSON.stringify(config.norm)}.`);
   if (!["tanh", "none"].includes(config.gelu)) throw new Error(`Its gelu is ${JSON.stringify(config.gelu)}.`);
   if (config.n_layer > 1000) throw new Error("It has more than 1,000 layers.");
-  const count = Object.values(shapesOf(config)).reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
-  if (count > MOST_PARAMETERS) {
-    throw new Error(`It has ${Math.round(count / 1e6).toLocaleString("en-GB")} million parameters; a page can run up to ${MOST_PARAMETERS / 1e6} million.`);
-  }
   return config;
 }
 
@@ -131,7 +136,7 @@ function checkPlace(name, place, shape, types) {
   return end;
 }
 
-function readWeights({ config, places }, body, kind) {
+function readWeights({ config, places, kind }, body) {
   const read = (name) => {
     const { dtype, data_offsets: [begin, end] } = places[name];
     const bytes = body.slice(begin, end); // a copy, so that it begins where a number may begin

@@ -18,22 +18,26 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from gptlib.counts import count_parameters
 from gptlib.given.checks.saved import check_finite_weights, check_weights
 from gptlib.given.checks.tensors import check_choice
 from gptlib.given.files import replacing
 from gptlib.given.models import unwrapped
 from gptlib.given.run_state import set_weights, weights_of
-from gptlib.gpt import GPT, GPTConfig, total_parameters
+from gptlib.gpt import GPT, GPTConfig
+from gptlib.modern import ModernConfig, ModernGPT
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
 
-FORMAT = "gptlib model 1"
+FORMAT, MODERN = "gptlib model 1", "gptlib modern model 1"
 ENDING = ".gpt.safetensors"
 TOKENIZERS = {kind.__name__: kind for kind in (BPETokenizer, CharTokenizer)}
+KINDS: dict[str, tuple[Any, Any]]
+KINDS = {FORMAT: (GPTConfig, GPT), MODERN: (ModernConfig, ModernGPT)}
 STORED = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}
 
 
 def export_model(
-    path: str | os.PathLike[str], model: GPT, tokenizer: Any, numbers: str = "float16"
+    path: str | os.PathLike[str], model: GPT | ModernGPT, tokenizer: Any, numbers: str = "float16"
 ) -> Path:
     """Write a GPT and its tokenizer to a file that the book's Playground opens; return its path.
 
@@ -51,15 +55,20 @@ def export_model(
     return path
 
 
-def model_bytes(model: GPT, tokenizer: Any, numbers: str = "float16") -> bytes:
+def model_bytes(model: GPT | ModernGPT, tokenizer: Any, numbers: str = "float16") -> bytes:
     """What `export_model` writes. A tied weight stands there once.
 
     numbers: "float32" keeps every weight as it is; "float16" takes half of the room and rounds to
     three digits; "int8" takes a quarter, each row of a matrix with a scale of its own. Errors:
-    ValueError for a model that is no GPT, for a tokenizer that is none of gptlib or has another
-    vocabulary, and for weights that are not finite or too large for float16.
+    ValueError for a model that is no GPT, or has experts, sinks or clipped gates; for a tokenizer
+    that is none of gptlib or has another vocabulary; and for weights that are not finite or too
+    large for float16.
     """
-    return file_bytes(FORMAT, asdict(config_of(model)), stored(model, numbers), tokenizer)
+    if isinstance(unwrapped(model), ModernGPT):
+        form, config = MODERN, asdict(modern_config_of(model))
+    else:
+        form, config = FORMAT, asdict(config_of(model))
+    return file_bytes(form, config, stored(model, numbers), tokenizer)
 
 
 def file_bytes(
@@ -130,7 +139,22 @@ def config_of(model: Any) -> GPTConfig:
     return config
 
 
-def import_model(path: str | os.PathLike[str]) -> tuple[GPT, BPETokenizer | CharTokenizer]:
+def modern_config_of(model: Any) -> ModernConfig:
+    """The configuration of a modern GPT that the page can run. Errors: ValueError for another."""
+    config: ModernConfig = unwrapped(model).config
+    known = {"n_expert": (1,), "sinks": (False,), "gating": ("swiglu", "geglu")}
+    for name, values in known.items():
+        if getattr(config, name) not in values:
+            raise ValueError(
+                f"{name} is {getattr(config, name)!r}: a page runs no model with experts, sinks or "
+                f"clipped gates. gptlib export --to transformers may have a form for it."
+            )
+    return config
+
+
+def import_model(
+    path: str | os.PathLike[str],
+) -> tuple[GPT | ModernGPT, BPETokenizer | CharTokenizer]:
     """The model and the tokenizer that `export_model` wrote. Nothing in the file is executed.
 
     Errors: FileNotFoundError; ValueError for every other file.
@@ -139,16 +163,17 @@ def import_model(path: str | os.PathLike[str]) -> tuple[GPT, BPETokenizer | Char
         with safe_open(path, "pt") as file:
             told = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if told.get("format") != FORMAT:
+        if told.get("format") not in KINDS:
             raise ValueError(f"it is not marked as {FORMAT!r}")
-        config = GPTConfig(**json.loads(told["config"]))
+        make_config, make = KINDS[told["format"]]
+        config = make_config(**json.loads(told["config"]))
         state = json.loads(told["tokenizer"])
         tokenizer = TOKENIZERS[state.pop("type")]._from_state(**state)
         weights = unpacked(tensors)
         # Counted before it is built: a forged configuration could ask for more than the memory.
-        if total_parameters(config) != sum(weight.numel() for weight in weights.values()):
+        if count_parameters(config) != sum(weight.numel() for weight in weights.values()):
             raise ValueError("its weights are not those of its configuration")
-        model = GPT(config)
+        model = make(config)
         check_weights(path, model, weights)
     except FileNotFoundError:
         raise

@@ -1,11 +1,14 @@
 // Reads a text with a model for the page, and answers questions about any place of it.
 import { GPT } from "./gpt.js";
+import { MODERN_FILE } from "./modern_file.js";
+import { ModernGPT } from "./modern_gpt.js";
 import { openVocabulary } from "./vocabulary.js";
 import { softmax } from "./sampling.js";
 
 // What model_file.js read, ready to be used: { model, vocabulary, config, weights }.
-export function ready({ config, weights, tokenizer }) {
-  return { config, weights, vocabulary: openVocabulary(tokenizer, config.vocab_size), model: new GPT(config, weights) };
+export function ready({ config, weights, tokenizer, kind }) {
+  const model = kind === MODERN_FILE ? new ModernGPT(config, weights) : new GPT(config, weights);
+  return { config, weights, vocabulary: openVocabulary(tokenizer, config.vocab_size), model };
 }
 
 // Switch parts of a GPT off: names such as "blocks.0.attention.3" or "blocks.2.feed_forward".

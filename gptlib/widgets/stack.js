@@ -27,7 +27,8 @@ export function normals(seed, offset, n) {
 // width are multiples of 4. What is multiplied lies where the fast product finds it.
 export function room({ width, batch, seed }) {
   const size = batch * width;
-  const { take, multiply } = workshop(LAYERS * (2 * width * (width + 2 * batch + 3) + 1) + 8 * size + 4096);
+  const numbers = LAYERS * (2 * width * (width + 2 * batch + 3) + 1) + 8 * size + 4096;
+  const { take, multiply } = workshop(numbers, width * Math.max(width, batch, CLASSES), Math.max(width, batch), 64);
   const x = take(size);
   x.set(normals(seed, 0, size));
   return {
@@ -172,7 +173,7 @@ export function forward(stack, { depth, activation, norm, norm_kind, shortcut })
     const layer = layerOf(stack, l);
     const y = norm === "post" ? layer.sum : layer.out;
     if (norm === "pre") normalise(layer, x, layer.u, C, norm_kind); else layer.u.set(x);
-    multiply(y, B, C, C, layer.u, C, 1, layer.weight.value, 1, C); // u (B, C) @ weight.T
+    multiply(y, C, B, C, C, layer.u, C, 1, layer.weight.value, 1, C); // u (B, C) @ weight.T
     addBias(y, layer.bias.value, C);
     activate(activation, y, layer.slope);
     if (shortcut) for (let i = 0; i < y.length; i++) y[i] += x[i];
@@ -180,7 +181,7 @@ export function forward(stack, { depth, activation, norm, norm_kind, shortcut })
     x = layer.out;
   }
   const { head, logits, dLogits } = stack;
-  multiply(logits, B, CLASSES, C, x, C, 1, head.weight.value, 1, C);
+  multiply(logits, CLASSES, B, CLASSES, C, x, C, 1, head.weight.value, 1, C);
   addBias(logits, head.bias.value, CLASSES);
   let loss = 0, right = 0;
   for (let b = 0; b < B; b++) {
@@ -203,9 +204,9 @@ export function backward(stack, { depth, norm, norm_kind, shortcut }) {
   const { width: C, batch: B, head, dLogits, du, back, multiply } = stack;
   const outOf = (l) => (l < 0 ? stack.x : stack.layers[l].out);
   const gradientAt = (l) => (l < 0 ? stack.dx : stack.layers[l].dOut);
-  multiply(head.weight.gradient, CLASSES, C, B, dLogits, 1, CLASSES, outOf(depth - 1), C, 1);
+  multiply(head.weight.gradient, C, CLASSES, C, B, dLogits, 1, CLASSES, outOf(depth - 1), C, 1);
   sumRows(dLogits, head.bias.gradient, CLASSES);
-  multiply(gradientAt(depth - 1), B, C, CLASSES, dLogits, CLASSES, 1, head.weight.value, C, 1);
+  multiply(gradientAt(depth - 1), C, B, C, CLASSES, dLogits, CLASSES, 1, head.weight.value, C, 1);
   for (let l = depth - 1; l >= 0; l--) {
     const layer = stack.layers[l], below = gradientAt(l - 1);
     const { slope, dOut } = layer;
@@ -213,10 +214,10 @@ export function backward(stack, { depth, norm, norm_kind, shortcut }) {
     const along = norm === "post" ? back : dOut; // what comes to the plus sign
     if (shortcut) below.set(along);
     for (let i = 0; i < back.length; i++) back[i] = along[i] * slope[i];
-    multiply(layer.weight.gradient, C, C, B, back, 1, C, layer.u, C, 1); // (C, B) @ (B, C)
+    multiply(layer.weight.gradient, C, C, C, B, back, 1, C, layer.u, C, 1); // (C, B) @ (B, C)
     sumRows(back, layer.bias.gradient, C);
     const through = shortcut ? du : below;
-    multiply(through, B, C, C, back, C, 1, layer.weight.value, C, 1); // (B, C) @ weight (C, C)
+    multiply(through, C, B, C, C, back, C, 1, layer.weight.value, C, 1); // (B, C) @ weight (C, C)
     if (norm === "pre") normaliseBack(layer, through, through, C, norm_kind);
     if (shortcut) for (let i = 0; i < du.length; i++) below[i] += du[i];
   }

@@ -1,8 +1,8 @@
 // A Trainee behind messages, for a worker: the page's own thread never waits for a step.
 //
 // In: { do: "begin", ...given } · "start" · "pause" · "step" · "reset" (seed) · "rate" (factor) ·
-// "break" (name, on) · "weights". Out: { is: "ready" | "points" | "exam" | "story" | "weights" |
-// "running" | "failed", ... }; points come a few times a second, several steps in one message.
+// "break" (name, on) · "attention" (block, head) · "weights". Out: { is: "ready" | "points" | "exam" |
+// "story" | "attention" | "weights" | "running" | "failed", ... }; points come a few times a second, several steps in one message.
 import { Trainee } from "./trainee.js";
 
 const PATIENCE = 200; // milliseconds between two messages with points
@@ -57,7 +57,14 @@ export function serve(post, later, { examEvery = 100, storyEvery = 5 } = {}) {
     step() { if (!running) { once(); flush(); } },
     reset({ seed }) { halt(); points = []; told = -Infinity; trainee.reset(seed); report(); },
     rate({ factor }) { trainee.factor = factor; },
-    break({ name, on }) { if (on) trainee.broken.add(name); else trainee.broken.delete(name); },
+    break({ name, on }) {
+      if (on) trainee.broken.add(name); else trainee.broken.delete(name);
+      if (name === "big_start" && trainee.steps === 0) { trainee.reset(); report(); } // a beginning is broken before it is over
+    },
+    attention({ block, head }) {
+      const seen = trainee.attention(block, head);
+      post({ is: "attention", ...seen }, [seen.weights.buffer]);
+    },
     weights() { const { buffer } = trainee.file(); post({ is: "weights", step: trainee.steps, file: buffer }, [buffer]); },
   };
   return (message) => attempt(() => {

@@ -22,24 +22,33 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
-IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', flags=re.M)
+IMPORT = re.compile(r'^import (?:\{[^}]*\}|\w+) from "\./([\w-]+\.js)";\n', flags=re.M)
+FACE = re.compile(r'^import (\w+) from "\./([\w-]+\.js)";\n', flags=re.M)
 
 
-def bundle(name: str, seen: set[str] | None = None) -> str:
+def bundle(name: str, seen: set[str] | None = None, called: str = "") -> str:
     """One script made of a module of this folder and of all that it imports, in order.
 
     A widget's script travels as one text, and a text cannot import its neighbours. So the imports
-    are replaced by what they name, each module once; only the last one keeps its exports. Errors:
+    are replaced by what they name, each module once; only the last one keeps its exports. What
+    another module exports by default has the name that it is imported by, `called`. Errors:
     FileNotFoundError for a module that is not there.
     """
     first = seen is None
     seen = set() if seen is None else seen
     seen.add(name)
     code = (HERE / name).read_text(encoding="utf-8")
-    parts = [bundle(other, seen) for other in IMPORT.findall(code) if other not in seen]
+    faces = {other: word for word, other in FACE.findall(code)}
+    parts = [
+        bundle(other, seen, faces.get(other, ""))
+        for other in IMPORT.findall(code)
+        if other not in seen
+    ]
     code = IMPORT.sub("", code)
     if not first:
         code = re.sub(r"^export (?=function|const|class|async)", "", code, flags=re.M)
+    if called:
+        code = re.sub(r"^export default ", f"const {called} = ", code, flags=re.M)
     return "\n".join([*parts, code])
 
 

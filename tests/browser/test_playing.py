@@ -93,6 +93,11 @@ def training(steps=12, **settings) -> LiveTraining:
     return LiveTraining(book()[1], config, recipe, exam=4, **settings)
 
 
+def course_training(**settings) -> LiveTraining:
+    """What chapter 10 shows, with a shorter exam."""
+    return LiveTraining(book()[1], exam=4, **settings)
+
+
 def attention(n_layer=2, **settings) -> AttentionExplorer:
     """Two models; the text is longer than what the page reads in one frame."""
     tokenizer = CharTokenizer("lower, lowest; and <more>")
@@ -193,6 +198,7 @@ MADE = {
     "routed": routed,
     "live": live,
     "training": training,
+    "training_of_the_course": partial(course_training, mistakes=["mask"]),
     "attention": attention,
     "attention_of_chapter_3": attention_of_chapter_3,
     "teller": spoilt_teller,
@@ -1955,17 +1961,21 @@ def test_a_model_is_trained_in_the_page(shown, tmp_path):
     assert "in a worker of this page" in page.locator(".gpt-widget").inner_text()
     loss = float(re.search(r"loss ([\d.]+)", first)[1])
     assert loss == pytest.approx(math.log(1536), abs=0.1)
-    config = TrainConfig(**widget.recipe)
+    recipe = dict(widget.chosen["recipe"])
+    assert recipe.pop("muon") is recipe.pop("hold") is None
+    config = TrainConfig(**recipe)
     assert told_rate(first) == pytest.approx(learning_rate(1, config), rel=0.01)
     page.get_by_role("slider", name="learning rate").press("Home")
+    page.locator("summary", has_text="break it").click()
     page.get_by_label("forgotten zero_grad").check()
     steps.click()
     slow = told_rate(told_step(page, 2))
-    assert slow == pytest.approx(0.1 * learning_rate(2, config), rel=0.01)
+    assert slow == pytest.approx(0.03 * learning_rate(2, config), rel=0.01)
     page.get_by_role("button", name="go on").click()
     told_step(page, 12)  # the end of the recipe
     page.get_by_role("button", name="go on").wait_for()
-    assert page.locator(".gw-line-train").get_attribute("d").count("L") == 11
+    for kind in (".gw-line-train", ".gw-line-blocks"):  # the loss, and the update ratios
+        assert page.locator(kind).first.get_attribute("d").count("L") == 11
     assert page.locator(".gw-bars tbody tr").count() >= 5
     assert page.locator(".gw-written .gw-broken").count() == 1
     assert "The parser:" in page.locator(".gpt-widget").inner_text()
@@ -1980,6 +1990,107 @@ def test_a_model_is_trained_in_the_page(shown, tmp_path):
     steps.click()
     again = told_step(page, 1)  # the same weights and the same stories
     assert float(re.search(r"loss ([\d.]+)", again)[1]) == loss
+    assert page.faults == []
+
+
+def test_a_file_that_the_page_kept_is_opened_by_the_playground(shown, tmp_path):
+    page = shown(training())
+    page.get_by_role("button", name="one step").click()
+    told_step(page, 1)
+    with page.expect_download() as kept:
+        page.get_by_role("button", name="keep the model").click()
+    path = tmp_path / "mine.gpt.safetensors"
+    kept.value.save_as(path)
+    other = shown(live())
+    other.set_input_files("input[type=file]", path)
+    other.get_by_text("mine.gpt.safetensors: blocks 1, heads 4").wait_for()
+    other.get_by_role("button", name="next token").click()
+    assert page.faults == other.faults == []
+
+
+def test_a_head_is_looked_at_and_a_token_picked_by_keyboard(shown):
+    """Of the story just written: what the row says is what the worker worked out."""
+    page = shown(training())
+    fold = page.locator("details", has_text="who looks where")
+    fold.locator("summary").click()
+    assert fold.locator("canvas").is_hidden()  # no story, nothing to look at
+    page.get_by_role("button", name="one step").click()
+    told_step(page, 1)
+    token = fold.get_by_role("slider", name="token")
+    token.wait_for()
+    token.press("Home")
+    read = fold.locator(".gw-read")
+    assert "token 0, “END”, takes 100.0 % from “END” (0)" in read.inner_text()
+    token.press("ArrowRight")
+    said = read.inner_text()
+    shares = [float(share) for share in re.findall(r"([\d.]+) % from", said)]
+    assert "token 1, " in said and sum(shares) == pytest.approx(100, abs=0.2)
+    assert "pick a token" in fold.locator("canvas").get_attribute("aria-label")
+    assert page.faults == []
+
+
+def test_another_model_is_another_run(shown):
+    """With its own parameters, steps and band; a GPT without blocks is not kept."""
+    page = shown(course_training())
+    models = page.get_by_role("combobox", name="model")
+    one = page.get_by_role("button", name="one step")
+    one.click()
+    told_step(page, 1)
+    models.select_option(label="no block: the last token alone (chapter 2): 106,560 parameters")
+    assert page.locator(".gw-facts").inner_text() == ""
+    keep = page.get_by_role("button", name="keep the model")
+    assert keep.is_disabled() and page.locator("summary", has_text="who looks").count() == 0
+    one.click()
+    told_step(page, 1)
+    page.locator(".gw-legend", has_text="106,560 parameters").wait_for()
+    models.select_option(index=1)
+    assert page.locator(".gw-band").count() == 1 and keep.is_enabled()
+    assert "recorded runs" in page.locator(".gpt-widget").inner_text()
+    assert page.faults == []
+
+
+# Notes the steps that a page hears of from its worker.
+NOTE_STEPS = """<head><script>
+    window.steps = [];
+    const Plain = Worker;
+    window.Worker = class extends Plain {
+        set onmessage(heard) {
+            super.onmessage = (event) => {
+                window.steps.push(...(event.data.points ?? []).map((point) => point.step));
+                heard(event);
+            };
+        }
+    };
+</script>"""
+
+
+def note_steps(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("<head>", NOTE_STEPS, 1), encoding="utf-8")
+
+
+def test_a_run_goes_on_behind_another_tab(shown):
+    """Behind another page, then frozen as an old one: no step is lost, none is done again."""
+    page = shown(training(steps=1_000_000), spoil=note_steps)
+    page.get_by_role("button", name="train").click()
+    page.wait_for_function("window.steps.length > 0")
+    front = page.context.new_page()
+    front.goto("about:blank")
+    front.bring_to_front()
+    tools = page.context.new_cdp_session(page)
+    behind = page.evaluate("window.steps.length")
+    page.wait_for_function("n => window.steps.length > n", arg=behind, polling=100)
+    tools.send("Page.setWebLifecycleState", {"state": "frozen"})
+    front.wait_for_timeout(500)
+    tools.send("Page.setWebLifecycleState", {"state": "active"})
+    page.bring_to_front()
+    thawed = page.evaluate("window.steps.length")
+    page.wait_for_function("n => window.steps.length > n", arg=thawed, polling=100)
+    page.get_by_role("button", name="pause").click()
+    page.get_by_role("button", name="go on").wait_for()
+    steps = page.evaluate("window.steps")
+    assert steps == list(range(1, len(steps) + 1))
+    told_step(page, len(steps))
     assert page.faults == []
 
 

@@ -85,6 +85,9 @@ TESTS = {
         for name in ("writer", "measures", "evaluation", "describe")
     },
     **{f"engine/{name}": ["export"] for name in ("forms", "foreign_tokenizer", "card", "export")},
+    "engine/tracking": ["tracking", "learn"],
+    "engine/conversation": ["cli"],
+    "widgets/own_page": ["own_page"],
     "cli/progress": ["cli", "work"],
     "widgets/attention_explorer": ["attention_explorer", "faces"],
     "widgets/cache_growth": ["cache_growth", "faces"],

@@ -1,0 +1,219 @@
+"""What improves a small model? One thing changed at a time, from the recipe "small".
+
+Claim: from a hundred steps at a low rate on, ten times the steps bring the most, a higher rate and
+twice the width about half of that, twice the depth hardly anything, and a tenth of the text costs
+little.
+
+    python experiments/capstone.py                     # fetches the text; half an hour on one core
+    python experiments/capstone.py --data PATH         # the same with a copy of yours
+    python experiments/capstone.py --resume            # only what is not recorded yet
+
+"runs": characters of Tiny Shakespeare by the recipe "small" of `gptlib train`, with one setting
+changed in each: one seed, and two of the recipe itself. Fewer data are a tenth of the training
+text, and the same validation text. "writing": what the model of a thousand steps writes, at several
+temperatures and without sampling.
+"reference": runs on the stories at a small budget, five seeds each, by which a reader's own can be
+judged. "leak": two hundred stories, with the forty of the exam among them or not; the loss on the
+exam and on fresh stories, beside their floors.
+
+Recorded: loss on the first windows of training and validation text in nats per token, bits per byte
+of validation, tokens seen, and of twenty texts written what `gptlib evaluate` measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from recording import Machine, Rehearsal, arguments, begin, book_tokenizer, few, fill
+
+from gptlib import corpus
+from gptlib.corpus import Story
+from gptlib.corpus.scoring import AnswerKey
+from gptlib.engine.evaluation import evaluate
+from gptlib.engine.learn import learn
+from gptlib.engine.measures import losses
+from gptlib.engine.prepare import prepare
+from gptlib.engine.prepared import Prepared
+from gptlib.engine.runs import load, state_of
+
+SEEDS, FEWER, ONE = range(3), range(2), range(1)
+LONG = {"steps": 1000}
+RUNS: dict[str, dict[str, Any]] = {
+    "small": {},
+    "rate 1e-3": {"lr": 1e-3},
+    "rate 3e-3": {"lr": 3e-3},
+    "width 64": {"n_embd": 64},
+    "width 256": {"n_embd": 256},
+    "layers 1": {"n_layer": 1},
+    "layers 6": {"n_layer": 6},
+    "a tenth of the text": {"tenth": True},
+    "steps 1,000": LONG,
+}
+WRITING: dict[str, dict[str, Any]] = {
+    "temperature 0.3": {"temperature": 0.3},
+    "temperature 0.8": {"temperature": 0.8},
+    "temperature 1.2": {"temperature": 1.2},
+    "sampling off": {"temperature": 0.0},
+}
+REFERENCE = ("stories", "modern-stories")  # presets, with 200 steps in the place of 3,100
+LEAKS = ("held out", "leaked")
+
+
+def shakespeare(text: str, folder: Path, tenth: int | None = None) -> Path:
+    """The text made ready; tenth: of its training part no more than this tenth."""
+    cut = int(len(text) * 0.9)
+    part, rest = text[:cut], text[cut:]
+    whole = folder / "whole"
+    if not whole.exists():
+        (folder / "whole.txt").write_text(text, encoding="utf-8")
+        prepare([folder / "whole.txt"], whole, split="position")
+    if tenth is None:
+        return whole
+    out, size = folder / f"tenth{tenth}", len(part) // 10
+    if not out.exists():
+        file = folder / f"tenth{tenth}.txt"
+        part = part[size * tenth : size * (tenth + 1)]
+        file.write_text(part + rest, encoding="utf-8")
+        share, chars = len(rest) / (len(part) + len(rest)), whole / "tokenizer.json"
+        prepare([file], out, split="position", validation=share, tokenizer=chars)
+    return out
+
+
+def tales(folder: Path, told: Sequence[Story], held_out: Sequence[Story]) -> Path:
+    """Stories made ready with the book's tokenizer, the second ones held out."""
+    out, file = folder / f"tales{len(told)}", folder / "tales.txt"
+    if not out.exists():
+        book_tokenizer().save(folder / "book.json")
+        train, held = ("".join(s.text + corpus.END for s in part) for part in (told, held_out))
+        file.write_text(train + held, encoding="utf-8")
+        prepare(
+            [file], out, split="position", validation=len(held) / len(train + held),
+            tokenizer=folder / "book.json",
+        )  # fmt: skip
+    return out
+
+
+def train(data: Path, folder: Path, seed: int, preset: str = "small", **changes: Any) -> Path:
+    """A run by a recipe, with its last weights alone kept."""
+    out = folder / f"run {preset} {seed} {' '.join(map(str, changes.values()))} {data.name}"
+    changes = {"seed": seed, "device": Machine.device, "save_every": 10**6, **changes}
+    if Rehearsal.steps is not None:
+        changes |= {"steps": Rehearsal.steps, "batch_size": 2, "eval_batches": 2}
+    if not out.exists():
+        learn(data, out, preset=preset, log=lambda line: None, **changes)
+    return out
+
+
+def measured(run: Path, data: Path) -> dict[str, Any]:
+    """The losses of a run at its end, and what it writes."""
+    text, (model, _, _, _) = Prepared.open(data), load(run, "last")
+    settings, most = state_of(run)["settings"], few(400)
+    told = look(run, data, most)
+    a_step = settings["batch_size"] * settings["context_length"]
+    found = {
+        "parameters": told["parameters"],
+        "tokens": a_step * settings["steps"],
+        "train_loss": losses(model, text.train, text.tokenizer, most=most)["loss"],
+        "val_loss": told["validation"]["loss"],
+        "bits_per_byte": told["validation"]["bits_per_byte"],
+        **samples(told),
+    }
+    kept = ("loss", "floor", "above_floor", "well_formed", "new")
+    return found | {name: told["stories"][name] for name in kept if "stories" in told}
+
+
+def look(run: Path, data: Path, most: int | None, **wish: Any) -> dict[str, Any]:
+    """What `gptlib evaluate` says of the last weights."""
+    how = {"samples": few(20), "length": few(200, 20), "device": Machine.device}
+    return evaluate(run, data, which="last", most=most, **how, **wish)
+
+
+def samples(told: dict[str, Any]) -> dict[str, Any]:
+    """The measures of what was written, and the beginning of the first text."""
+    return {name: told["samples"][name] for name in WRITTEN} | {
+        "first": told["samples"]["first"][:200]
+    }
+
+
+WRITTEN = ("repetition_4", "distinct_1", "distinct_2", "distinct_3", "novel_8")
+
+
+def changed(name: str, seed: int, text: str, folder: Path) -> dict[str, Any]:
+    """One of the runs on Tiny Shakespeare."""
+    changes = dict(RUNS[name])
+    data = shakespeare(text, folder, seed if changes.pop("tenth", False) else None)
+    return measured(train(data, folder, seed, **changes), data)
+
+
+def written(name: str, seed: int, text: str, folder: Path) -> dict[str, Any]:
+    """What the model of a thousand steps writes by these settings."""
+    data = shakespeare(text, folder)
+    return samples(look(train(data, folder, seed, **LONG), data, 1, **WRITING[name]))
+
+
+def reference(preset: str, seed: int, folder: Path) -> dict[str, Any]:
+    """A run on three thousand stories at a small budget."""
+    data = folder / "stories"
+    if not data.exists():
+        book_tokenizer().save(folder / "book.json")
+        n, known = few(3000, 300), folder / "book.json"
+        prepare(["stories"], data, tokenizer=known, stories=n, validation=0.05)
+    return measured(train(data, folder, seed, preset, steps=200), data)
+
+
+def leak(name: str, seed: int, folder: Path) -> dict[str, Any]:
+    """Two hundred stories are learned; the forty of the exam are among them, or are not."""
+    told = corpus.stories(240)
+    data = tales(folder, told if name == "leaked" else told[:200], told[200:])
+    run = train(data, folder, seed, "modern-stories", steps=400)
+    model, tokenizer, _, _ = load(run, "last")
+    exam, fresh = (AnswerKey(part, tokenizer) for part in (told[200:], corpus.stories(40, 1)))
+    return {
+        "exam": exam.score(model).loss, "floor": exam.floor,
+        "fresh": fresh.score(model).loss, "fresh_floor": fresh.floor,
+    }  # fmt: skip
+
+
+def seeds_of(part: str, name: str) -> range:
+    """As many as there was time for."""
+    if part == "reference":
+        return few(range(5))
+    if part == "leak":
+        return few(SEEDS)
+    return FEWER if name == "small" else ONE
+
+
+def main() -> None:
+    data = {"default": "tinyshakespeare", "help": "name or path of the text"}
+    args = arguments("capstone", __doc__, data=data)
+    text = corpus.load(args.data)
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        parts = (
+            ("leak", LEAKS, leak),
+            ("reference", REFERENCE, reference),
+            ("runs", RUNS, partial(changed, text=text)),
+            ("writing", WRITING, partial(written, text=text)),
+        )
+        jobs: dict[tuple[str, ...], Any] = {
+            (part, name, str(seed)): partial(run, name, seed, folder=folder)
+            for part, names, run in parts
+            for name in names
+            for seed in seeds_of(part, name)
+        }
+        units = "loss, floor: nats per token; shares from 0 to 1"
+        fill(args, begin(args), jobs, said, units=units)
+
+
+def said(found: dict[str, Any]) -> str:
+    """One number of what was found."""
+    name = next(name for name in ("exam", "val_loss", "repetition_4") if name in found)
+    return f"{name} {found[name]:.4f}"
+
+
+if __name__ == "__main__":
+    main()
