@@ -6,8 +6,11 @@ from math import ceil, floor
 from random import Random
 from typing import Any
 
+import torch
+
 from gptlib.exercises.question import Question
 from gptlib.exercises.task import Mistake
+from gptlib.parallel import ring_all_reduce
 
 
 def _cards(seed: int) -> dict[str, Any]:
@@ -142,4 +145,55 @@ PIECES = Question(
     because="So a deep pipeline wants a large batch, which is what training does not always want.",
 )
 
-QUESTIONS = (CARDS, RING_TIME, PIECES)
+
+def _ragged(seed: int) -> dict[str, Any]:
+    if seed == 0:
+        return {"ranks": 7, "n": 997}
+    draw = Random(seed)
+    ranks = draw.randrange(6, 12)
+    return {"ranks": ranks, "n": ranks * draw.randrange(60, 200) + draw.randrange(3, ranks - 1)}
+
+
+def _apart(ranks: int, n: int) -> int:
+    """Numbers between the rank that sends most and the one that sends least, measured."""
+    _, sent = ring_all_reduce([torch.zeros(n) for _ in range(ranks)])
+    return max(sent) - min(sent)
+
+
+UNEVEN = Question(
+    name="scale.uneven",
+    asks="{ranks} ranks add vectors of {n} numbers along the ring. By how many numbers do the rank "
+    "that sends most and the rank that sends least differ? Guess, and then measure.",
+    figures=_ragged,
+    answer=_apart,
+    kind="measurement",
+    hints=(
+        "Are all pieces equally long?",
+        "ring_all_reduce returns what each rank has sent, as its second value.",
+        "_, sent = ring_all_reduce([torch.zeros(n) for _ in range(ranks)]); max(sent) - min(sent)",
+    ),
+    mistakes=(
+        Mistake(
+            "They would, if the pieces were equally long. They are not: n is no multiple of the "
+            "number of ranks.",
+            lambda ranks, n: 0,
+        ),
+        Mistake(
+            "That is by how much two pieces differ. A rank leaves two of its pieces out once.",
+            lambda ranks, n: 1,
+        ),
+        Mistake(
+            "That is what is left over when the numbers are dealt out; it makes so many pieces "
+            "longer, by one each.",
+            lambda ranks, n: n % ranks,
+        ),
+        Mistake(
+            "That is the length of a piece.",
+            lambda ranks, n: n // ranks,
+        ),
+    ),
+    because="A rank sends each piece twice but for two neighbours, which it sends once; these may "
+    "both be long, or both be short.",
+)
+
+QUESTIONS = (CARDS, RING_TIME, PIECES, UNEVEN)
