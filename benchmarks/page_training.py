@@ -154,7 +154,7 @@ def in_node(widget: LiveTraining, rounds: int, steps: int, plain: bool) -> dict[
 
 def spent(process: int) -> float:
     """Seconds of processor time of all its threads so far."""
-    after_name = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    after_name = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -184,7 +184,7 @@ class Process:
 
     def megabytes(self) -> float:
         """The most memory that it has held."""
-        lines = Path(f"/proc/{self.id}/status").read_text().splitlines()
+        lines = Path(f"/proc/{self.id}/status").read_text(encoding="utf-8").splitlines()
         return next(int(one.split()[1]) / 1000 for one in lines if one.startswith("VmHWM"))
 
 
