@@ -13,6 +13,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+import preview
 from alive import with_widgets
 from sphinx.application import Sphinx
 
@@ -198,7 +199,8 @@ def finished(page: str, name: str, title: str, drawings, meanings) -> str:
     if "<mjx-container" in page:
         sheet = f'<link rel="stylesheet" href="{root}_static/math.css">'
         page = page.replace("</head>", f"  {sheet}\n  </head>", 1)
-    return explain_terms(describe(page, title), meanings)
+    page = preview.with_preview(describe(page, title), preview.address())
+    return explain_terms(page, meanings)
 
 
 def wrap_templates(app: Sphinx, explained) -> None:
@@ -233,6 +235,7 @@ def lay_out(app: Sphinx, exception: Exception | None) -> None:
     out = Path(app.outdir)
     title = html.escape(app.config.html_title or app.config.project)
     (out / "404.html").write_text(NOT_FOUND.format(title=title), encoding="utf-8")
+    preview.draw(out / preview.NAME, app.config.html_title or app.config.project)
     for big in BIG:
         (out / "_static" / "scripts" / big).unlink(missing_ok=True)
     texts = {}
