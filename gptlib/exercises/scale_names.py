@@ -18,10 +18,14 @@ OURS = {
 
 def renamed(theirs: Weights) -> Weights:
     """The weights of a block of GPT-2 under our names, and its matrices as nn.Linear has them."""
+    names = {
+        "ln_1": "norm_1", "attn.c_attn": "attention.qkv", "attn.c_proj": "attention.project",
+        "ln_2": "norm_2", "mlp.c_fc": "feed_forward.expand", "mlp.c_proj": "feed_forward.project",
+    }  # fmt: skip
     ours = {}
     for name, weight in theirs.items():
         part, kind = name.rsplit(".", 1)
-        ours[f"{OURS[part]}.{kind}"] = weight.t() if weight.dim() == 2 else weight
+        ours[f"{names[part]}.{kind}"] = weight.t() if weight.dim() == 2 else weight
     return ours
 
 
