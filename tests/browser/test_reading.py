@@ -119,8 +119,11 @@ def test_dark_is_much_in_every_heat_map_and_other_figures_are_turned_round(opene
             page.evaluate(UNFOLD)
         for i in range(light.locator(".cell_output img").count()):
             one, other = (page.locator(".cell_output img").nth(i) for page in (light, dark))
+            for picture in (one, other):
+                picture.evaluate("e => e.scrollIntoView()")
+                picture.page.wait_for_timeout(300)
             if not (one.is_visible() and other.is_visible()):
-                continue  # it stands in for a widget that runs, or is drawn for one theme
+                continue  # it stood in for a widget, which is drawn now, or is for one theme
             alike = "heat-map" in (one.get_attribute("class") or "")
             found = correlation(brightness(one), brightness(other))
             assert abs(found) > 0.3 and (found > 0) == alike, (path, i, found)
