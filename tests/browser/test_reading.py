@@ -100,7 +100,7 @@ def brightness(picture) -> list[float]:
     """How bright a picture is on a grid of places, left to right and down."""
     picture.scroll_into_view_if_needed()
     pixels = Image.open(io.BytesIO(picture.screenshot())).convert("L").resize((48, 48))
-    return list(pixels.getdata())
+    return list(pixels.tobytes())
 
 
 def correlation(a: list[float], b: list[float]) -> float:
@@ -128,7 +128,7 @@ def test_dark_is_much_in_every_heat_map_and_other_figures_are_turned_round(opene
             found = correlation(brightness(one), brightness(other))
             assert abs(found) > 0.3 and (found > 0) == alike, (path, i, found)
             maps, curves = maps + alike, curves + (not alike)
-    assert maps >= 4 and curves >= 20
+    assert maps >= 4 and curves >= 12
 
 
 def test_printing_from_the_dark_theme_is_dark_on_white_whole_and_unfolded(opened):
