@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -19,7 +20,7 @@ from gptlib.attention import AttentionModel
 from gptlib.corpus.scoring import AnswerKey
 from gptlib.counts import forward_flops
 from gptlib.generation import stream
-from gptlib.gpt import GPT, GPTConfig
+from gptlib.gpt import GPT, GPTConfig, flops_per_token
 from gptlib.modern import ModernConfig, ModernGPT
 from gptlib.recipe import learning_rate
 from gptlib.rope import Rope, scaled_base
@@ -42,6 +43,7 @@ from gptlib.widgets import (
     switched_off,
 )
 from gptlib.widgets.cache_growth import MEASURES
+from gptlib.widgets.signal_explorer import KINDS, LINES, SAMPLES
 from gptlib.widgets.story_key import answer_key, exam_stories
 from gptlib.widgets.tokenizer_explorer import readable
 
@@ -256,6 +258,21 @@ def numbers(page, selector: str) -> list[float]:
     ]
 
 
+def widths(page, selector: str) -> list[float]:
+    """The widths of bars, in percent of their track."""
+    return page.locator(selector).evaluate_all("all => all.map(bar => parseFloat(bar.style.width))")
+
+
+def histograms(page, selector: str) -> list[tuple[float, float, list[float]]]:
+    """Of each drawn one: where it begins and ends, and how high its bars are; none where empty."""
+    found = []
+    for d in page.locator(selector).evaluate_all("all => all.map(e => e.getAttribute('d'))"):
+        across = [float(x) for x in re.findall(r"[MH]([\d.]+)", d)]
+        *tops, base = [float(y) for y in re.findall(r"V([\d.]+)", d)] or [0.0]
+        found += [(across[0], across[-1], [base - y for y in tops])] if d else []
+    return found
+
+
 # Every widget ------------------------------------------------------------------------------------
 
 
@@ -269,7 +286,8 @@ def test_a_widget_appears_once_and_all_can_use_it(shown, make, theme):
     read_axe(page)
     # preload would ask for the style sheet once more, which a page from a folder may not
     found = page.evaluate(
-        "axe.run('.gpt-widget', {preload: false})"
+        "axe.run('.gpt-widget', {preload: false, "
+        "rules: {'label-content-name-mismatch': {enabled: true}}})"
         ".then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html))"
     )
     assert found == [] and page.faults == []
@@ -416,6 +434,8 @@ def test_the_distribution_follows_its_controls(shown):
         wanted = widget.probs()[order].tolist()
         assert got[:12] == pytest.approx(wanted, abs=6e-4)
         assert got[12] == pytest.approx(1 - sum(wanted), abs=6e-4)
+        squares = green_of(widget._table.softmax(dim=1).sqrt()).flatten()
+        assert shades(page, "canvas.gw-heat") == pytest.approx(squares.tolist(), abs=1)
 
     agrees()
     page.locator("select").select_option("2")
@@ -469,16 +489,47 @@ def test_an_impossible_token_is_called_so_and_has_no_bar(shown):
     assert page.faults == []
 
 
+def draws(probs: torch.Tensor, n: int) -> torch.Tensor:
+    """The first n draws of the page's random numbers (mulberry32) for the seed 0."""
+    low = 0xFFFFFFFF
+    state = (torch.arange(1, n + 1) * 0x6D2B79F5) & low
+    t = ((state ^ (state >> 15)) * (state | 1)) & low
+    t = t ^ ((t + ((t ^ (t >> 7)) * (t | 61))) & low)
+    uniform = (t ^ (t >> 14)).double() / 2**32
+    return torch.searchsorted(probs.double().cumsum(0), uniform, right=True)
+
+
 def test_draws_come_near_to_the_probabilities(shown):
-    page = shown(distribution())
-    page.get_by_role("button", name="draw 1,000").tap()
+    """They are those of Python, one by one; each stands there as a number and as a dot."""
+    widget = distribution()
+    page = shown(widget)
+    probs = widget._table[widget.row].double().softmax(dim=0)
+    order = probs.argsort(descending=True)
+    said, dots = page.locator("output").last, page.locator(".gw-dot")
+
+    def agrees(n: int):
+        settle(page)
+        counts = draws(probs, n).bincount(minlength=len(probs))[order]
+        shares = [count / n for count in (*counts[:12].tolist(), counts[12:].sum().item())]
+        drawn = numbers(page, ".gw-bars tbody tr:not([hidden]) td.gw-number:nth-child(4)")
+        assert drawn == pytest.approx(shares, abs=6e-4)
+        most = max(probs.max().item(), *shares[:12])
+        left = dots.evaluate_all("all => all.map(dot => parseFloat(dot.style.left))")
+        assert left == pytest.approx([min(100, 100 * share / most) for share in shares], abs=0.01)
+        return shares
+
+    for n in (1, 2):
+        page.get_by_role("button", name="draw 1", exact=True).tap()
+        agrees(n)
+        assert said.inner_text() == f"{n} drawn, the last: t{draws(probs, n)[-1]}"
+    page.get_by_role("button", name="clear").tap()
     settle(page)
-    assert "1,000 drawn" in page.locator(".gpt-widget").inner_text()
-    bars, drawn = (
-        numbers(page, f".gw-bars tbody tr:not([hidden]) td.gw-number:nth-child({k})")
-        for k in (2, 4)
-    )
-    assert sum(drawn) == pytest.approx(1, abs=0.01) and bars != drawn
+    assert said.inner_text() == "" and not page.locator(".gw-dot:visible").count()
+    page.get_by_role("button", name="draw 1,000").tap()
+    drawn = agrees(1000)
+    assert said.inner_text() == "1,000 drawn" and dots.first.is_visible()
+    bars = numbers(page, ".gw-bars tbody tr:not([hidden]) td.gw-number:nth-child(2)")
+    assert sum(drawn) == pytest.approx(1) and bars != drawn
     assert all(abs(a - b) < 0.08 for a, b in zip(bars, drawn, strict=True))
 
 
@@ -558,6 +609,9 @@ def test_the_tokens_follow_the_text_and_the_steps(shown):
     slider.press("ArrowLeft")
     widget.step = 2
     agrees_with(page, widget)
+    page.get_by_role("button", name="back").tap()
+    widget.step = 1
+    agrees_with(page, widget)
     page.locator("textarea").fill(f"umbrellas {corpus.END}")
     widget.text = f"umbrellas {corpus.END}"
     agrees_with(page, widget)
@@ -615,14 +669,51 @@ def test_a_token_is_reached_by_keyboard_and_marked_in_every_line(shown):
 # The model picture -------------------------------------------------------------------------------
 
 
+def as_count(text: str) -> float:
+    number, _, word = text.partition(" ")
+    words = {"": 1, "million": 1e6, "billion": 1e9, "trillion": 1e12}
+    return float(number.replace(",", "")) * words[word]
+
+
+def part_sizes(config: GPTConfig) -> list[int]:
+    """The parameters of each part, in the order in which a token meets them."""
+    with torch.device("meta"):  # shapes, and no numbers
+        model = GPT(config)
+    block, n = model.blocks[0], config.n_layer
+    attention, feed_forward = block.attention, block.feed_forward
+    inside = [
+        *(block.norm_1, attention.qkv, None, attention.project),
+        *(block.norm_2, feed_forward.expand, None, feed_forward.project),
+    ]
+    head = None if config.tied else model.head
+    parts = [
+        *((part, 1) for part in (model.token_embedding, model.position_embedding)),
+        *((part, n) for part in inside),
+        *((part, 1) for part in (model.final_norm, head)),
+    ]
+    return [
+        times * sum(weight.numel() for weight in part.parameters()) if part else 0
+        for part, times in parts
+    ]
+
+
 def counts_agree(page, widget: ModelPicture) -> None:
     """The numbers and the shapes in the page are Python's for the same configuration."""
     settle(page)
     c, costs = widget.config, widget.costs()
     assert page.locator(".gw-big").nth(0).inner_text() == f"{costs['parameters']:,}"
+    assert as_count(page.locator(".gw-big").nth(1).inner_text()) == pytest.approx(
+        costs["forward"], rel=0.006
+    )
+    back = page.locator(".gw-total .gw-legend").nth(1).inner_text()
+    there = re.fullmatch("forward; (.*) with the way back", back)[1]
+    assert as_count(there) == pytest.approx(costs["training"], rel=0.006)
     tables = page.locator(".gw-part-cost").all_inner_texts()
-    counted = sum(int(text.replace(",", "")) for text in tables if text != "–")
-    assert counted == costs["parameters"]
+    counted = [0 if text == "–" else int(text.replace(",", "")) for text in tables]
+    assert counted == part_sizes(c) and sum(counted) == costs["parameters"]
+    assert widths(page, ".gw-part .gw-bar") == pytest.approx(
+        [100 * size / max(counted) for size in counted], abs=0.01
+    )
     ends = page.locator(".gw-end").all_inner_texts()
     places = f"({widget.batch_size}, {c.context_length}"
     assert ends == [f"ids {places})", f"logits {places}, {c.vocab_size})"]
@@ -713,6 +804,13 @@ def test_a_part_opens_with_its_cost_and_its_code(shown):
     settle(page)
     shares = numbers(page, ".gw-part-share")
     assert sum(shares) == pytest.approx(1, abs=0.01)
+    costs = [
+        as_count(text) for text in page.locator(".gw-part-cost").all_inner_texts() if text != "–"
+    ]
+    forward = flops_per_token(GPTConfig(), training=False)
+    assert sum(costs) == pytest.approx(forward, rel=0.006)
+    lengths = [width for width in widths(page, ".gw-part .gw-bar") if width]
+    assert lengths == pytest.approx([100 * cost / max(costs) for cost in costs], abs=0.5)
     page.get_by_role("button", name="GELU").tap()
     settle(page)
     assert page.locator(".gw-part-detail").is_hidden() and page.faults == []
@@ -969,16 +1067,64 @@ def test_the_model_in_the_page_says_what_pytorch_says(shown):
 
     def agrees():
         settle(page)
-        got = numbers(page, ".gw-bars:not(.gw-lens) tbody tr:not([hidden]) td.gw-number")
-        settings = {"temperature": widget.temperature, "top_p": widget.top_p, "off": widget.off}
-        widget.set_trait("temperature", 1.0)
-        widget.set_trait("top_p", 1.0)
-        order = widget.probs().sort(descending=True, stable=True).indices[:12]
+        rows = ".gw-bars:not(.gw-lens) tbody tr:not([hidden])"
+        got = numbers(page, f"{rows} td.gw-number")
+        plain = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+        settings = {name: getattr(widget, name) for name in plain}
+        for name, value in plain.items():
+            widget.set_trait(name, value)
+        before, order = widget.probs().sort(descending=True, stable=True)
         for name, value in settings.items():
             widget.set_trait(name, value)
-        wanted = widget.probs()[order].tolist()
-        assert got[:12] == pytest.approx(wanted, abs=6e-4)
+        wanted = with_others(widget.probs()[order])
+        assert got == pytest.approx(wanted, abs=6e-4)
+        before = with_others(before)
+        most = max(*wanted[:-1], *before[:-1])
+        for kind, shares in (("bar", wanted), ("outline", before)):
+            found = widths(page, f"{rows} .gw-{kind}")
+            assert found == pytest.approx([min(100, 100 * p / most) for p in shares], abs=0.02)
         lens_agrees()
+        heads_agree()
+
+    def with_others(probs: torch.Tensor) -> list[float]:
+        return [*probs[:12].tolist(), probs[12:].sum().item()]
+
+    def heads_agree():
+        """What each head looks at most, and the bars below the tokens: surprise, or a head's."""
+        model, ids = widget._model, widget.whole()
+        at = widget.at if widget.at > 0 else len(ids)
+        looks = []  # of each block (n_head, at)
+        hooks = [
+            block.attention.register_forward_pre_hook(
+                lambda part, given: looks.append(part.weights(given[0])[0, :, at - 1, :at])
+            )
+            for block in model.blocks
+        ]
+        with torch.no_grad(), switched_off(model, widget.off):
+            logits = model(torch.tensor([ids]))[0][0]  # (T, V)
+        for hook in hooks:
+            hook.remove()
+        cells = page.locator(".gw-heads td:has(.gw-cell)").evaluate_all("""all => all.map(td => [
+            td.querySelector('.gw-cell').innerText, td.querySelector('.gw-much').textContent,
+            Number(td.style.getPropertyValue('--share'))])""")
+        names = [f"blocks.{i}.attention.{j}" for i in range(len(looks)) for j in range(2)]
+        for cell, name, look in zip(cells, names, torch.cat(looks), strict=True):
+            share, best = look.max(dim=0)
+            if name in widget.off:
+                assert cell == ["off", "", 0]
+                continue
+            assert cell[0] == readable(widget._tokenizer.decode([ids[best]]).encode())
+            assert float(cell[1].rstrip(" %")) == pytest.approx(100 * share.item(), abs=0.51)
+            assert cell[2] == pytest.approx(share.item(), abs=6e-4)
+        bars = toks.evaluate_all("all => all.map(e => +e.style.getPropertyValue('--share'))")
+        if widget.bars == "attention":
+            look = looks[widget.layer][widget.head]
+            wanted = [*(look / look.max()).tolist(), *[0] * (len(bars) - at)]
+        else:
+            given = logits[:-1].log_softmax(-1)[range(len(ids) - 1), ids[1:]]
+            surprise = (-given / math.log(logits.size(-1))).clamp(0, 1)
+            wanted = [0, *surprise.tolist(), 0]  # nothing is said of the first, and of what comes
+        assert bars == pytest.approx(wanted, abs=6e-4)
 
     def lens_agrees():
         """What the stream would say before the first block and after each, and what it gives."""
@@ -1007,6 +1153,16 @@ def test_the_model_in_the_page_says_what_pytorch_says(shown):
     page.get_by_role("slider", name="temperature").press("ArrowRight")
     widget.temperature = 1.1
     agrees()
+    page.get_by_role("slider", name="top-k").press("Home")
+    for _ in range(6):
+        page.get_by_role("slider", name="top-k").press("ArrowRight")
+    widget.top_k = 7
+    agrees()
+    for _ in range(2):
+        page.get_by_role("slider", name="top-p").press("ArrowLeft")
+    widget.top_p = 0.98
+    agrees()
+    assert 1 < (widget.probs() > 0).sum() < 7  # it leaves out more than top-k does
     toks.nth(9).click()
     widget.at = 9
     agrees()
@@ -1017,9 +1173,14 @@ def test_the_model_in_the_page_says_what_pytorch_says(shown):
     page.get_by_role("checkbox", name="block 1, feed-forward is on").click()
     widget.off = ["blocks.0.attention.1", "blocks.1.feed_forward"]
     agrees()
+    page.get_by_role("button", name="block 1, head 0 looks at").tap()
+    widget.bars, widget.layer = "attention", 1
+    agrees()
     page.get_by_role("button", name="switch all on").tap()
     widget.off = []
     agrees()
+    page.get_by_role("button", name="block 1, head 0 looks at").tap()
+    widget.bars = "surprise"
     # Another candidate at a place of the prompt: the prompt ends there, and the text goes on.
     other = page.locator(".gw-pick").nth(3)
     name = other.inner_text()
@@ -1223,6 +1384,20 @@ def attention_agrees(page, widget: AttentionExplorer):
     facts = page.locator(".gw-facts").inner_text()
     nats = -(weights * weights.clamp_min(1e-30).log()).sum().item()
     assert f"Entropy {abs(nats):.3f} nats" in facts and f"{len(weights)} tokens shared" in facts
+    largest = float(re.search(r"The largest weight is ([\d.]+) %", facts)[1]) / 100
+    assert largest == pytest.approx(weights.max().item(), abs=6e-4)
+    spread = float(re.search(r"spread by ([\d.]+)\.", facts)[1])
+    assert spread == pytest.approx(scores.std(correction=0).item(), rel=0.006)
+    bars = widths(page, ".gw-looks tbody tr:not([hidden]) .gw-bar")
+    assert bars[: len(best)] == pytest.approx((100 * weights[best]).tolist(), abs=0.01)
+    products = scores * (widget.divisor or len(widget.result()) ** 0.5)
+    wanted = [(products / d).softmax(dim=0).max() for d in (0.5, 1, 2, 4, 8, 16, 32, 64)]
+    curve = page.locator(".gw-line-now").get_attribute("d")
+    assert [(118 - float(y)) / 88 for y in re.findall(r",([\d.]+)", curve)] == pytest.approx(
+        [float(share) for share in wanted], abs=1e-3
+    )
+    now = float(page.locator(".gw-mark-dot").get_attribute("cy"))
+    assert (118 - now) / 88 == pytest.approx(weights.max().item(), abs=1e-3)
     at = page.locator(".gw-token[aria-current='true']:not([hidden])")
     assert at.get_attribute("title").startswith(f"token {widget._place}, ")
     tops = page.evaluate(
@@ -1249,12 +1424,17 @@ def shades(page, selector: str) -> list[int]:
     )
 
 
-def greens(widget: AttentionExplorer) -> list[float]:
-    """The same for Python's table: white to blue by the root of the weight."""
-    share = (widget.table().sqrt() * 255).round() / 255 * 3
+def green_of(shares: torch.Tensor) -> torch.Tensor:
+    """The green of shares from 0 to 1: white to blue."""
+    share = (shares * 255).round() / 255 * 3
     stops = torch.tensor([251.0, 202.0, 130.0, 48.0])
     low = share.floor().clamp(max=2).long()
-    green = stops[low] + (stops[low + 1] - stops[low]) * (share - low)
+    return stops[low] + (stops[low + 1] - stops[low]) * (share - low)
+
+
+def greens(widget: AttentionExplorer) -> list[float]:
+    """The same for Python's table, by the root of the weight."""
+    green = green_of(widget.table().sqrt())
     if widget.mask:
         green = green.masked_fill(torch.ones_like(green, dtype=torch.bool).triu(1), -1)
     return green.flatten().tolist()
@@ -1476,14 +1656,18 @@ SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 
 def drawn_sizes(page, panel: int) -> list[float]:
     """The sizes by layer that a picture's line shows, read from the drawing and its axis."""
-    found = page.evaluate(
+    line = page.locator(".gw-signal-plot svg .gw-line-now").nth(panel).get_attribute("d")
+    return sizes_at(page, panel, [float(y) for y in re.findall(r",([\d.]+)", line)])
+
+
+def sizes_at(page, panel: int, ys: list[float]) -> list[float]:
+    """The sizes that stand at these heights of a picture, by its axis."""
+    ticks = page.evaluate(
         """panel => {
             const svg = document.querySelectorAll('.gw-signal-plot svg')[panel];
             const all = [...svg.querySelectorAll('.gw-axes text[text-anchor=end]')];
-            const ticks = all.filter(t => !t.classList.contains('gw-axis-name'))
+            return all.filter(t => !t.classList.contains('gw-axis-name'))
                 .map(t => [t.textContent, Number(t.getAttribute('y')) - 4]);
-            const line = svg.querySelector('.gw-line-now').getAttribute('d');
-            return {ticks, ys: line.match(/,[\\d.]+/g).map(y => Number(y.slice(1)))};
         }""",
         panel,
     )
@@ -1493,10 +1677,8 @@ def drawn_sizes(page, panel: int) -> list[float]:
             return int(text[2:].translate(SUPERSCRIPTS))
         return math.log10(float(text.replace(",", "")))
 
-    (low, y_low), (high, y_high) = (
-        (exponent(text), y) for text, y in (found["ticks"][0], found["ticks"][-1])
-    )
-    return [10 ** (low + (y - y_low) / (y_high - y_low) * (high - low)) for y in found["ys"]]
+    (low, y_low), (high, y_high) = ((exponent(text), y) for text, y in (ticks[0], ticks[-1]))
+    return [10 ** (low + (y - y_low) / (y_high - y_low) * (high - low)) for y in ys]
 
 
 def signals_agree(page, widget: SignalExplorer):
@@ -1506,6 +1688,75 @@ def signals_agree(page, widget: SignalExplorer):
     assert drawn_sizes(page, 0) == pytest.approx(sizes["numbers"], rel=0.1)
     kind = "weights" if widget.gradient_of == "weights" else "gradients"
     assert drawn_sizes(page, 1) == pytest.approx(sizes[kind], rel=0.1)
+    for panel, name in enumerate(("numbers", kind)):
+        numbers = numbers_of(widget, name)
+        shades_agree(page, panel, numbers)
+        histogram_agrees(page, panel, numbers[widget.layer])
+
+
+def numbers_of(widget: SignalExplorer, kind: str) -> list[torch.Tensor]:
+    """All numbers by layer, the input first: computed by PyTorch, or as they were recorded."""
+    if widget.recorded:
+        values = torch.frombuffer(bytearray(widget.recorded), dtype=torch.float32)
+        rooms = [(n + 1) * (len(LINES) + len(KINDS) * SAMPLES) for n in widget.depths]
+        n = widget.depths[widget.shown] + 1
+        one = values.split(rooms)[widget.shown][len(LINES) * n :].view(len(KINDS), n, SAMPLES)
+        found = list(one[KINDS.index(kind)])
+    else:
+        passed = widget.signals()
+        weights = [passed["gradients"][f"layers.{n}.linear.weight"] for n in range(widget.depth)]
+        found = {
+            "numbers": list(passed["states"]),
+            "gradients": list(passed["state_gradients"]),
+            "weights": [torch.zeros(0), *weights],
+        }[kind]
+    return [torch.zeros(0) if kind == "weights" and not n else x for n, x in enumerate(found)]
+
+
+def shades_agree(page, panel: int, numbers: list[torch.Tensor]):
+    """A column a layer: the more of its numbers have a size, the darker its square.
+
+    Sizes go up in two bins for each doubling, by the root of how many there are.
+    """
+    found = page.evaluate(
+        """panel => {
+            const canvas = document.querySelectorAll('.gw-signal-shades')[panel];
+            const { width, height } = canvas;
+            const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+            const alpha = data.filter((_, i) => i % 4 === 3);
+            return {
+                top: parseFloat(canvas.style.top) * 2.14,
+                rows: Array.from({ length: height }, (_, i) => [
+                    ...alpha.slice(i * width, (i + 1) * width)]),
+            };
+        }""",
+        panel,
+    )
+    top = round(2 * (math.log2(sizes_at(page, panel, [found["top"]])[0]) + 127))
+    got = torch.tensor(found["rows"]).flip(0)[:, : len(numbers)]  # (bins, layers), the small first
+    wanted = torch.zeros(512, len(numbers))
+    for column, x in zip(wanted.T, numbers, strict=True):
+        mantissa, exponent = torch.frexp(x.flatten()[:: math.ceil(x.numel() / SAMPLES) or 1].abs())
+        bins = (2 * (exponent.long() - 1 + 127) + (mantissa >= 0.75)).clamp(0, 511)[mantissa > 0]
+        counts = bins.bincount(minlength=512)
+        column[:] = (190 * (counts / counts.max().clamp(min=1)).sqrt()).floor()
+    wanted = wanted[:top][-len(got) :]
+    lowest = int(got.any(dim=1).int().argmax())  # below it is no room
+    assert got.any() and wanted[lowest:].flatten().tolist() == pytest.approx(
+        got[lowest:].flatten().tolist(), abs=1
+    )
+
+
+def histogram_agrees(page, panel: int, numbers: torch.Tensor):
+    """The layer that is looked into: its numbers in 41 bins, on the axis that stands below them."""
+    svg = ".gw-signal-panel svg:has(> .gw-fill)"
+    _, _, heights = histograms(page, f"{svg} .gw-fill")[panel]
+    edge = page.locator(svg).nth(panel).locator("text").nth(2).text_content()
+    limit, size = float(edge.replace(",", "")), numbers.pow(2).mean().sqrt().item()
+    assert not size > 0 or 3.99 * size <= limit <= 8.1 * size
+    at = ((numbers.flatten() + limit) / (2 * limit) * 41).floor().clamp(0, 40).long()
+    counts = at.bincount(minlength=41)
+    assert heights == pytest.approx((62 * counts / max(counts.max(), 1)).tolist(), abs=0.06)
 
 
 def test_signals_follow_every_control(shown):
@@ -1532,12 +1783,15 @@ def test_signals_follow_every_control(shown):
     widget.gradient_of = "numbers"
     signals_agree(page, widget)
     layer.press("Home")
-    settle(page)
+    widget.layer = 0
+    signals_agree(page, widget)
     assert "layer 0: size 0.9" in page.locator(".gw-signal-panel .gw-facts").first.inner_text()
     plot = page.locator(".gw-signal-plot").first.bounding_box()
     page.mouse.click(plot["x"] + plot["width"] * 0.93, plot["y"] + 50)
     settle(page)
     assert layer.input_value() in ("14", "15")
+    widget.layer = int(layer.input_value())
+    signals_agree(page, widget)
     assert page.faults == []
 
 
@@ -1651,6 +1905,7 @@ def moment_agrees(page, widget: TrainingScrubber):
                 if wanted is None
                 else float(got[name]) == pytest.approx(wanted, rel=0.06, abs=1e-12)
             )
+    handed_on_agrees(page, widget)
     written = page.locator(".gw-written").inner_text()
     run = widget.runs[widget.shown]
     assert written == run["prompt"] + now["text"]
@@ -1661,7 +1916,37 @@ def moment_agrees(page, widget: TrainingScrubber):
     assert (
         page.locator(".gw-seen.gw-at").inner_text().strip() == run["tokens"][widget.query].strip()
     )
+    square = recorded(run, "attention")[run["step"].index(now["step"]), widget.head] / 255
+    assert shades(page, ".gw-square .gw-heat") == pytest.approx(
+        green_of(square).flatten().tolist(), abs=1
+    )
     assert page.faults == []
+
+
+def recorded(run: dict, kind: str) -> torch.Tensor:
+    """A tape's bytes: histograms (moment, layer, bin), or attention (moment, head, T, T)."""
+    values = torch.frombuffer(bytearray(base64.b64decode(run[kind])), dtype=torch.uint8)
+    M, L, H, T = (len(run[name]) for name in ("step", "limits", "heads", "tokens"))
+    return values.view((M, L, -1) if kind == "histograms" else (M, H, T, T)).float()
+
+
+def handed_on_agrees(page, widget: TrainingScrubber):
+    """The histograms, the last layer on top; the healthy run's are outlines behind a patient's."""
+    both = [widget.shown, 0] if widget.shown else [0]
+    widest = [max(limits) for limits in zip(*(widget.runs[i]["limits"] for i in both), strict=True)]
+    named = page.locator(".gw-layers tbody td:nth-of-type(3) .gw-number").all_inner_texts()
+    assert [float(text.lstrip("± ")) for text in named] == pytest.approx(widest[::-1], rel=0.06)
+    for kind, i in zip((".gw-fill", ".gw-outline-healthy"), both, strict=False):
+        run = widget.runs[i]
+        counts = recorded(run, "histograms")[run["step"].index(widget.now(i)["step"])]
+        found = histograms(page, f".gw-layers {kind}")[::-1]
+        assert len(found) == len(counts)
+        for layer, (begins, ends, heights) in enumerate(found):
+            half = 76 * run["limits"][layer] / widest[layer]
+            assert (begins, ends) == pytest.approx((80 - half, 80 + half), abs=0.06)
+            assert heights == pytest.approx((counts[layer] * 52 / 255).tolist(), abs=0.06)
+    if not widget.shown:
+        assert histograms(page, ".gw-layers .gw-outline-healthy") == []
 
 
 def test_every_picture_shows_the_moment_that_the_slider_says(shown):
@@ -1986,10 +2271,60 @@ def test_a_model_is_trained_in_the_page(shown, tmp_path):
     assert path.name == "trained_12.gpt.safetensors"
     model, tokenizer = import_model(path)
     assert model.config.n_embd == 16 and tokenizer.vocab_size == 1536
+    wanted = AnswerKey(corpus.stories(4, seed=1), tokenizer).score(model)
+    skills_agree(page, wanted.skills)
+    said = page.locator(".gpt-widget .gw-facts").inner_text()
+    exam, above = re.search(r"exam ([\d.]+), ([\d.]+) % above the floor", said).groups()
+    assert float(exam) == pytest.approx(wanted.loss, rel=0.006)
+    assert float(above) == pytest.approx(100 * (wanted.loss / wanted.floor - 1), rel=0.001)
     page.get_by_role("button", name="begin again").click()
     steps.click()
     again = told_step(page, 1)  # the same weights and the same stories
     assert float(re.search(r"loss ([\d.]+)", again)[1]) == loss
+    assert page.faults == []
+
+
+def skills_agree(page, wanted: dict[str, float]) -> None:
+    """The table of the exam, its numbers and its bars."""
+    names = page.locator(".gw-gained tbody th").all_inner_texts()
+    shares = dict(zip(names, numbers(page, ".gw-gained .gw-number"), strict=True))
+    assert shares == pytest.approx(wanted, abs=6e-4)
+    bars = dict(zip(names, widths(page, ".gw-gained .gw-bar"), strict=True))
+    assert bars == pytest.approx({skill: 100 * share for skill, share in wanted.items()}, abs=0.06)
+
+
+# A worker that trains nothing, and says at once what the page holds in `told`.
+SAYS = """<head><script>
+    window.Worker = class {
+        postMessage(message) {
+            if (message.do !== "begin") return;
+            for (const data of %s) setTimeout(() => this.onmessage({ data }));
+        }
+        terminate() {}
+    };
+</script>"""
+
+
+def test_the_skills_of_a_trained_model_are_drawn(shown):
+    """A model that knows some and not others: what the answer key says of it, as bars."""
+    widget = course_training()
+    model, tokenizer = book()
+    key = AnswerKey(corpus.stories(4, seed=1), tokenizer)
+    off = ["blocks.1.attention.2", "blocks.2.feed_forward", "blocks.3.attention.0"]
+    with switched_off(model, off):
+        score = key.score(model)
+    marks = {skill: [sum(hit for _, hit in m), len(m)] for skill, m in score.marks.items()}
+    assert len({share for share in score.skills.values() if 0 < share < 1}) > 2
+    exam = {"is": "exam", "step": 0, "loss": score.loss, "floor": score.floor, "skills": marks}
+
+    def told(path: Path) -> None:
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("<head>", SAYS % json.dumps([exam]), 1), encoding="utf-8")
+
+    page = shown(widget, spoil=told)
+    page.get_by_role("button", name="one step").click()
+    page.locator(".gw-gained tbody tr").first.wait_for()
+    skills_agree(page, score.skills)
     assert page.faults == []
 
 
