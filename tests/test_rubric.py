@@ -86,6 +86,12 @@ def test_what_is_wrong_is_said_in_its_own_row(change, row):
     assert [asks for asks, good in said(change).items() if not good] == [row]
 
 
+def test_a_run_that_wrote_too_little_is_called_not_new_at_all():
+    found = {**FOUND, "samples": {**FOUND["samples"], "novel_8": None}}
+    told = {asks: numbers for asks, _, numbers in rubric(found, TEXT)}
+    assert told["recites no more than half"] == "new 0%"
+
+
 def test_a_run_may_lie_outside_of_the_band_by_no_more_than_its_width():
     for band in ([1.75, 2.0], [1.0, 1.25]):  # the run is at 1.5
         assert said({}, band)["is a usual run"]

@@ -2,6 +2,7 @@
 
     python tests/mutation/mutants.py                       # every module, 40 changes each
     python tests/mutation/mutants.py attention corpus/story --changes 100 --seed 1
+    python tests/mutation/mutants.py bigram --lines 40 41  # what survived there, once more
 
 A change swaps an operator or a comparison, moves a number by one, turns a condition round, drops a
 statement or a named argument, or returns None. Each is tried in a forked process that has torch
@@ -27,7 +28,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from random import Random
@@ -348,7 +349,10 @@ def warm_up(tests: list[str]) -> None:
             names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for name in filter(_is_foreign, names):
-                foreign = importlib.import_module(name)
+                try:
+                    foreign = importlib.import_module(name)
+                except ImportError:  # of an extra that is not here, such as a tracker
+                    continue
                 if isinstance(node, ast.ImportFrom):  # transformers loads a name when it is asked
                     [getattr(foreign, alias.name, None) for alias in node.names]
 
@@ -369,8 +373,13 @@ def files_for(module: str) -> list[str]:
     return [str(path) for path in files if path.is_file()]
 
 
-def try_module(module: str, n: int, seed: int, tell: bool = False) -> str:
-    """Try n changes of a module; prints what survives, returns its line of the table."""
+def try_module(
+    module: str, n: int, seed: int, tell: bool = False, lines: Sequence[int] = ()
+) -> str:
+    """Try n changes of a module; prints what survives, returns its line of the table.
+
+    lines: of those n changes, only the ones of these lines.
+    """
     path, tests = PACKAGE / f"{module}.py", files_for(module)
     warm_up(tests)
     order = QuickFirst()
@@ -389,6 +398,8 @@ def try_module(module: str, n: int, seed: int, tell: bool = False) -> str:
     same = {(entry["module"], entry["on"], entry["change"]) for entry in listed}
     killed, nobody_sees, survived = 0, 0, []
     for change in sample(source, Random(f"{seed} {module}"), n):
+        if lines and change.line not in lines:
+            continue
         if (module, change.on, change.text) in same:
             nobody_sees += 1
             continue
@@ -421,6 +432,7 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", help="such as attention or corpus/story; all if none")
     parser.add_argument("--changes", type=int, default=40, help="at most so many a module")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lines", nargs="*", type=int, default=(), help="only changes of these")
     parser.add_argument("--tell", action="store_true", help="which test noticed each change")
     args = parser.parse_args()
     os.chdir(ROOT)
@@ -429,7 +441,7 @@ def main() -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "book" / "tools")]
     table = [f"{'module':22} tried killed  share equivalent"]
     for module in args.modules or modules():
-        table.append(try_module(module, args.changes, args.seed, args.tell))
+        table.append(try_module(module, args.changes, args.seed, args.tell, args.lines))
         print(table[-1], flush=True)
     print("", *table, sep="\n")
 
