@@ -73,6 +73,16 @@ def test_nothing_of_the_learner_s_is_overwritten(mine):
     assert "arange" in path.read_text()
 
 
+def test_the_same_code_under_another_first_line_is_not_kept_twice(mine, capsys):
+    path = mine / "attention" / "causal_mask.py"
+    path.parent.mkdir(parents=True)
+    for head in ("", f"# {MASK}, right with gptlib 0.0.1\n\n"):
+        path.write_text(head + RIGHT)
+        cell(RIGHT)
+        assert f"It stands in {path}." in capsys.readouterr().out
+        assert path.read_text() == head + RIGHT
+
+
 def test_a_wrong_or_empty_answer_is_not_kept(mine):
     cell("def causal_mask(T):\n    return torch.ones(T, T).bool()\n")
     cell("def causal_mask(T): ...\n")

@@ -288,8 +288,12 @@ class QuickFirst:
         items.sort(key=lambda item: known.get(item.nodeid, 0))
 
 
-def passes(tests: list[str], hook: str | None, limit: float, order: QuickFirst) -> tuple[bool, str]:
+def passes(
+    tests: list[str], hook: str | None, limit: float, order: QuickFirst, only: str = ""
+) -> tuple[bool, str]:
     """Run the tests in a child of this process, with the hook in place: passed, and what it says.
+
+    only: what their names are to match, as pytest's `-k` takes it; all but the slow ones if empty.
 
     A child that computes for longer than `limit` seconds, or takes twenty times as long as that, is
     ended, and has not passed: on a busy machine the clock on the wall says little. Without a hook,
@@ -314,7 +318,8 @@ def passes(tests: list[str], hook: str | None, limit: float, order: QuickFirst) 
             try:
                 options = "-x -q -p no:cacheprovider --hypothesis-seed=0 --tb=line --assert=plain"
                 options += " -W ignore -k"
-                words = [*options.split(), f"not ({' or '.join(SLOW)})", *tests]
+                chosen = f"not ({' or '.join(SLOW)})" + (f" and ({only})" if only else "")
+                words = [*options.split(), chosen, *tests]
                 code = int(pytest.main(words, plugins=[order]))
                 json.dump(order.seconds, told)
                 told.flush()
@@ -374,11 +379,16 @@ def files_for(module: str) -> list[str]:
 
 
 def try_module(
-    module: str, n: int, seed: int, tell: bool = False, lines: Sequence[int] = ()
+    module: str,
+    n: int,
+    seed: int,
+    tell: bool = False,
+    lines: Sequence[int] = (),
+    only: str = "",
 ) -> str:
     """Try n changes of a module; prints what survives, returns its line of the table.
 
-    lines: of those n changes, only the ones of these lines.
+    lines: of those n changes, only the ones of these lines. only: as in `passes`.
     """
     path, tests = PACKAGE / f"{module}.py", files_for(module)
     warm_up(tests)
@@ -386,7 +396,7 @@ def try_module(
 
     def computed_by_tests() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        whole, said = passes(tests, None, 3600, order)
+        whole, said = passes(tests, None, 3600, order, only)
         if not whole:
             raise SystemExit(f"{module}: its tests fail without any change\n{said[-3000:]}")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -404,7 +414,7 @@ def try_module(
             nobody_sees += 1
             continue
         hook = HOOK.format(source=ast.unparse(change.tree), path=str(path), name=name)
-        passed, said = passes(tests, hook, limit, order)
+        passed, said = passes(tests, hook, limit, order, only)
         if passed:
             survived.append(change)
             print(f"  {module}.py:{change.line}  {change.text}", flush=True)
@@ -433,6 +443,7 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=40, help="at most so many a module")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lines", nargs="*", type=int, default=(), help="only changes of these")
+    parser.add_argument("--only", default="", help="tests of these names, as pytest's -k has them")
     parser.add_argument("--tell", action="store_true", help="which test noticed each change")
     args = parser.parse_args()
     os.chdir(ROOT)
@@ -441,7 +452,7 @@ def main() -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "book" / "tools")]
     table = [f"{'module':22} tried killed  share equivalent"]
     for module in args.modules or modules():
-        table.append(try_module(module, args.changes, args.seed, args.tell, args.lines))
+        table.append(try_module(module, args.changes, args.seed, args.tell, args.lines, args.only))
         print(table[-1], flush=True)
     print("", *table, sep="\n")
 
