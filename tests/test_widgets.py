@@ -12,6 +12,7 @@ import sys
 import unicodedata
 from functools import cache
 from itertools import chain
+from types import SimpleNamespace
 
 import house
 import matplotlib.pyplot as plt
@@ -39,6 +40,7 @@ from gptlib.gpt import (
     training_memory,
 )
 from gptlib.merges import merge_pair
+from gptlib.modern import ModernConfig
 from gptlib.tokenizer import BPETokenizer, CharTokenizer, split_text, split_words
 from gptlib.training import Run, TrainConfig, learning
 from gptlib.widgets import (
@@ -134,6 +136,12 @@ def test_every_face_is_named_in_its_room():
         "__init__.py"
     }
     assert {f"{stem}.py" for stem in STEMS} | shared == {path.name for path in WIDGETS.glob("*.py")}
+
+
+@pytest.mark.parametrize("ask", ["draw", "words"])
+def test_a_face_that_has_no_figure_or_no_words_says_so(ask):
+    with pytest.raises(NotImplementedError):
+        getattr(Widget(), ask)()
 
 
 # Sampling ----------------------------------------------------------------------------------------
@@ -432,6 +440,15 @@ def test_a_tokenizer_explorer_checks_what_it_is_given():
         widget.text = "a" * 2001
     widget.text, widget.special = corpus.END, True
     assert widget.ids() == tokenizer.encode(corpus.END, "all") and widget.merges_made() == []
+
+
+def test_a_tokenizer_explorer_holds_2000_characters_and_names_twelve_tokens():
+    widget = TokenizerExplorer(BPETokenizer([]), "a" * 2000)
+    assert len(widget.text) == 2000
+    for n, end in ((12, "a (97)."), (13, "a (97), and so on.")):
+        widget.text = "a" * n
+        tokens = widget.words().partition(" tokens: ")[2]
+        assert tokens.endswith(end) and tokens.count("a (97)") == 12
 
 
 # The model picture -------------------------------------------------------------------------------
@@ -1036,6 +1053,8 @@ SEVEN, EIGHT = CharTokenizer("abcdefg"), CharTokenizer("abcdefgh")
         (lambda: DistributionExplorer(torch.zeros(1, 7), SEVEN), r"tokenizer\.decode"),
         (lambda: ModelPicture({"n_layer": 2}), "must be a GPTConfig.* got dict"),
         (lambda: ModelPicture(None), "must be a GPTConfig.* got NoneType"),
+        (lambda: ModelPicture(ModernConfig.preset("stories")), "got ModernConfig, which has no "),
+        (lambda: ModelPicture(SimpleNamespace(**vars(GPTConfig()))), r"got SimpleNamespace\.$"),
         (lambda: SignalExplorer.of({}, torch.zeros(1, 2)), "got none"),
         (lambda: SignalExplorer.of(None, torch.zeros(1, 2)), "got NoneType"),
         (lambda: TrainingScrubber(None), "must be a Tape, or runs by name"),
