@@ -110,6 +110,16 @@ def test_a_face_has_a_script_of_its_name_that_is_valid_alone(stem, tmp_path):
     assert answer.returncode == 0, answer.stderr  # a name that two modules define ends here
 
 
+@pytest.mark.parametrize("stem", [*STEMS, "own_page", "training_worker"])
+def test_a_whole_script_exports_what_its_last_module_does_and_nothing_else(stem):
+    """What it imports loses its exports; the face in a page of its own has the name it is given."""
+    own, whole = (WIDGETS / f"{stem}.js").read_text("utf-8"), bundle(f"{stem}.js")
+    exports = [re.findall(r"^export .*", code, flags=re.M) for code in (own, whole)]
+    assert exports[0] == exports[1]
+    for name in re.findall(r"^import (\w+) from", own, flags=re.M):
+        assert whole.count(f"\nconst {name} = ") == 1
+
+
 def test_two_modules_with_one_name_are_found(tmp_path, monkeypatch):
     (tmp_path / "a.js").write_text(
         'import { x } from "./b.js";\nconst y = 1;\nexport default {};\n'
