@@ -429,6 +429,20 @@ def test_no_word_stands_there_without_saying_what_it_does(verb):
     assert [a.dest for a in parsers()[1][verb]._actions if not a.help] == []
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_number_on_the_command_line_is_read_as_one(verb):
+    """Of the kind that the word begins with; a word of train has the recipe's for that."""
+    from gptlib.engine.recipes import settings_of
+
+    parser, recipe = parsers()[1][verb], settings_of("modern")
+    for action in parser._actions:
+        begins = recipe.get(action.dest) if verb == "train" else action.default
+        if action.option_strings and type(begins) in (int, float):
+            words = ["run", "out"] if verb == "export" else []
+            told = vars(parser.parse_args([*words, action.option_strings[0], "1"]))
+            assert type(told[action.dest]) is type(begins), action.dest
+
+
 def test_a_command_begins_with_what_its_function_begins_with():
     """Who writes gptlib evaluate and who calls evaluate have the same figures."""
     from gptlib.engine.evaluation import evaluate
