@@ -5,13 +5,15 @@ twice the width about half of that, twice the depth hardly anything, and a tenth
 little.
 
     python experiments/capstone.py                     # fetches the text; half an hour on one core
-    python experiments/capstone.py --data PATH         # the same with a copy of yours
+    python experiments/capstone.py --data PATH --children PATH    # the same with copies of yours
     python experiments/capstone.py --resume            # only what is not recorded yet
 
 "runs": characters of Tiny Shakespeare by the recipe "small" of `gptlib train`, with one setting
 changed in each: three seeds, and one where a run has a thousand steps. Fewer data are a tenth of
 the training text, and the same validation text. "writing": what the model of a thousand steps
-writes, at several temperatures and without sampling.
+writes, at several temperatures and without sampling. "texts": nanoGPT's recipe for a laptop, 2,000
+steps, on the first 900,000 characters of Tiny Shakespeare and of TinyStories; what is recorded was
+made with the beginning of the training file of its first version, without marks between stories.
 "reference": runs on the stories at a small budget, five seeds each, by which a reader's own can be
 judged. "leak": two hundred stories, with the forty of the exam among them or not; the loss on the
 exam and on fresh stories, beside their floors.
@@ -61,6 +63,8 @@ WRITING: dict[str, dict[str, Any]] = {
 }
 REFERENCE = ("stories", "modern-stories")  # presets, with 200 steps in the place of 3,100
 LEAKS = ("held out", "leaked")
+TEXTS = ("Tiny Shakespeare", "TinyStories")  # of each the same number of characters
+CHARACTERS = 900_000
 
 
 def shakespeare(text: str, folder: Path, tenth: int | None = None) -> Path:
@@ -165,6 +169,15 @@ def reference(preset: str, seed: int, folder: Path) -> dict[str, Any]:
     return measured(train(data, folder, seed, preset, steps=200), data)
 
 
+def compared(name: str, seed: int, texts: dict[str, str], folder: Path) -> dict[str, Any]:
+    """One recipe on two texts of equal length."""
+    data, file = folder / name, folder / f"{name}.txt"
+    if not data.exists():
+        file.write_text(texts[name][:CHARACTERS], encoding="utf-8")
+        prepare([file], data, split="position")
+    return measured(train(data, folder, seed, "nanogpt-cpu"), data)
+
+
 def leak(name: str, seed: int, folder: Path) -> dict[str, Any]:
     """Two hundred stories are learned; the forty of the exam are among them, or are not."""
     told = corpus.stories(240)
@@ -187,8 +200,10 @@ def seeds_of(part: str, name: str) -> range:
 
 def main() -> None:
     data = {"default": "tinyshakespeare", "help": "name or path of the text"}
-    args = arguments("capstone", __doc__, data=data)
+    children = {"default": "tinystories", "help": "name or path of TinyStories"}
+    args = arguments("capstone", __doc__, data=data, children=children)
     text = corpus.load(args.data)
+    texts = dict(zip(TEXTS, (text, corpus.load(args.children)), strict=True))
     with TemporaryDirectory() as place:
         folder = Path(place)
         parts = (
@@ -196,6 +211,7 @@ def main() -> None:
             ("reference", REFERENCE, reference),
             ("runs", RUNS, partial(changed, text=text)),
             ("writing", WRITING, partial(written, text=text)),
+            ("texts", TEXTS, partial(compared, texts=texts)),
         )
         jobs: dict[tuple[str, ...], Any] = {
             (part, name, str(seed)): partial(run, name, seed, folder=folder)

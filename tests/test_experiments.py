@@ -97,7 +97,10 @@ def test_there_is_a_script_for_each_record():
 def test_a_script_runs_to_its_end_and_leaves_the_records_alone(name, rehearse, tmp_path, request):
     words = WORDS.get(name, [])
     if name.endswith("shakespeare") or name == "capstone":
-        words = ["--data", request.getfixturevalue("shared_data") / "tinyshakespeare.txt"]
+        shared = request.getfixturevalue("shared_data")
+        words = ["--data", shared / "tinyshakespeare.txt"]
+        if name == "capstone":
+            words += ["--children", shared / "tinystories_sample.txt"]
     kept = {folder: state_of(folder) for folder in (ROOT / "data", ROOT / "runs")}
     out = tmp_path / "deeper" / f"{name}.json"
     rehearse(name, "--steps", 2, "--out", out, *words)
