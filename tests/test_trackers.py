@@ -55,7 +55,7 @@ def test_each_version_has_its_hashes_and_is_one_that_the_extras_ask_for():
 
 
 def test_what_the_course_has_already_is_not_installed_again():
-    """Two are there in an older version, because MLflow and TensorBoard want one."""
+    """Two are there in an older version, because MLflow and Trackio want one."""
     twice = {name for name in VERSIONS if name in OURS}
     assert twice == {"importlib-metadata", "pillow"}
     assert not any(VERSIONS[name] in OURS[name] for name in twice)

@@ -23,7 +23,7 @@ UV = "uv==0.13.9"
 COLAB = ROOT / "book" / "colab.lock"  # its versions are written by hand, its hashes here
 TRACKERS = ROOT / "book" / "trackers.lock"  # what the extras below bring beside our pins
 EXTRAS = ("tensorboard", "mlflow", "trackio")
-OLDER = ("importlib-metadata", "pillow")  # MLflow and TensorBoard want an older one than ours
+OLDER = ("importlib-metadata", "pillow")  # MLflow and Trackio want an older one than ours
 # The oldest release of each minor version: a pin that asks for 3.11.5 must not pass as 3.11.
 PYTHONS = ("3.11.0", "3.12.0", "3.13.0", "3.14.0")
 PLATFORMS = {  # by uv's names
