@@ -41,6 +41,7 @@ from sphinx.util.docutils import SphinxDirective
 EVERYDAY = {
     *("key", "value", "query", "head", "floor", "shape", "batch", "buffer", "skill", "merge"),
     *("parameter", "bit", "mask", "step", "unit", "tail", "score", "scale", "shift"),
+    *("distinct", "repetition"),
 }
 
 # Inside these nothing is turned into a link.
