@@ -1126,7 +1126,7 @@ def test_two_hundred_steps_beat_pairs_and_the_modern_form_leaves_the_classic_beh
     found = {name: [run["loss"] for run in seeds.values()] for name, seeds in runs.items()}
     assert all(len(losses) == 5 for losses in found.values())
     assert max(found["modern-stories"]) < 0.7 * min(found["stories"])
-    assert 1.7 < min(found["stories"]) < max(found["stories"]) < 1.8  # pairs reach 1.96
+    assert 1.7 < min(found["stories"]) < max(found["stories"]) < 1.85  # pairs reach 1.96
     for name, low, high in (("stories", 4.0, 4.3), ("modern-stories", 2.5, 2.8)):
         floors = {run["floor"] for run in runs[name].values()}
         (floor,) = floors
@@ -1215,7 +1215,7 @@ def test_one_recipe_knows_tinystories_better_than_tiny_shakespeare():
 
 def test_the_book_s_model_recites_about_as_much_as_an_author_who_has_not_read_its_text():
     found = record("capstone")["read"]["stories"]["0"]
-    assert found["author_novel_8"] < found["novel_8"] < 1.4 * found["author_novel_8"] < 0.2
+    assert abs(found["novel_8"] - found["author_novel_8"]) < 0.01 and found["novel_8"] < 0.13
 
 
 def test_the_knobs_of_writing_leave_the_model_as_it_is():
