@@ -2,7 +2,7 @@
 
 Claim: from a hundred steps at a low rate on, ten times the steps bring the most, a higher rate and
 twice the width about half of that, twice the depth hardly anything, and a tenth of the text costs
-little, as long as the run is that short.
+little in runs as short as these.
 
     python experiments/capstone.py                     # fetches the text; half an hour on one core
     python experiments/capstone.py --data PATH --children PATH    # the same with copies of yours
@@ -12,10 +12,10 @@ little, as long as the run is that short.
 changed in each: three seeds, and one where a run has a thousand steps. Fewer data are a tenth of
 the training text, another for each seed, and the same validation text. "author": what pairs of
 characters reach on that validation text, and what twenty pieces of it have of what is measured of
-twenty written texts. "writing": what the model of a thousand steps
-writes, at several temperatures and without sampling. "texts": nanoGPT's recipe for a laptop, 2,000
-steps, on the first 900,000 characters of Tiny Shakespeare and of TinyStories; what is recorded was
-made with the beginning of the training file of its first version, without marks between stories.
+twenty written texts. "writing": what the model of a thousand steps writes, at several temperatures
+and without sampling. "texts": nanoGPT's recipe for a laptop, 2,000 steps, on the first 900,000
+characters of Tiny Shakespeare and of TinyStories; what is recorded was made with the beginning of
+the training file of its first version, without marks between stories.
 "reference": runs on the stories of chapter 12 at a small budget, five seeds each, by which a
 reader's own can be judged. "read": how much of what the book's model writes is new against the
 30,000 stories that it has read, and how much of stories that it has not. "leak": two hundred
