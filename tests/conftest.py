@@ -63,7 +63,7 @@ def pytest_make_collect_report(collector):
 # work while it is built. Every other file follows, the short ones as they are found.
 FIRST = [
     "test_any_folder", "test_lab", "test_pythons", "test_playing",
-    "test_colab", "test_instructor", "test_corpus", "test_exercises",
+    "test_colab", "test_trackers", "test_instructor", "test_corpus", "test_exercises",
     "test_experiments", "test_bookbuild", "test_records", "test_reading",
     "test_foundry", "test_training", "test_widgets", "test_page_grammar",
     "test_pages", "test_exercising", "test_widgets_in_the_book", "test_pdf",

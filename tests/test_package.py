@@ -168,7 +168,7 @@ def test_everything_pinned_is_pinned_exactly_and_names_no_host():
     assert len(names) == len(set(names))
     assert not any(name.startswith("nvidia") for name in names) and "://" not in text
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    trackers = {"tensorboard", "mlflow", "trackio"}  # for who uses one; tested where they are
+    trackers = {"tensorboard", "mlflow", "trackio"}  # pinned in book/trackers.lock
     named = [v for k, v in project["optional-dependencies"].items() if k not in trackers]
     extras = sum(named, project["dependencies"])
     assert {re.match(r"[\w-]+", line)[0].lower() for line in extras} <= set(names)
