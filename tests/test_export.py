@@ -198,6 +198,23 @@ def test_gpt2_comes_in_as_it_is(tied, prefix, tmp_path):
     assert not any(t.is_meta for t in [*ours.parameters(), *ours.buffers()])
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", b"[1]"), ("config.json", b"{}"), ("config.json", b"{"),
+        ("config.json", b'{"model_type": "gpt2", "n_embd": "x"}'),
+        ("config.json", b'{"model_type": "gpt2", "n_embd": [1]}'),
+        ("model.safetensors", b"no weights"), ("model.safetensors", b""),
+    ],
+)  # fmt: skip
+def test_a_damaged_folder_of_gpt2_is_refused_in_words(name, content, tmp_path):
+    save_checkpoint(tmp_path / "ours", shaken(CLASSIC["as GPT-2"]), tokenizer=BPE)
+    export(tmp_path / "ours", tmp_path / "out")
+    (tmp_path / "out" / name).write_bytes(content)
+    with pytest.raises(ValueError, match=r"has a damaged file|has no configuration|is not JSON"):
+        from_pretrained(tmp_path / "out")
+
+
 def test_what_is_no_gpt2_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"must be a folder with config.json and model.safetensors"

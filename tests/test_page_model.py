@@ -490,6 +490,25 @@ def test_a_file_that_is_no_model_is_refused_in_words(name, tmp_path):
         import_model(path)
 
 
+@pytest.mark.parametrize("part", ["config", "tokenizer"])
+@pytest.mark.parametrize("text", ["null", '"abc"', "[]", "{}", "[" * 9000 + "]" * 9000, "twice"])
+def test_whatever_stands_in_a_model_s_file_python_refuses_it_in_words(part, text, tmp_path):
+    tensors = {"w": torch.zeros(2)}
+    told = safetensors_metadata(exported(built(CONFIGS["biases, tied"])))
+    if text == "twice":  # which of the two was meant?
+        text = told[part].replace("{", '{"n_head": 4, ' if part == "config" else '{"chars": "a", ')
+    path = tmp_path / "x.gpt.safetensors"
+    path.write_bytes(save(tensors, metadata=told | {part: text}))
+    with pytest.raises(ValueError, match="is no model of gptlib"):
+        import_model(path)
+
+
+def safetensors_metadata(data: bytes) -> dict[str, str]:
+    """The words in the head of a file of safetensors."""
+    (length,) = struct.unpack("<Q", data[:8])
+    return json.loads(data[8 : 8 + length])["__metadata__"]
+
+
 def test_a_file_with_any_byte_changed_is_read_or_refused():
     """A random change ends in a model or in words, not in an error of the machine."""
     good = exported(built(CONFIGS["one head, GPT-2's GELU"]))

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+from gptlib.cli.main import main
 from gptlib.corpus import END, stories
 from gptlib.engine import prepare as making
 from gptlib.engine.prepare import encoded, prepare
@@ -221,9 +222,24 @@ def test_a_damaged_folder_is_known(book, here):
         Prepared.open("out")
     with pytest.raises(FileNotFoundError, match="make one by gptlib prepare"):
         Prepared.open("nowhere")
-    (here / "t.json").write_text('{"type": "Other"}', "utf-8")
-    with pytest.raises(ValueError, match="its type is 'Other'"):
-        tokenizer_at("t.json")
+    for kind, said in (('"Other"', "'Other'"), ("[]", r"\[\]"), ("{}", "{}")):
+        (here / "t.json").write_text(f'{{"type": {kind}}}', "utf-8")
+        with pytest.raises(ValueError, match=f"its type is {said}"):
+            tokenizer_at("t.json")
+
+
+@pytest.mark.parametrize("key", ["train", "validation", "sources", "vocab_size", "tokenizer"])
+@pytest.mark.parametrize("value", [None, 5, "x", [], [5], [{}], {"tokens": "many"}])
+def test_a_forged_manifest_is_refused_or_told_of_in_words(book, here, key, value, capsys):
+    prepare([book], "out")
+    file = here / "out" / "manifest.json"
+    told = json.loads(file.read_text("utf-8"))
+    file.write_text(json.dumps(told | {key: value}), "utf-8")
+    code = main(["info", "out"])
+    said = capsys.readouterr()
+    assert (code == 2 and "is not a whole folder of gptlib prepare" in said.err) or code == 0
+    if key in ("train", "validation", "sources"):
+        assert code == 2 or (key, value) == ("sources", [])
 
 
 def test_nothing_is_left_over_of_what_was_learned_by_bytes():

@@ -536,6 +536,22 @@ def test_where_it_was_made_an_environment_is_ready(course):
     assert not environment.is_usable(course, (3, 9, 0))
 
 
+# What a script begins with; the second where a path is long.
+STARTS = (
+    "#!{}\n",
+    "#!/bin/sh\n'''exec' \"{}\" \"$0\" \"$@\"\n' '''\n",
+)
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_an_environment_whose_path_is_the_end_of_another_s_is_not_that_one(course, start):
+    pip, python = environment.scripts(course) / "pip", environment.python_of(course)
+    here = (python, f"{python}3.11")
+    for path in (*here, f"/mnt{python}", f"{python}x"):
+        pip.write_text(start.format(path) + "from pip import main\n", encoding="utf-8")
+        assert environment.is_moved(course) == (path not in here)
+
+
 def test_without_a_stamp_or_for_another_python_it_is_not_ready(course):
     assert not environment.is_ready(course, (3, 9, 0))
     (course / environment.STAMP).unlink()
@@ -616,7 +632,7 @@ def test_on_windows_a_moved_environment_is_made_anew(course, tmp_path, monkeypat
     assert environment.is_moved(new) and not environment.make(new, python)
     assert commands == [[python.program, "-m", "venv", "--clear", new]]
     pip = new / "bin" / "pip.exe"
-    pip.write_bytes(b"MZ" + os.fsencode(new / "bin" / "python.exe") + b"PK")
+    pip.write_bytes(b"MZ#!" + os.fsencode(new / "bin" / "python.exe") + b"\r\nPK")
     assert environment.make(new, python) and len(commands) == 1  # where it was made, it stays
 
 

@@ -691,6 +691,14 @@ HOSTILE = {
 }
 
 
+def test_a_home_folder_is_understood_in_both_ways(tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    CharTokenizer("abc").save("~/t.json")
+    assert (tmp_path / "t.json").is_file()
+    assert CharTokenizer.load("~/t.json").encode("cab") == [2, 0, 1]
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_loading_takes_memory_for_a_small_multiple_of_the_file(tmp_path, name):
     path = tmp_path / "file.json"

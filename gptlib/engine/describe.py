@@ -33,7 +33,8 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         if isinstance(told, dict) and "model_type" in told:
             return {"is": "a model in a form of Transformers", "model": told["model_type"]}
     if (place / MANIFEST).is_file():
-        if read_json(place / MANIFEST).get("format") == PAGE:
+        manifest = read_json(place / MANIFEST)
+        if isinstance(manifest, dict) and manifest.get("format") == PAGE:
             return {"is": "a page with a model", "open": os.path.join(path, "index.html")}
         return _checkpoint(path)
     raise ValueError(f"{path} is no prepared text, no run, no checkpoint and no exported model.")

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 import gptlib
@@ -118,13 +119,15 @@ def from_pretrained(path: str | os.PathLike[str]) -> tuple[GPT, BPETokenizer | N
         raise ValueError(f"{path} must be a folder with config.json and model.safetensors.")
     try:
         config = from_gpt2(read_json(folder / "config.json"))
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise ValueError(f"{path} has no configuration of GPT-2: {error} is missing.") from error
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"{path} has no configuration of GPT-2: {error}.") from error
     with torch.device("meta"):
         model = GPT(config)
     names = gpt2_names(config)
     state: dict[str, torch.Tensor] = {}
-    with ExitStack() as stack:
+    with _no_damage(path), ExitStack() as stack:
         known = {
             key.removeprefix("transformer."): (file, key)
             for file in (stack.enter_context(safe_open(f, "pt")) for f in files)
@@ -152,6 +155,15 @@ def from_pretrained(path: str | os.PathLike[str]) -> tuple[GPT, BPETokenizer | N
     merges = folder / "merges.txt"
     tokenizer = BPETokenizer.from_gpt2(merges.read_text("utf-8")) if merges.is_file() else None
     return model.eval(), tokenizer
+
+
+@contextmanager
+def _no_damage(path: Any) -> Iterator[None]:
+    """Say in words which folder has a file that safetensors cannot read."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise ValueError(f"{path} has a damaged file of weights: {error}") from error
 
 
 def _complete(model: GPT) -> None:

@@ -42,7 +42,7 @@ def tokenizer_at(path: str | os.PathLike[str]) -> Tokenizer:
     kinds: dict[str, type[Tokenizer]]
     kinds = {"CharTokenizer": CharTokenizer, "BPETokenizer": BPETokenizer}
     kind = told.get("type") if isinstance(told, dict) else None
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(f"{path} is no tokenizer of gptlib: its type is {kind!r}.")
     return kinds[kind].load(file)
 
@@ -92,6 +92,7 @@ class Prepared:
     def _read(cls, folder: Path, manifest: dict[str, Any]) -> Prepared:
         if manifest.get("format") != FORMAT:
             raise ValueError(f"its format is {manifest.get('format')!r} and not {FORMAT!r}")
+        _check_about(manifest)
         names = [f"{part}.bin" for part in PARTS]
         sums = {name: manifest["files"][name]["sha256"] for name in (*names, "tokenizer.json")}
         tokenizer = tokenizer_at(folder / "tokenizer.json")
@@ -109,6 +110,23 @@ class Prepared:
         """The volume of the stories that this text consists of, and of nothing else; or None."""
         volumes = {source.get("volume") for source in self.about["sources"]}
         return volumes.pop() if len(volumes) == 1 else None
+
+
+def _check_about(about: dict[str, Any]) -> None:
+    """Refuse a manifest that says its counts and sources in another way than `prepare` does."""
+    if not isinstance(about.get("vocab_size"), int) or not {"tokenizer", "split", "mark"} <= {
+        *about
+    }:
+        raise ValueError("its manifest does not say tokenizer, vocab_size, split and mark")
+    for part in PARTS:
+        counts = about.get(part)
+        if not isinstance(counts, dict) or not all(isinstance(n, int) for n in counts.values()):
+            raise ValueError(f"its manifest does not count {part}")
+    sources = about.get("sources")
+    if not isinstance(sources, list) or not all(
+        isinstance(source, dict) and isinstance(source.get("name"), str) for source in sources
+    ):
+        raise ValueError("its manifest does not name its sources")
 
 
 def is_prepared(path: str | os.PathLike[str]) -> bool:

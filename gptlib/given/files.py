@@ -184,15 +184,14 @@ class JsonFile:
         While it is read, memory is taken for at most some sixty times the size of the file.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
-            state = json.loads(text, object_pairs_hook=_once)
+            state = parse_json(followed(path).read_text(encoding="utf-8"))
             if not isinstance(state, dict) or state.pop("type", None) != cls.__name__:
                 raise ValueError(f'it is no JSON object with "type": "{cls.__name__}"')
             expected = set(inspect.signature(cls._from_state).parameters)
             if wrong := expected ^ set(state):
                 raise ValueError(f"missing or not known: {', '.join(sorted(wrong)[:5])}")
             return cls._from_state(**state)
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is not a saved {cls.__name__}: {error}") from error
 
     def _state(self) -> dict[str, Any]:
@@ -201,6 +200,19 @@ class JsonFile:
     @classmethod
     def _from_state(cls, **state: Any) -> Self:
         raise NotImplementedError
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text that somebody else may have written.
+
+    Errors: ValueError for what is not well formed, nested too deep, or has a key twice.
+
+    parse_json('{"a": [1, 2]}') -> {"a": [1, 2]}
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

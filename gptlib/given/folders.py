@@ -21,6 +21,7 @@ from gptlib.given.files import (
     flush,
     followed,
     new_beside,
+    parse_json,
     remove,
     remove_leftovers,
     those_beside,
@@ -147,16 +148,9 @@ def read_whole(
 def read_json(file: Path) -> Any:
     """The content of a JSON file. Errors: ValueError names it if it is not well formed."""
     try:
-        text = file.read_text(encoding="utf-8")
-        return json.loads(text, object_pairs_hook=_without_doubles)
-    except (ValueError, RecursionError) as error:
+        return parse_json(file.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(f"its part {file.name} is not JSON: {error}") from error
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(found := dict(pairs)) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
 
 
 def _standing(target: Path) -> Path | None:
@@ -238,8 +232,8 @@ def _manifest(content: bytes | None) -> dict[str, Any]:
     if len(content) > MOST_BYTES:
         raise ValueError(f"its {MANIFEST} is too long")
     try:
-        manifest = json.loads(content, object_pairs_hook=_without_doubles)
-    except (ValueError, RecursionError) as error:
+        manifest = parse_json(content)
+    except ValueError as error:
         raise ValueError(f"its {MANIFEST} is not JSON: {error}") from error
     files = manifest.get("files") if isinstance(manifest, dict) else None
     if not isinstance(files, dict) or not all(

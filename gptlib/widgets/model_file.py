@@ -21,7 +21,7 @@ from torch import nn
 from gptlib.counts import count_parameters
 from gptlib.given.checks.saved import check_finite_weights, check_weights
 from gptlib.given.checks.tensors import check_choice
-from gptlib.given.files import replacing
+from gptlib.given.files import parse_json, replacing
 from gptlib.given.models import unwrapped
 from gptlib.given.run_state import set_weights, weights_of
 from gptlib.gpt import GPT, GPTConfig
@@ -166,8 +166,10 @@ def import_model(
         if told.get("format") not in KINDS:
             raise ValueError(f"it is not marked as {FORMAT!r}")
         make_config, make = KINDS[told["format"]]
-        config = make_config(**json.loads(told["config"]))
-        state = json.loads(told["tokenizer"])
+        config = make_config(**parse_json(told["config"]))
+        state = parse_json(told["tokenizer"])
+        if not isinstance(state, dict):
+            raise ValueError("its tokenizer is no JSON object")
         tokenizer = TOKENIZERS[state.pop("type")]._from_state(**state)
         weights = unpacked(tensors)
         # Counted before it is built: a forged configuration could ask for more than the memory.
