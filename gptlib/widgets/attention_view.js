@@ -56,9 +56,10 @@ export function headMaps({ layers, heads, pick }) {
     let weights = [];
     const name = layers > 1 ? `block ${layer}, head ${head}` : `head ${head}`;
     const map = heatMap({
-      rows: 1, columns: 1, paint: (pixels) => paint(pixels, weights), label: `the map of ${name}`,
+      rows: 1, columns: 1, paint: (pixels) => paint(pixels, weights), label: "",
     });
-    const el = h("button", { type: "button", class: "gw-thumb", onclick: () => pick(layer, head), "aria-label": name },
+    map.canvas.setAttribute("aria-hidden", "true"); // the button has the name
+    const el = h("button", { type: "button", class: "gw-thumb", onclick: () => pick(layer, head), "aria-label": layers > 1 ? `${layer} · ${head}: ${name}` : name },
       map.canvas, h("span", { class: "gw-thumb-name" }, layers > 1 ? `${layer} · ${head}` : name));
     const show = ({ table }, size) => { weights = table; map.draw(-1, size, size); };
     return { el, layer, head, show, press: attribute(el, "aria-pressed") };

@@ -78,7 +78,7 @@ function tokenBoxes({ length, n_active, pick }) {
     const stripes = Array.from({ length: n_active }, () => h("span"));
     const numbers = Array.from({ length: n_active }, () => h("span"));
     const box = h("button", { type: "button", class: "gw-routed-token", onclick: () => pick(t) },
-      text, h("span", { class: "gw-stripes" }, ...stripes), h("span", { class: "gw-routed-numbers" }, ...numbers));
+      text, h("span", { class: "gw-stripes" }, ...stripes), h("span", { class: "gw-routed-numbers", "aria-hidden": "true" }, ...numbers));
     el.append(box);
     return { box, text, stripes, numbers };
   });

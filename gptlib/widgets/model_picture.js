@@ -26,7 +26,7 @@ function render({ model, el }) {
   const set = (name) => (value) => put(model, name, value);
 
   const buttons = presets.map(({ name, label, config: wanted }) => ({
-    wanted, el: button(label, () => change(wanted), { "aria-label": `preset ${name}` }),
+    wanted, el: button(label, () => change(wanted), { "aria-label": `preset ${name}: ${label}` }),
   }));
   const groups = [...new Set(presets.map(({ group }) => group))].map((group) =>
     h("div", { class: "gw-presets", role: "group", "aria-label": `presets: ${group}` }, h("span", { class: "gw-name" }, group),

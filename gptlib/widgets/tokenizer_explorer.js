@@ -23,7 +23,7 @@ function render({ model, el }) {
   });
   const typed = h("label", { class: "gw-text" }, h("span", { class: "gw-name" }, "your text"), box);
   const examples = model.get("examples").map((text) =>
-    button(shortened(text), () => change({ text, picked: [], step: -1 }), { "aria-label": `text: ${text}` }));
+    button(shortened(text), () => change({ text, picked: [], step: -1 }), { "aria-label": `${shortened(text)}, text: ${text}` }));
   const special = tokenizer.specialTokens.length > 0 && toggle({
     label: `${tokenizer.specialTokens.join(", ")} may count as one token`,
     change: (on) => change({ special: on, picked: [] }),

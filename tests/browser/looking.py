@@ -35,6 +35,23 @@ UNFOLD = """new Promise(done => {
     document.querySelectorAll('main details').forEach(d => { d.open = true });
     setTimeout(done, 300);
 })"""
+# Scrolls to each widget of a page and stays until it is drawn, then back to the top; says what
+# failed. It gives up after six hundred frames: a busy machine has fewer of them in a second.
+WAKE = """async () => {
+    const drawn = (figure) => figure.previousElementSibling?.matches(
+        '.widget-failed, .widget-place:has(.gpt-widget)');
+    const found = [];
+    for (const figure of document.querySelectorAll("main img[class*='widget-']")) {
+        for (let left = 600; left && !drawn(figure); left--) {
+            figure.parentElement.scrollIntoView({ behavior: 'instant' });
+            await new Promise(requestAnimationFrame);
+        }
+        if (!drawn(figure)) found.push(`a widget that stays a figure: ${figure.alt}`);
+    }
+    scrollTo({ top: 0, behavior: 'instant' });
+    const failed = [...document.querySelectorAll('main .widget-failed')];
+    return [...found, ...failed.map((e) => e.textContent)];
+}"""
 # Three frames: a widget draws once a frame, and a drawing may ask for one more.
 FRAMES = """new Promise(done => {
     let left = 3;
@@ -104,6 +121,13 @@ def ahead(things: Iterable, start: Callable) -> Iterator:
         if len(last) > 1:
             yield last.pop(0)
     yield from last
+
+
+def wake(page) -> list[str]:
+    """Bring the widgets of a page to life, as a reader does who comes near each; what failed."""
+    failed = page.evaluate(WAKE)
+    settle(page)
+    return failed
 
 
 def settle(page):

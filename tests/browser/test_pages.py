@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import pytest
-from looking import LOOPBACK, NARROW, PATIENCE, UNFOLD, WIDE, ahead, pages_of, serve
+from looking import LOOPBACK, NARROW, PATIENCE, UNFOLD, WIDE, ahead, pages_of, serve, wake
 
 
 def opening(browser, address: str, width: int = WIDE, theme: str = "light") -> tuple:
@@ -39,6 +39,7 @@ def problems_on(page, problems: list[str]) -> list[str]:
     """Wait for a page that is opening, close it, and say everything that is wrong with it."""
     page.wait_for_load_state("networkidle")
     page.evaluate(UNFOLD)
+    problems += wake(page)
     # Pictures further down load when they are scrolled to: look at all of them.
     page.evaluate("document.querySelectorAll('img').forEach(i => { i.loading = 'eager' })")
     page.wait_for_function("[...document.images].every(i => i.complete)")
@@ -140,6 +141,10 @@ BROKEN = {
     "a failed request": ('<script src="nowhere.js"></script>', "404"),
     "a script error": ("<script>throw new Error('oh')</script>", "script error: oh"),
     "a console error": ("<script>console.error('oh')</script>", "console error: oh"),
+    "a broken widget": (
+        '<div class="widget-failed">no luck</div><img class="widget-0" src="data:," alt="">',
+        "no luck",
+    ),
     "a wide page": ('<div style="width: 2000px">wide</div>', "wider than the window"),
     "undrawn math": (r'<span class="math">\(x\)</span>', "math left as source"),
 }

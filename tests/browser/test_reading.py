@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from looking import NARROW, PATIENCE, UNFOLD, WIDE, Packing, ahead, pages_of, read_axe, serve
+from looking import NARROW, PATIENCE, UNFOLD, WIDE, Packing, ahead, pages_of, read_axe, serve, wake
 from PIL import Image
 
 MOST_BYTES = 1_500_000  # that any page may transfer, packed
@@ -251,6 +251,7 @@ def test_axe_finds_nothing_on_any_page(html, opened, theme):
     for path, page in zip(paths, loading, strict=True):
         page.wait_for_load_state("networkidle")
         page.evaluate(UNFOLD)
+        found += [f"{path}: {failed}" for failed in wake(page)]
         read_axe(page)
         for violation in page.evaluate(f"axe.run(document, {rules})")["violations"]:
             node = violation["nodes"][0]

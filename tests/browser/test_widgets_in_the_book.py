@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from looking import PATIENCE, UNFOLD, pages_of
+from looking import PATIENCE, UNFOLD, pages_of, wake
 from playwright.sync_api import TimeoutError
 
 CONTROLS = "input[type=range]:not(:disabled), select"
@@ -41,15 +41,15 @@ def silent_widgets(browser, address: str) -> list[str]:
     page.set_default_timeout(PATIENCE)
     page.on("pageerror", lambda error: found.append(f"script error: {error}"))
     page.on("requestfailed", lambda request: found.append(f"request failed: {request.url}"))
+    told = ("error", "warning")
+    page.on("console", lambda m: found.append(f"console: {m.text}") if m.type in told else None)
     page.goto(address, wait_until="networkidle")
     page.evaluate(UNFOLD)
     states = "Object.keys(JSON.parse(document.querySelector('.widget-states').textContent)).length"
     asked = page.evaluate(states)
     figures = page.locator("main img[class*='widget-']").all()
     found += [] if len(figures) == asked > 0 else [f"{asked} widgets, {len(figures)} figures"]
-    for figure in figures:  # a widget comes to life as its reader comes near
-        figure.evaluate("image => image.parentElement.scrollIntoView()")
-    page.wait_for_function(f"document.querySelectorAll('.gpt-widget').length === {asked}")
+    found += wake(page)
     for number, widget in enumerate(page.locator(".gpt-widget").all(), 1):
         if not any(follows(page, widget, c) for c in widget.locator(CONTROLS).all()):
             found.append(f"widget {number} follows none of its controls")
