@@ -375,26 +375,33 @@ class NumberFigures(SphinxTransform):
 
 
 class NameExercises(SphinxTransform):
-    """Give each exercise an address: `#exercise-3`."""
+    """Give each exercise an address: `#exercise-3`, and `#your-turn-2` for a core piece."""
 
     default_priority = 448
 
     def apply(self, **kwargs) -> None:
         if not self.env.docname.startswith("chapters/"):
             return
+        for paragraph in self.document.findall(nodes.paragraph):
+            self.name(paragraph, "your-turn", r"Your turn (\d+): ")
         for section in self.document.findall(nodes.section):
             title = next(iter(section.findall(nodes.title)), None)
             if title is None or title.astext().strip() != "Exercises":
                 continue
             for paragraph in section.findall(nodes.paragraph):
-                first = first_in(paragraph)
-                number = isinstance(first, nodes.strong) and re.match(r"(\d+)\. ", first.astext())
-                if number and f"exercise-{number[1]}" not in self.document.ids:
-                    anchor = f"exercise-{number[1]}"
-                    paragraph["ids"].append(anchor)
-                    self.document.ids[anchor] = paragraph
-                    link = f'<a class="headerlink" href="#{anchor}" title="Link to this">#</a>'
-                    paragraph += nodes.raw("", link, format="html")
+                self.name(paragraph, "exercise", r"(\d+)\. ")
+
+    def name(self, paragraph: nodes.paragraph, kind: str, begins: str) -> None:
+        """Give a paragraph that begins so in bold its address, and a link to it."""
+        first = first_in(paragraph)
+        number = isinstance(first, nodes.strong) and re.match(begins, first.astext())
+        anchor = f"{kind}-{number[1]}" if number else ""
+        if not number or anchor in self.document.ids:
+            return
+        paragraph["ids"].append(anchor)
+        self.document.ids[anchor] = paragraph
+        link = f'<a class="headerlink" href="#{anchor}" title="Link to this">#</a>'
+        paragraph += nodes.raw("", link, format="html")
 
 
 def open_paragraphs(document: nodes.document) -> Iterator[nodes.paragraph]:
