@@ -16,12 +16,12 @@ from collections.abc import Iterator
 
 from chapterfiles import ROOT
 from docutils import nodes
-from exercising import only_asks, shows_ours
+from exercising import only_asks, shows_ours, with_solutions
 from sphinx.transforms import SphinxTransform
 
 ANSWER, FIGURE, SEEN = "Show the answer", "Show the figure", "What is to be seen"
 CHECK, DRAWING = "The check of this", "The code of this figure"
-OURS = "The course's own code"
+OURS, LEFT_OUT = "The course's own code", "The course's own code is not in this book."
 WORDS_A_MINUTE = 200
 RUNNING = ROOT / "benchmarks" / "results" / "chapter_time.json"
 # A paragraph that begins like this goes on with the chapter; it does not answer a question.
@@ -194,7 +194,10 @@ class FoldCode(SphinxTransform):
             if only_asks(cell) and output:
                 cell.remove(output)  # it says that nothing is written yet
             if shows_ours(cell):
-                self.wrap(source, "ours", OURS)
+                if with_solutions():
+                    self.wrap(source, "ours", OURS)
+                else:
+                    cell.replace(source, nodes.paragraph("", LEFT_OUT))
                 continue
             if is_check(code) and not output:
                 self.wrap(source, "check", CHECK)
