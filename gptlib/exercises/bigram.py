@@ -127,6 +127,7 @@ NEXT_TOKEN_LOSS = Task(
     asks="The mean of minus the logarithm of what the right tokens were given; -1 does not count.",
     reference=next_token_loss,
     inputs=predictions,
+    devices_later=True,
     use=WithSlopes("logits"),
     hints=(
         "What probability did the model give to the token that came? And what does it cost?",
