@@ -38,7 +38,7 @@ def answer(name, said=None):
     pass
 
 
-hint = solution = my_gpt = left_out = predict = came_out = answer
+hint = solution = my_gpt = left_out = predict = came_out = bug = progress = answer
 '''
 NOT_WRITTEN = '''
 
