@@ -21,7 +21,7 @@ from gptlib.exercises.progress import TITLES
 from gptlib.exercises.question import Question
 from gptlib.exercises.task import Task, Use
 from gptlib.given.files import write_text
-from instructor import leaks, uses, views
+from instructor import later, leaks, uses, views
 from instructor import overlay as private
 from instructor.inside import wire
 from instructor.marking import points_of
@@ -177,6 +177,7 @@ def strip_package(package: Path, asked: list[Task | Question]) -> None:
         if not module.startswith(uses.ROOM):
             path = package.joinpath(*module.split(".")[1:]).with_suffix(".py")
             path.write_text(views.without(views.sources()[module], names), encoding="utf-8")
+    later.leave_out(package, {views.chapter_of(one.name) for one in asked})
     room = package / "exercises"
     for path in room.glob("*.py"):
         name = f"gptlib.exercises.{path.stem}"
@@ -187,7 +188,7 @@ def strip_package(package: Path, asked: list[Task | Question]) -> None:
     for name, place in {"book": "book", "progress": "progress", "words": "__init__"}.items():
         shutil.copy(HERE / "handout" / f"{name}.py", room / f"{place}.py")
     shutil.copy(HERE / "inside" / "wire.py", room / "wire.py")
-    records, later = {}, {}
+    records, unseen = {}, {}
     for task in tasks:
         try:
             needs = uses.of(type(task.use), views.chapter_of(task.name))
@@ -195,14 +196,14 @@ def strip_package(package: Path, asked: list[Task | Question]) -> None:
                 raise ValueError("what is done with it needs another answer")
             records[task.name] = recorded(task)
         except (ValueError, wire.Broken):
-            later[task.name] = list(task.hints)
+            unseen[task.name] = list(task.hints)
             continue
         for module, source in uses.sources(needs.hidden).items():
             path = package.joinpath(*module.split(".")[1:]).with_suffix(".py")
             old = path.read_text(encoding="utf-8") if path.exists() else ""
             path.write_text(_joined(old, source), encoding="utf-8")
     questions = {one.name: list(one.hints) for one in asked if isinstance(one, Question)}
-    told = {"tasks": records, "questions": questions, "later": later,
+    told = {"tasks": records, "questions": questions, "later": unseen,
             "chapters": titled(asked), "pieces": pieces()}  # fmt: skip
     (room / "released.bin").write_bytes(wire.pack(told))
 

@@ -831,6 +831,25 @@ PARTS = ("qkv(x).split", "self.split_heads(x)", ".transpose(1, 2).reshape(B, T, 
 
 
 @pytest.mark.slow
+def test_no_other_module_of_a_release_tells_the_answers_in_other_words(released, late, tmp_path):
+    """GELU in NumPy, the foundry's table of lines, the attention of Part II."""
+    parts = (*PARTS, "unbiased=False", "erf(", "0.044715")
+
+    def told(package: Path) -> set[str]:
+        return {path.stem for path in package.rglob("gptlib/**/*.py")
+                if any(part in path.read_text(encoding="utf-8") for part in parts)}  # fmt: skip
+
+    everywhere = told(ROOT)
+    assert {"numpy_gpt", "mlx_gpt", "by_hand", "fault_table", "grouped", "cache"} <= everywhere
+    assert told(released[1]) == set()
+    assert "fault_table" in told(late)  # chapter 7 has the foundry, and asks for none of these
+    words = (
+        "from gptlib.exercises import bug\ntry: bug(0)\nexcept NotImplementedError as e: print(e)"
+    )
+    assert "bug is in releases of chapter 7" in as_student(released[1], released[0].parent, words)
+
+
+@pytest.mark.slow
 def test_later_cells_of_a_release_hold_no_part_of_a_layer_either(released):
     """Experiments that copy the attention layer and change a line of it are left out."""
     (there,) = (ROOT / "chapters").glob("03_*.ipynb")
