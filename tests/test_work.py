@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import linecache
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -17,12 +18,21 @@ import gptlib
 from gptlib.attention import causal_mask
 from gptlib.cli.main import main
 from gptlib.exercises import answer, came_out, my_gpt, predict, progress, work
-from gptlib.exercises.book import CHAPTERS, QUESTIONS, TASKS, exercise, otherwise
+from gptlib.exercises.book import (
+    APPENDICES,
+    CHAPTERS,
+    QUESTIONS,
+    TASKS,
+    exercise,
+    otherwise,
+)
+from gptlib.exercises.progress import TITLES
 from gptlib.given.notebook import add_to
 from gptlib.gpt import GPTConfig
 from gptlib.modern import ModernConfig, ModernGPT
 from gptlib.swiglu import SwiGLU
 
+ROOT = Path(__file__).resolve().parent.parent
 MASK = "attention.causal_mask"
 RIGHT = "def causal_mask(T):\n    return torch.arange(T)[:, None] >= torch.arange(T)\n"
 OTHER = "def causal_mask(T):\n    return torch.ones(T, T, dtype=torch.bool).tril()\n"
@@ -213,6 +223,15 @@ def test_progress_counts_and_says_what_is_next(mine, capsys):
     assert "Next: " in capsys.readouterr().out
 
 
+def test_every_chapter_and_appendix_with_exercises_has_a_line():
+    assert list(TITLES) == [*range(1, len(CHAPTERS) + 1), *APPENDICES]
+    for number in range(1, len(CHAPTERS) + 1):
+        (path,) = (ROOT / "chapters").glob(f"{number:02}_*.ipynb")
+        first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]
+        title = "".join(first).partition("\n")[0]
+        assert title == f"# {number}. {TITLES[number]}"
+
+
 def test_a_value_that_is_typed_in_is_looked_at_noted_and_counted(mine, capsys):
     one = next(q for q in QUESTIONS.values() if isinstance(q.answer(**q.figures(0)), int))
     two = next(q for q in QUESTIONS.values() if isinstance(q.answer(**q.figures(0)), tuple))
@@ -269,6 +288,16 @@ def test_predictions_are_kept_counted_and_not_counted_twice(mine, capsys):
     assert wanted in progress().text() and f"<caption>{wanted} Next: " in progress()._repr_html_()
     kept = json.loads((mine / "answers.json").read_text())["predictions"]
     assert [one["came_out"] for one in kept] == [False, True]
+
+
+@pytest.mark.parametrize("number", range(1, len(CHAPTERS) + 1))
+def test_a_chapter_loads_the_words_of_a_prediction_with_its_first_exercise(number):
+    (path,) = (ROOT / "chapters").glob(f"{number:02}_*.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    first = next(source for source in code if "@exercise(" in source)
+    (loaded,) = re.findall(r"^from gptlib.exercises import (.*)$", first, re.MULTILINE)
+    assert {"predict", "came_out", "hint", "exercise"} <= {*loaded.split(", ")}
 
 
 def test_what_is_no_prediction_is_refused(mine):
