@@ -843,10 +843,9 @@ def test_no_other_module_of_a_release_tells_the_answers_in_other_words(released,
     assert {"numpy_gpt", "mlx_gpt", "by_hand", "fault_table", "grouped", "cache"} <= everywhere
     assert told(released[1]) == set()
     assert "fault_table" in told(late)  # chapter 7 has the foundry, and asks for none of these
-    words = (
-        "from gptlib.exercises import bug\ntry: bug(0)\nexcept NotImplementedError as e: print(e)"
-    )
-    assert "bug is in releases of chapter 7" in as_student(released[1], released[0].parent, words)
+    code = "from gptlib.exercises import bug\ntry: bug(0)\n"
+    code += "except NotImplementedError as error: print(error)"
+    assert "bug is in releases of chapter 7" in as_student(released[1], tmp_path, code)
 
 
 @pytest.mark.slow
