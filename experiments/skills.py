@@ -12,8 +12,8 @@ Recorded for each model, along training: loss beside the floor (nats per token, 
 no model saw) and accuracy by skill. For the GPT also what it writes at temperature 0.8, as the
 parser judges it. Two more seeds of each model are recorded as they end: differences between models
 that are smaller than those between seeds are luck. "apart": the model with norm and feed-forward
-network, with one of the two alone. Losses do not depend on how fast the machine is;
-the seconds do and are recorded as such.
+network, with one of the two alone, three seeds each, as they end. Losses do not depend on how fast
+the machine is; the seconds do and are recorded as such.
 """
 
 from __future__ import annotations

@@ -149,6 +149,19 @@ def ends_of(key):
     return [run["curve"][-1], *run["more"].values()]
 
 
+def test_chapter_4_the_network_costs_and_the_norm_does_not():
+    above = {
+        part: [end["above_floor"] for end in seeds.values()]
+        for part, seeds in record("skills")["feed_forward"]["apart"].items()
+    }
+    floor = record("skills")["positions"]["floor"]
+    both = [end["loss"] / floor - 1 for end in ends_of("feed_forward")]
+    before = [end["loss"] / floor - 1 for end in ends_of("positions")]
+    assert len(above["norm"]) == len(above["network"]) == 3
+    assert 1.5 * max(both) < min(above["network"]) and max(above["norm"]) < min(both)
+    assert sum(above["norm"]) + 0.03 < sum(before)
+
+
 def test_chapter_4_the_feed_forward_network_costs_what_is_copied():
     before, after = ends_of("positions"), ends_of("feed_forward")
     assert min(end["loss"] for end in after) > max(end["loss"] for end in before)
