@@ -17,10 +17,11 @@ import nbformat
 
 from gptlib.exercises import book, work
 from gptlib.exercises.hunts import dealt
+from gptlib.exercises.progress import TITLES
 from gptlib.exercises.question import Question
 from gptlib.exercises.task import Task, Use
 from gptlib.given.files import write_text
-from instructor import leaks, uses, views
+from instructor import later, leaks, uses, views
 from instructor import overlay as private
 from instructor.inside import wire
 from instructor.marking import points_of
@@ -29,16 +30,6 @@ from instructor.sandbox import HERE
 
 SEEDS = (0, 1)  # of the inputs that are recorded
 ROOT = views.ROOT
-WORDS = '''"""The words that a notebook has for its exercises."""
-
-from gptlib.exercises.book import answer, exercise, hint, left_out, my_gpt, otherwise, solution
-from gptlib.exercises.predictions import came_out, predict
-
-__all__ = [
-    "answer", "came_out", "exercise", "hint", "left_out", "my_gpt", "otherwise", "predict",
-    "solution",
-]
-'''
 README = """# Chapters {chapters}
 
 {due}1. Python 3.11 or newer. In this folder: `python -m venv .venv`, then
@@ -186,6 +177,7 @@ def strip_package(package: Path, asked: list[Task | Question]) -> None:
         if not module.startswith(uses.ROOM):
             path = package.joinpath(*module.split(".")[1:]).with_suffix(".py")
             path.write_text(views.without(views.sources()[module], names), encoding="utf-8")
+    later.leave_out(package, {views.chapter_of(one.name) for one in asked})
     room = package / "exercises"
     for path in room.glob("*.py"):
         name = f"gptlib.exercises.{path.stem}"
@@ -193,10 +185,10 @@ def strip_package(package: Path, asked: list[Task | Question]) -> None:
             views.sources().get(name, "")
         ):
             path.unlink()
-    shutil.copy(HERE / "handout" / "book.py", room / "book.py")
-    (room / "__init__.py").write_text(WORDS, encoding="utf-8")
+    for name, place in {"book": "book", "progress": "progress", "words": "__init__"}.items():
+        shutil.copy(HERE / "handout" / f"{name}.py", room / f"{place}.py")
     shutil.copy(HERE / "inside" / "wire.py", room / "wire.py")
-    records, later = {}, []
+    records, unseen = {}, {}
     for task in tasks:
         try:
             needs = uses.of(type(task.use), views.chapter_of(task.name))
@@ -204,15 +196,36 @@ def strip_package(package: Path, asked: list[Task | Question]) -> None:
                 raise ValueError("what is done with it needs another answer")
             records[task.name] = recorded(task)
         except (ValueError, wire.Broken):
-            later.append(task.name)
+            unseen[task.name] = list(task.hints)
             continue
         for module, source in uses.sources(needs.hidden).items():
             path = package.joinpath(*module.split(".")[1:]).with_suffix(".py")
             old = path.read_text(encoding="utf-8") if path.exists() else ""
             path.write_text(_joined(old, source), encoding="utf-8")
     questions = {one.name: list(one.hints) for one in asked if isinstance(one, Question)}
-    told = {"tasks": records, "questions": questions, "later": later}
+    told = {"tasks": records, "questions": questions, "later": unseen,
+            "chapters": titled(asked), "pieces": pieces()}  # fmt: skip
     (room / "released.bin").write_bytes(wire.pack(told))
+
+
+def titled(asked: Iterable[Task | Question]) -> dict[str, list[str]]:
+    """The names of exercises by chapter: {"3. Attention": ["attention.past_average", …]}."""
+    found: dict[str, list[str]] = {}
+    for one in asked:
+        number = views.chapter_of(one.name)
+        found.setdefault(f"{number}. {TITLES[number]}", []).append(one.name)
+    return found
+
+
+def pieces() -> dict[str, str]:
+    """The names that `my_gpt()` knows, and the course's module of each.
+
+    pieces()["GPT"] -> "gptlib.gpt"
+    """
+    core = [task for task in book.TASKS.values() if task.kind == "core"]
+    frame = [part for chapter in book.CHAPTERS for part in getattr(chapter, "FRAME", ())]
+    found = {task.name.split(".")[-1]: views.reference_of(task)[0] for task in core}
+    return found | {part.__name__: part.__module__ for part in frame}
 
 
 def _joined(old: str, new: str) -> str:

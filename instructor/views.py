@@ -38,7 +38,7 @@ def answer(name, said=None):
     pass
 
 
-hint = solution = my_gpt = left_out = predict = came_out = answer
+hint = solution = my_gpt = left_out = predict = came_out = bug = progress = answer
 '''
 NOT_WRITTEN = '''
 
@@ -125,8 +125,8 @@ def view(chapter: int, lifted: frozenset[tuple[str, str]] = frozenset()) -> dict
     return seen
 
 
-def without(source: str, names: set[str]) -> str:
-    """A module in which these functions and classes say that they are not written.
+def without(source: str, names: set[str], says: str = "is yours to write") -> str:
+    """A module in which these functions and classes say that they are not written, and why.
 
     "return x" in without("def f(x):\\n    return x\\n", {"f"}) -> False
     """
@@ -137,7 +137,7 @@ def without(source: str, names: set[str]) -> str:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names:
             first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
-            cuts.append((first, node.end_lineno or first, _stub(node)))
+            cuts.append((first, node.end_lineno or first, _stub(node, says)))
     for first, last, stub in reversed(cuts):
         lines[first - 1 : last] = [stub]
     future = [node for node in tree.body if isinstance(node, ast.ImportFrom)
@@ -149,8 +149,8 @@ def without(source: str, names: set[str]) -> str:
     return "".join(lines[:at]) + NOT_WRITTEN + "".join(lines[at:])
 
 
-def _stub(node: ast.FunctionDef | ast.ClassDef) -> str:
-    says = f'raise NotWritten("{node.name} is yours to write")'
+def _stub(node: ast.FunctionDef | ast.ClassDef, why: str) -> str:
+    says = f'raise NotWritten("{node.name} {why}")'
     if isinstance(node, ast.FunctionDef):
         return f"def {node.name}(*_, **__):\n    {says}\n"
     return f"class {node.name}:\n    def __init__(self, *_, **__):\n        {says}\n"

@@ -231,6 +231,37 @@ def test_the_right_value_is_right_with_every_seed(question):
             assert mark(question, list(wanted), seed).state == "right"
 
 
+def numbers(value):
+    """The numbers of an answer that are not counted."""
+    if isinstance(value, tuple):
+        return [one for part in value for one in numbers(part)]
+    return [value] if isinstance(value, float) else []
+
+
+def rounded(value, places):
+    """An answer with as many decimals as are asked for."""
+    if isinstance(value, tuple):
+        each = places if isinstance(places, tuple) else (places,) * len(value)
+        return tuple(map(rounded, value, each))
+    return round(value, places) if isinstance(value, float) else value
+
+
+@EACH_QUESTION
+def test_a_number_is_asked_for_to_so_many_places_and_right_when_rounded_to_them(question):
+    seeds = sorted({*OF_A_CLASS, *range(41)})
+    answers = [question.answer(**question.figures(seed)) for seed in seeds]
+    if not any(map(numbers, answers)):
+        assert question.places is None
+        return
+    words = question.asks.lower()
+    for places in {*(question.places if isinstance(question.places, tuple) else [question.places])}:
+        word = ("", "one", "two", "three", "four", "five")[places]
+        assert re.search(rf"\b{word} (places?|decimals?)\b|\bsecond with {word}\b", words)
+    for seed, wanted in zip(seeds, answers, strict=True):
+        said = rounded(wanted, question.places)
+        assert mark(question, said, seed).state == "right", (seed, said, wanted)
+
+
 @EACH_QUESTION
 def test_each_wrong_value_is_told_what_is_wrong_with_it(question):
     assert len(question.mistakes) >= 3
@@ -244,11 +275,10 @@ def test_each_wrong_value_is_told_what_is_wrong_with_it(question):
 
 
 @EACH_QUESTION
-def test_a_class_gets_variants_of_what_is_worked_out_on_paper(question):
+def test_a_class_gets_variants_of_what_is_worked_out_or_measured(question):
     assert question.kind in ("paper", "measurement")
-    if question.kind == "paper":
-        assert len({question.asked(seed) for seed in OF_A_CLASS}) >= 3
-        assert len({shown(question.answer(**question.figures(seed))) for seed in OF_A_CLASS}) >= 3
+    assert len({question.asked(seed) for seed in OF_A_CLASS}) >= 3
+    assert len({shown(question.answer(**question.figures(seed))) for seed in OF_A_CLASS}) >= 3
 
 
 @EACH_QUESTION

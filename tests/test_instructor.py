@@ -36,6 +36,7 @@ from classroom import (
     pupil,
 )  # fmt: skip
 
+import gptlib.exercises
 from gptlib.exercises import book
 from gptlib.exercises import work as learners
 from gptlib.exercises.question import Question
@@ -46,7 +47,7 @@ from instructor.grading import Settings, grade
 from instructor.inside import wire
 from instructor.marking import mark_work
 from instructor.notebooks import read, shape
-from instructor.release import stripped
+from instructor.release import imports_in, pieces, strip_package, stripped
 from instructor.sandbox import NoIsolation, Sandbox, bubblewrap
 from instructor.submissions import students_in
 
@@ -830,6 +831,24 @@ PARTS = ("qkv(x).split", "self.split_heads(x)", ".transpose(1, 2).reshape(B, T, 
 
 
 @pytest.mark.slow
+def test_no_other_module_of_a_release_tells_the_answers_in_other_words(released, late, tmp_path):
+    """GELU in NumPy, the foundry's table of lines, the attention of Part II."""
+    parts = (*PARTS, "unbiased=False", "erf(", "0.044715")
+
+    def told(package: Path) -> set[str]:
+        return {path.stem for path in package.rglob("gptlib/**/*.py")
+                if any(part in path.read_text(encoding="utf-8") for part in parts)}  # fmt: skip
+
+    everywhere = told(ROOT)
+    assert {"numpy_gpt", "mlx_gpt", "by_hand", "fault_table", "grouped", "cache"} <= everywhere
+    assert told(released[1]) == set()
+    assert "fault_table" in told(late)  # chapter 7 has the foundry, and asks for none of these
+    code = "from gptlib.exercises import bug\ntry: bug(0)\n"
+    code += "except NotImplementedError as error: print(error)"
+    assert "bug is in releases of chapter 7" in as_student(released[1], tmp_path, code)
+
+
+@pytest.mark.slow
 def test_later_cells_of_a_release_hold_no_part_of_a_layer_either(released):
     """Experiments that copy the attention layer and change a line of it are left out."""
     (there,) = (ROOT / "chapters").glob("03_*.ipynb")
@@ -844,6 +863,91 @@ def test_later_cells_of_a_release_hold_no_part_of_a_layer_either(released):
     out = [cell.source for cell in cells if "left_out()" in cell.source]
     assert any("OneTable = NotItself = left_out()" in source for source in out)
     assert any("FloatMask = left_out()" in source for source in out) and len(out) < 8
+
+
+@pytest.fixture(scope="session")
+def late(tmp_path_factory):
+    """The package of a release of chapters 7 and 8, as it is before the wheel is built."""
+    base = tmp_path_factory.mktemp("late")
+    shutil.copytree(views.PACKAGE, base / "gptlib", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "data" / "runs", base / "data" / "runs")
+    strip_package(base / "gptlib", views.asked_in((7, 8)))
+    return base
+
+
+def begun_as_student(package: Path, work: Path, numbers) -> None:
+    """Run all imports of these chapters as they are released."""
+    for number in numbers:
+        (there,) = (ROOT / "chapters").glob(f"{number:02}_*.ipynb")
+        asked = views.asked_in((number,))
+        cells = stripped(nbformat.read(there, as_version=4), asked, 0).cells
+        code = [imports_in(cell.source) for cell in cells
+                if cell.cell_type == "code" and not cell.source.startswith(("%", "!"))]  # fmt: skip
+        assert any("gptlib.exercises" in one for one in code)
+        as_student(package, work, "\n".join(dict.fromkeys(code)))
+
+
+@pytest.mark.slow
+def test_the_command_runs_in_a_release_and_says_what_is_done(released, tmp_path):
+    _, package = released
+    work = tmp_path / "work"
+    work.mkdir()
+    begin = "from gptlib.cli.main import main\n"
+    assert "gptlib 0." in as_student(package, work, begin + "try: main(['--version'])\n"
+                                     "except SystemExit as end: assert not end.code")  # fmt: skip
+    right = "def causal_mask(T):\n    return torch.ones(T, T, dtype=torch.bool).tril()\n"
+    noted = 'from gptlib.exercises import answer\nanswer("attention.two_scores", 1, 2)'
+    as_student(package, work, f'{IMPORTS}\n@exercise("{MASK}")\n{right}\n{noted}')
+    said = as_student(package, work, begin + "assert main(['progress', '--all']) == 0")
+    theirs = [one.name for one in views.asked_in((3,))]
+    assert f"3. Attention: 2 of {len(theirs)}\n" in said and "4. LayerNorm and GELU: 0 of" in said
+    assert f"   done: {MASK}\n" in said and "   noted: attention.two_scores\n" in said
+    assert f"Next: {theirs[1]}." in said and "5. " not in said
+
+
+@pytest.mark.slow
+def test_every_import_of_a_released_chapter_is_there(released, late, tmp_path):
+    begun_as_student(released[1], tmp_path, (3, 4))
+    begun_as_student(late, tmp_path, (7, 8))
+
+
+@pytest.mark.slow
+def test_a_release_has_every_word_of_the_exercises_and_grading_too(released, tmp_path):
+    theirs = sorted({*gptlib.exercises.__all__} - {"Patient"})
+    as_student(released[1], tmp_path, f"from gptlib.exercises import {', '.join(theirs)}")
+    space: dict[str, object] = {}
+    exec(views.WORDS, space)
+    assert {*theirs, "left_out"} <= space.keys()
+
+
+@pytest.mark.slow
+def test_my_gpt_of_a_release_has_pieces_and_a_bug_can_be_looked_for(late, tmp_path):
+    """What chapter 7 and 8 do with `own`, and their patient; what is asked there is missing."""
+    code = """
+import torch
+from gptlib.exercises import bug, hint, my_gpt
+from gptlib.gpt import GPTConfig
+own = my_gpt()
+small = own.GPT(GPTConfig.preset("stories", n_layer=1))
+print(type(small).__name__, own.causal_mask(2).tolist())
+try: own.generate(small, torch.zeros(1, 1, dtype=torch.long), 2)
+except NotImplementedError as error: print("not written:", error)
+try: own.nothing
+except AttributeError as error: print(error)
+patient = bug(0)
+patient.guess(patient.choices()[0])
+patient.reveal()
+"""
+    said = as_student(late, tmp_path, code)
+    assert "Yours: none yet (0 of" in said and "GPT [[True, False], [True, True]]" in said
+    assert "not written: generate is yours" in said and "nothing is no piece of a GPT" in said
+    assert "What shows it best" in said
+    later = """
+from gptlib.exercises import book, hint
+book.LATER["training.unseen"] = ["look there", "look here", "write it"]
+hint("training.unseen")
+"""
+    assert "Hint 1 of 3: look there" in as_student(late, tmp_path, later)
 
 
 @pytest.mark.slow
@@ -874,8 +978,9 @@ def attention_weights(query, key, mask=None):
     assert said.count("not written:") == 2 and f"{MASK}: right." in said
     assert "[[True, False], [True, True]]" in said and "nothing is written yet" in said
     assert "tril()" in (tmp_path / "attention" / "causal_mask.py").read_text(encoding="utf-8")
-    again = "from gptlib.exercises import my_gpt\nprint(my_gpt())"
-    assert MASK in as_student(package, tmp_path, again)
+    again = "from gptlib.exercises import my_gpt\nprint(my_gpt().causal_mask(1).tolist())"
+    said = as_student(package, tmp_path, again)
+    assert said.startswith(f"Yours: {MASK} (1 of") and said.endswith("[[True]]\n")
 
 
 @pytest.mark.slow
@@ -951,6 +1056,13 @@ def test_a_class_is_dealt_its_own_bug_and_marked_by_it(released, tmp_path, isola
         states[seed] = [marked.marks[HUNT].state for _, marked in rows]
     assert states == {0: ["right", "wrong", "not attempted"],
                       4: ["right", "not attempted", "wrong"]}  # fmt: skip
+
+
+def test_every_piece_of_my_gpt_has_a_module():
+    known = vars(book.my_gpt())
+    assert pieces().keys() == known.keys()
+    for name, module in pieces().items():
+        assert hasattr(sys.modules[module], name), name
 
 
 def test_a_notebook_is_stripped_of_what_shows_answers(question):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import linecache
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -26,6 +27,7 @@ from gptlib.merges import merge_pair
 from gptlib.modern import ModernConfig, ModernGPT
 from gptlib.swiglu import SwiGLU
 
+ROOT = Path(__file__).resolve().parent.parent
 MASK = "attention.causal_mask"
 RIGHT = "def causal_mask(T):\n    return torch.arange(T)[:, None] >= torch.arange(T)\n"
 OTHER = "def causal_mask(T):\n    return torch.ones(T, T, dtype=torch.bool).tril()\n"
@@ -335,6 +337,16 @@ def test_predictions_are_kept_counted_and_not_counted_twice(mine, capsys):
     assert wanted in progress().text() and f"<caption>{wanted} Next: " in progress()._repr_html_()
     kept = json.loads((mine / "answers.json").read_text())["predictions"]
     assert [one["came_out"] for one in kept] == [False, True]
+
+
+@pytest.mark.parametrize("number", range(1, len(CHAPTERS) + 1))
+def test_a_chapter_loads_the_words_of_a_prediction_with_its_first_exercise(number):
+    (path,) = (ROOT / "chapters").glob(f"{number:02}_*.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    first = next(source for source in code if "@exercise(" in source)
+    (loaded,) = re.findall(r"^from gptlib.exercises import (.*)$", first, re.MULTILINE)
+    assert {"predict", "came_out", "hint", "exercise"} <= {*loaded.split(", ")}
 
 
 def test_what_is_no_prediction_is_refused(mine):

@@ -19,10 +19,11 @@ def _weights(odds: float) -> tuple[float, ...]:
 TWO_SCORES = Question(
     name="attention.two_scores",
     asks="The scores are ln {odds} and 0. What is the weight of the first key; what is it if both "
-    "scores grow by 100; if both are doubled? Three numbers.",
+    "scores grow by 100; if both are doubled? Three numbers, to two places.",
     figures=lambda seed: {"odds": 3 + seed % 9},
     answer=_weights,
     within=0.01,
+    places=2,
     hints=(
         "A softmax takes e to the power of each score. What is e to the power of ln 3, and of 0?",
         "The weight is e^first / (e^first + e^second). What do 100 more in both do to that?",
@@ -200,6 +201,7 @@ SPREAD = Question(
     figures=lambda seed: {"d_k": (10 + seed % 9) ** 2},
     answer=spread,
     within=0.04,
+    places=1,
     hints=(
         "The chapter measures it for 1, 4, 16 and 64 numbers. What do those four have in common?",
         "torch.randn(2, 10_000, d_k) draws both. A score is a sum of products along one axis.",
@@ -250,6 +252,7 @@ TWO_COLOURS = Question(
     },
     answer=lambda words, strength: (_share(strength, words), _share(strength, words)),
     within=0.025,
+    places=2,
     hints=(
         "Do the two colours differ in anything that the query can see?",
         "e^4 is about 54.6, and e^0 is 1. How many words of each kind are in the sum?",

@@ -31,7 +31,7 @@ SURPRISE = Question(
     name="bigram.surprise",
     asks="In the line eels_see_less_sleet: what is the probability of {word}, given that we stand "
     "on a `_`, and what is its mean surprise per letter, in nats? Answer with two numbers in "
-    "brackets, the second with three decimals.",
+    "brackets, the first with four decimals and the second with three.",
     figures=lambda seed: {"word": WORDS[seed % len(WORDS)]},
     answer=lambda word: _score(_prices(word)),
     hints=(
@@ -73,6 +73,7 @@ SURPRISE = Question(
     ),
     because="The product of the steps, and minus its logarithm shared out among the letters.",
     within=0.005,
+    places=(4, 3),
 )
 
 PERPLEXITY = Question(
@@ -111,6 +112,7 @@ PERPLEXITY = Question(
     ),
     because="As unsure as somebody who throws a fair die with that many sides.",
     within=0.001,
+    places=3,
 )
 
 BEGINNING = Question(
@@ -159,6 +161,7 @@ BEGINNING = Question(
     ),
     because="V times V logits, all 0, so each token has the probability 1/V and costs ln V.",
     within=0.0009,
+    places=2,
 )
 
 
@@ -168,7 +171,7 @@ SMOOTHED = Question(
     name="bigram.smoothed",
     asks="In a text with {V} different tokens a token was followed {n} times, {c} times by the "
     "same one. With smoothing {s}, what is the probability of that one, and of one that never "
-    "followed? Answer with two numbers in brackets.",
+    "followed? Answer with two numbers in brackets, of three decimals.",
     figures=lambda seed: dict(zip("cnsV", COUNTS[seed % 5], strict=True)),
     answer=lambda c, n, s, V: ((c + s) / (n + s * V), s / (n + s * V)),
     hints=(
@@ -206,6 +209,7 @@ SMOOTHED = Question(
     ),
     because="All V counts of the row grow, so its sum grows by V times the smoothing.",
     within=0.005,
+    places=3,
 )
 
 
@@ -255,6 +259,7 @@ BAD_BEGINNING = Question(
     ),
     because="A random table has opinions, and they are wrong.",
     within=0.2,
+    places=1,
     kind="measurement",
 )
 

@@ -18,7 +18,7 @@ SAID_MINUS_HAPPENED = Question(
     name="bigram.said_minus_happened",
     asks="Three outcomes, numbered 0, 1 and 2, have the logits ln a, ln b and ln c, with (a, b, c) "
     "= {weights}. Outcome {happened} happens. What is the gradient of the loss for each logit? "
-    "Answer with three numbers in brackets.",
+    "Answer with three numbers in brackets, of three decimals.",
     figures=lambda seed: {"weights": SIDES[seed % 5], "happened": (1, 0, 2, 1, 2)[seed % 5]},
     answer=_gradient,
     hints=(
@@ -60,6 +60,7 @@ SAID_MINUS_HAPPENED = Question(
     ),
     because="Said minus happened: the right logit should rise, the others fall, by 0 in all.",
     within=0.005,
+    places=3,
 )
 
 POINTS = ((3, 2), (2, 5), (4, 1), (5, 3), (6, 4))

@@ -43,10 +43,11 @@ READ = Question(
     name="capstone.read",
     asks="A recipe takes {steps} steps of {rows} windows of {context} tokens. The text has "
     "{tokens} tokens, the model {parameters} parameters. How many times is the text read, and how "
-    "many tokens are read for a parameter? Two numbers in brackets.",
+    "many tokens are read for a parameter? Two numbers in brackets, to two places.",
     figures=_recipe,
     answer=_read,
     within=0.01,
+    places=2,
     hints=(
         "How many tokens does a step read, and how many the whole run?",
         "Tokens in all: windows times their length times steps.",
@@ -89,10 +90,12 @@ READ = Question(
 OUTSIDE = Question(
     name="capstone.outside",
     asks="{n} runs of one kind were made with {n} seeds. You make one more, of the same kind. With "
-    "which probability does its loss lie outside of the range of those {n}?",
+    "which probability does its loss lie outside of the range of those {n}? To three "
+    "places.",
     figures=lambda seed: {"n": 5 if seed == 0 else Random(seed).choice((4, 7, 9, 14, 19))},
     answer=lambda n: 2 / (n + 1),
     within=0.01,
+    places=3,
     hints=(
         "Think of all the runs together, yours among them, in the order of their losses. Where "
         "may yours stand?",
@@ -110,12 +113,17 @@ OUTSIDE = Question(
 )
 
 
+def _texts(seed: int) -> dict[str, int]:
+    kind = seed % 5
+    return {"n": (300, 60, 100, 150, 200)[kind], "first": 2 * kind, "second": 2 * kind + 1}
+
+
 @cache
-def _stories() -> dict[str, float]:
+def _stories(n: int, first: int, second: int) -> dict[str, float]:
     """Losses of single and pair counts of characters, on stories that were not counted."""
     train, exam = (
-        "".join(story.text + "\n" for story in corpus.stories(n, seed=seed))
-        for n, seed in ((300, 0), (30, 1))
+        "".join(story.text + "\n" for story in corpus.stories(many, seed=seed))
+        for many, seed in ((n, first), (30, second))
     )
     tokenizer = CharTokenizer(train + exam)
     V, ids = tokenizer.vocab_size, tokenizer.encode(train)
@@ -125,12 +133,14 @@ def _stories() -> dict[str, float]:
 
 PAIRS = Question(
     name="capstone.pairs",
-    asks="Count the characters of corpus.stories(300, seed=0), each story's text followed by a "
-    "line end, and ask about corpus.stories(30, seed=1) in the same form, with the characters of "
-    "both as vocabulary. What loss do pairs reach, in nats per character?",
-    figures=lambda seed: {},
-    answer=lambda: _stories()["bigram"],
+    asks="Count the characters of corpus.stories({n}, seed={first}), each story's text followed "
+    "by a line end, and ask about corpus.stories(30, seed={second}) in the same form, with the "
+    "characters of both as vocabulary. What loss do pairs reach, in nats per character, to "
+    "two places?",
+    figures=_texts,
+    answer=lambda **it: _stories(**it)["bigram"],
     within=0.002,
+    places=2,
     kind="measurement",
     hints=(
         "CharTokenizer(train + exam) makes the ids, counting(...) the two losses.",
@@ -139,11 +149,12 @@ PAIRS = Question(
         'counting(tokenizer.encode(train), tokenizer.encode(exam), tokenizer.vocab_size)["bigram"]',
     ),
     mistakes=(
-        Mistake("That is what single characters reach.", lambda: _stories()["unigram"]),
-        Mistake("That is asked about the text that was counted.", lambda: _stories()["own"]),
-        Mistake("That is in bits.", lambda: _stories()["bigram"] / math.log(2)),
+        Mistake("That is what single characters reach.", lambda **it: _stories(**it)["unigram"]),
+        Mistake("That is asked about the text that was counted.",
+                lambda **it: _stories(**it)["own"]),
+        Mistake("That is in bits.", lambda **it: _stories(**it)["bigram"] / math.log(2)),
         Mistake("That is a model that knows nothing: all characters alike.",
-                lambda: _stories()["even"]),
+                lambda **it: _stories(**it)["even"]),
     ),
     because="Whatever you train on such a text has to come out below this, or it has learned less "
     "than a table of pairs.",

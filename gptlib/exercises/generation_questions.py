@@ -65,6 +65,7 @@ COOLED = Question(
     ),
     because="Squares, divided by their sum. What was twice as likely is now four times as likely.",
     within=0.02,
+    places=2,
 )
 
 
@@ -106,6 +107,7 @@ CUT = Question(
     ),
     because="Two tokens reach p together, and are divided by their sum.",
     within=0.02,
+    places=2,
 )  # fmt: skip
 
 STORY_COST = Question(

@@ -70,10 +70,11 @@ def _log(seed: int) -> dict[str, Any]:
 FIRST_LINE = Question(
     name="gpt.first_line",
     asks="A log begins with a loss that is {more} above ln {V}, {V} being the size of the "
-    "vocabulary. How far do the logits spread?",
+    "vocabulary. How far do the logits spread? To two places.",
     figures=_log,
     answer=lambda more, V: sqrt(2 * more),
     within=0.03,
+    places=2,
     hints=(
         "What would the loss be if all logits were equal? What costs the rest?",
         "The surplus over ln V is half the variance of the logits. How far they spread is the root "
@@ -313,6 +314,7 @@ LOUD_HEAD = Question(
     figures=lambda seed: {"scale": 2.0 + 0.25 * (seed % 9)},
     answer=above_chance,
     within=0.05,
+    places=2,
     hints=(
         "With its head as it is, such a model starts about 0.17 above ln V. What do you expect of "
         "one whose logits are twice as far apart: as much, twice as much, more?",

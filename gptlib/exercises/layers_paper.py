@@ -29,6 +29,7 @@ ROW_BY_HAND = Question(
     figures=lambda seed: {"row": ROWS[seed % len(ROWS)]},
     answer=_by_hand,
     within=0.002,
+    places=3,
     hints=(
         "How far from the mean does each number lie? What is the mean of the squares of that?",
         "Biased: divided by three, the number of entries. And what is a number's size measured in?",
@@ -153,6 +154,7 @@ BEND_GAIN = Question(
     figures=lambda seed: {"slope": round(0.0 if seed == 0 else 0.1 + 0.05 * (seed % 10), 2)},
     answer=gain_for,
     within=0.05,
+    places=2,
     hints=(
         "Half of the numbers are negative. What does the bend do to the mean of their squares?",
         "Measure the size after one layer with a gain of 1, or after ten, and undo what it did.",

@@ -243,6 +243,7 @@ SHIFTED_SCORE = Question(
     because="Both turn by the same angle more, and a product does not see what both have in "
     "common: what is left is the distance. When one moves alone, the distance is another one.",
     within=0.02,
+    places=2,
     kind="measurement",
 )
 

@@ -24,7 +24,9 @@ class Question:
     asks: the question, with the names of its figures in braces. figures: from a seed to those.
     answer: from the figures, by name, to the right answer: a number, a text, or a tuple. mistakes:
     what people answer instead, from the same figures. within: how far a number may be off, as a
-    share of it; 0 for what is counted. because: what the learner reads beside "right".
+    share of it; 0 for what is counted. places: how many decimals are asked for, for each number its
+    own or for all the same: what is rounded to them is right. because: what the learner reads
+    beside "right".
     """
 
     name: str
@@ -35,6 +37,7 @@ class Question:
     mistakes: tuple[Mistake, ...]
     because: str
     within: float = 0.0
+    places: int | tuple[int, ...] | None = None
     kind: str = "paper"
 
     def asked(self, seed: int = 0) -> str:
@@ -43,24 +46,30 @@ class Question:
         return self.asks.format(**{key: shown(value) for key, value in figures.items()})
 
 
-def same(said: Any, wanted: Answer, within: float = 0.0) -> bool:
+def same(
+    said: Any, wanted: Answer, within: float = 0.0, places: int | tuple[int, ...] | None = None
+) -> bool:
     """Whether what was typed in is this answer.
 
+    within: a share of the number. places: decimals; half a unit of the last one is near enough,
+    and a hundredth of that more, for whoever rounds on the way.
+
     same(" Rows ", "rows") -> True
+    same(0.13, 0.1349, places=2) -> True
     """
     if isinstance(wanted, str):
         return isinstance(said, str) and said.strip().casefold() == wanted.casefold()
     if isinstance(wanted, tuple):
-        return (
-            isinstance(said, tuple | list)
-            and len(said) == len(wanted)
-            and all(same(*pair, within) for pair in zip(said, wanted, strict=True))
-        )
+        if not isinstance(said, tuple | list) or len(said) != len(wanted):
+            return False
+        each = places if isinstance(places, tuple) else (places,) * len(wanted)
+        return all(map(same, said, wanted, (within,) * len(wanted), each))
     if isinstance(wanted, bool) or isinstance(said, bool):
         return said is wanted
     if not isinstance(said, int | float):
         return False
-    return math.isclose(said, wanted, rel_tol=within, abs_tol=within * 1e-3)
+    half = 0.505 * 10.0**-places if isinstance(places, int) and isinstance(wanted, float) else 0.0
+    return math.isclose(said, wanted, rel_tol=within, abs_tol=max(within * 1e-3, half))
 
 
 def mark(question: Question, said: Any, seed: int = 0) -> Verdict:
@@ -70,7 +79,7 @@ def mark(question: Question, said: Any, seed: int = 0) -> Verdict:
     said = _plain(said)
     figures = question.figures(seed)
     wanted = question.answer(**figures)
-    if same(said, wanted, question.within):
+    if same(said, wanted, question.within, question.places):
         return Verdict("right", f"right. {question.because}")
     for mistake in question.mistakes:
         if _is_of(mistake, said, figures, question.within):

@@ -24,10 +24,12 @@ def _around(slopes: tuple[float, ...]) -> float:
 
 SLOPES = Question(
     name="block.slopes",
-    asks="Layers with the slopes {slopes}: the gradient at the input without shortcuts, and with.",
+    asks="Layers with the slopes {slopes}: the gradient at the input without shortcuts, and with. "
+    "To four places.",
     figures=_slopes,
     answer=lambda slopes: (prod(slopes), _around(slopes)),
     within=2.5e-3,  # 1.24 is right
+    places=4,
     hints=(
         "By the chain rule slopes along a path are multiplied. Which slope has x + f(x)?",
         "Without: the product of the slopes. With: each layer counts as 1 plus its slope.",
@@ -192,10 +194,11 @@ def _stream(seed: int) -> dict[str, Any]:
 STREAM = Question(
     name="block.stream",
     asks="A stream of size {start} runs through {n_layer} blocks; each part adds an unrelated "
-    "change of size {change}. How large is it at the end?",
+    "change of size {change}. How large is it at the end? To two places.",
     figures=_stream,
     answer=lambda start, n_layer, change: sqrt(start**2 + 2 * n_layer * change**2),
     within=5e-3,
+    places=2,
     hints=(
         "Two unrelated changes are like two sides of a right-angled triangle. What adds up?",
         "The squares add: that of the start, and one for each change. How many has a block?",
@@ -240,10 +243,11 @@ def _dropout(seed: int) -> dict[str, Any]:
 DROPPED = Question(
     name="block.dropped",
     asks="{value} goes through a dropout of {p}: its value where it is kept, its mean over many "
-    "steps of training, and its value in evaluation.",
+    "steps of training, and its value in evaluation. To two places.",
     figures=_dropout,
     answer=lambda value, p: (value / (1 - p), value, value),
     within=1e-3,
+    places=2,
     hints=(
         "How often is it kept, and what must it be then, so that the mean stays where it was?",
         "It is kept in a share 1 - p of the steps, and divided by that share.",

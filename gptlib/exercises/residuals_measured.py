@@ -98,10 +98,12 @@ def _measured(depth: int, seed: int) -> float:
 NORM_MLP_SIZE = Question(
     name="block.norm_mlp_size",
     asks="The size of the numbers behind {depth} layers of NormMLP (torch.manual_seed({seed}) "
-    "before it is built, then torch.randn(500, 64)): by the triangle, and measured.",
+    "before it is built, then torch.randn(500, 64)): by the triangle, and measured. "
+    "To two places.",
     figures=lambda seed: {"depth": (64, 48, 32)[seed % 3], "seed": seed},
     answer=lambda depth, seed: (sqrt(1 + sum(_changes(depth, seed))), _measured(depth, seed)),
     within=0.05,
+    places=2,
     kind="measurement",
     hints=(
         "If the changes were unrelated, what would add up: they, their sizes or their squares?",

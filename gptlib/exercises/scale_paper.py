@@ -78,7 +78,7 @@ def _milliseconds(millions: int, ranks: int, gigabytes: int) -> float:
 RING_TIME = Question(
     name="scale.ring_time",
     asks="{ranks} ranks average the gradients of {millions} million parameters, in 16 bits, along "
-    "a ring. Each sends {gigabytes} GB a second. How many milliseconds does it take?",
+    "a ring. Each sends {gigabytes} GB a second. How many milliseconds does it take, to one place?",
     figures=_link,
     answer=_milliseconds,
     hints=(
@@ -107,6 +107,7 @@ RING_TIME = Question(
     ),
     because="And a thousand ranks would take hardly longer: that is what the ring is for.",
     within=0.01,
+    places=1,
 )
 
 
@@ -146,24 +147,28 @@ PIECES = Question(
 )
 
 
+OFTEN = {"once": 1, "twice": 2, "three times": 3, "four times": 4}
+
+
 def _ragged(seed: int) -> dict[str, Any]:
     if seed == 0:
-        return {"ranks": 7, "n": 997}
+        return {"ranks": 7, "n": 997, "often": "once"}
     draw = Random(seed)
     ranks = draw.randrange(6, 12)
-    return {"ranks": ranks, "n": ranks * draw.randrange(60, 200) + draw.randrange(3, ranks - 1)}
+    n = ranks * draw.randrange(60, 200) + draw.randrange(3, ranks - 1)
+    return {"ranks": ranks, "n": n, "often": draw.choice([*OFTEN])}
 
 
-def _apart(ranks: int, n: int) -> int:
+def _apart(ranks: int, n: int, often: str) -> int:
     """Numbers between the rank that sends most and the one that sends least, measured."""
     _, sent = ring_all_reduce([torch.zeros(n) for _ in range(ranks)])
-    return max(sent) - min(sent)
+    return OFTEN[often] * (max(sent) - min(sent))
 
 
 UNEVEN = Question(
     name="scale.uneven",
-    asks="{ranks} ranks add vectors of {n} numbers along the ring. By how many numbers do the rank "
-    "that sends most and the rank that sends least differ? Guess, and then measure.",
+    asks="{ranks} ranks add vectors of {n} numbers along the ring, {often}. By how many numbers do "
+    "the rank that sends most and the rank that sends least differ? Guess, and then measure.",
     figures=_ragged,
     answer=_apart,
     kind="measurement",
@@ -176,20 +181,20 @@ UNEVEN = Question(
         Mistake(
             "They would, if the pieces were equally long. They are not: n is no multiple of the "
             "number of ranks.",
-            lambda ranks, n: 0,
+            lambda ranks, n, often: 0,
         ),
         Mistake(
             "That is by how much two pieces differ. A rank leaves two of its pieces out once.",
-            lambda ranks, n: 1,
+            lambda ranks, n, often: OFTEN[often],
         ),
         Mistake(
             "That is what is left over when the numbers are dealt out; it makes so many pieces "
             "longer, by one each.",
-            lambda ranks, n: n % ranks,
+            lambda ranks, n, often: OFTEN[often] * (n % ranks),
         ),
         Mistake(
             "That is the length of a piece.",
-            lambda ranks, n: n // ranks,
+            lambda ranks, n, often: n // ranks,
         ),
     ),
     because="A rank sends each piece twice but for two neighbours, which it sends once; these may "

@@ -91,10 +91,11 @@ HOURS = Question(
     name="speed.hours",
     asks="GPT-2 small costs {per_token} FLOPs a token in training. It is to read {billions} "
     "billion tokens, on a GPU whose peak is {tera} TFLOP/s and of which it uses {share} per cent. "
-    "How many hours does that take?",
+    "How many hours does that take, to one place?",
     figures=_training,
     answer=_hours,
     within=0.01,
+    places=1,
     hints=(
         "How many FLOPs are there to be done, and how many are done in a second?",
         "FLOPs: tokens times FLOPs a token. In a second: the peak times the share, a T being "
@@ -146,6 +147,7 @@ NEWTON_SCHULZ = Question(
     figures=_values,
     answer=lambda large, small, length: (_step(large / length), _step(small / length)),
     within=0.002,
+    places=3,
     hints=(
         "What are the two singular values after the division?",
         "The polynomial works on each of them by itself.",
@@ -182,10 +184,10 @@ NEWTON_SCHULZ = Question(
 
 
 @cache
-def _rounding() -> dict[str, float]:
-    """Mean errors of 63 plain rows beside one that is a hundred times as large."""
-    weight = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
-    weight[0] *= 100
+def _rounding(seed: int, times: int) -> dict[str, float]:
+    """Mean errors of 63 plain rows beside one that is so many times as large."""
+    weight = torch.randn(64, 64, generator=torch.Generator().manual_seed(seed))
+    weight[0] *= times
     numbers, scale = quantise(weight)
     by_row = (numbers * scale[:, None] - weight).abs()
     one = weight.abs().amax() / 127
@@ -200,13 +202,14 @@ def _rounding() -> dict[str, float]:
 
 ONE_SCALE = Question(
     name="speed.one_scale",
-    asks="weight = torch.randn(64, 64, generator=torch.Generator().manual_seed(0)), and its first "
-    "row is made a hundred times as large. Round it to int8 with one scale for the whole matrix, "
-    "then with one for each row. How many times as large is the mean absolute error of the other "
-    "63 rows?",
-    figures=lambda seed: {},
-    answer=lambda: _rounding()["rows"],
+    asks="weight = torch.randn(64, 64, generator=torch.Generator().manual_seed({seed})), and its "
+    "first row is made {times} times as large. Round it to int8 with one scale for the whole "
+    "matrix, then with one for each row. How many times as large is the mean absolute error of the "
+    "other 63 rows? To one place.",
+    figures=lambda seed: {"seed": seed, "times": (100, 120, 110, 90)[seed % 4]},
+    answer=lambda **told: _rounding(**told)["rows"],
     within=0.02,
+    places=1,
     kind="measurement",
     hints=(
         "With one scale: what is a whole step worth, beside a number of an ordinary row?",
@@ -218,22 +221,22 @@ ONE_SCALE = Question(
         Mistake(
             "The large row is counted, too: it fares the same in both, and hides what happens to "
             "the others.",
-            lambda: _rounding()["all"],
+            lambda **told: _rounding(**told)["all"],
         ),
         Mistake(
             "These are the largest errors; the mean ones are asked for.",
-            lambda: _rounding()["largest"],
+            lambda **told: _rounding(**told)["largest"],
         ),
         Mistake(
             "It stands upside down: the error with one scale comes above.",
-            lambda: 1 / _rounding()["rows"],
+            lambda **told: 1 / _rounding(**told)["rows"],
         ),
         Mistake(
             "This compares the error with the numbers themselves.",
-            lambda: _rounding()["size"],
+            lambda **told: _rounding(**told)["size"],
         ),
     ),
-    because="A step of the one scale is worth more than most ordinary numbers: five in six of them "
+    because="A step of the one scale is worth more than most ordinary numbers, and most of them "
     "become 0.",
 )
 

@@ -275,6 +275,7 @@ COMPRESSION = Question(
     ),
     because="With a few hundred merges a token of these stories is two or three characters long.",
     within=0.005,
+    places=2,
     kind="measurement",
 )
 

@@ -78,6 +78,7 @@ DECAY_LEFT = Question(
     because="A share of what is left goes at each step: the weight falls like e to the power of "
     "-lr · decay · steps.",
     within=5e-3,
+    places=2,
 )
 
 

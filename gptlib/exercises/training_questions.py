@@ -33,7 +33,8 @@ def _rates(steps: int, warmup: int, lr: float, at: tuple[int, ...]) -> tuple[flo
 RATES = Question(
     name="training.rates",
     asks="A run of {steps} steps climbs for {warmup} to {lr}, then falls along half a cosine to a "
-    "tenth of that. What is the learning rate in the steps {at}? Four numbers in brackets.",
+    "tenth of that. What is the learning rate in the steps {at}? Four numbers in brackets, "
+    "to five places.",
     figures=schedule,
     answer=_rates,
     hints=(
@@ -70,13 +71,14 @@ RATES = Question(
     ),
     because="Half of the top, the top, the middle between the top and a tenth of it, the tenth.",
     within=1e-3,
+    places=5,
 )
 
 FIRST_STEPS = Question(
     name="training.first_steps",
     asks="How far does Adam's first step move a weight whose gradient is {large}, and how far one "
     "whose gradient is {small}? The learning rate is {lr}, there is no decay. Two numbers in "
-    "brackets.",
+    "brackets, to three places.",
     figures=lambda seed: choice_of(
         seed,
         {"lr": 0.01, "large": 5.0, "small": 0.00005},
@@ -116,6 +118,7 @@ FIRST_STEPS = Question(
     because="After one gradient the corrected averages are that gradient and its square. So one "
     "rate can serve weights whose gradients differ by a factor of 100,000.",
     within=2e-3,
+    places=3,
 )
 
 TOKENS_SEEN = Question(
@@ -170,6 +173,7 @@ TOKENS_SEEN = Question(
     because="Each window begins with a story, so windows for each beginning are how often it is "
     "read: in the book's run less than once.",
     within=5e-3,
+    places=2,
 )  # fmt: skip
 
 QUESTIONS = (RATES, FIRST_STEPS, TOKENS_SEEN)

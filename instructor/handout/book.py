@@ -11,6 +11,7 @@ import ast
 import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from gptlib.exercises import wire, work
@@ -88,7 +89,7 @@ def _task(name: str, told: dict[str, Any]) -> Task:
 wire.imports = True
 RELEASED: dict[str, Any] = wire.unpack((HERE / "released.bin").read_bytes())
 QUESTIONS: dict[str, Any] = RELEASED["questions"]
-LATER: list[str] = RELEASED["later"]  # marked when it is handed in, and not here
+LATER: dict[str, list[str]] = RELEASED["later"]  # their hints; marked when handed in, not here
 TASKS = {name: _task(name, told) for name, told in RELEASED["tasks"].items()}
 
 
@@ -142,7 +143,7 @@ def answer(name: str, *values: Any) -> None:
 
 def hint(name: str) -> None:
     """Print the next of an exercise's hints."""
-    hints = TASKS[name].hints if name in TASKS else QUESTIONS[name]
+    hints = TASKS[name].hints if name in TASKS else {**QUESTIONS, **LATER}[name]
     n = min(_told.get(name, 0), len(hints) - 1)
     _told[name] = n + 1
     print(f"Hint {n + 1} of {len(hints)}: {hints[n]}")
@@ -158,26 +159,46 @@ def left_out() -> Any:
     raise NotWritten("it tells a part of an answer, and stands in the book alone")
 
 
-def my_gpt() -> Any:
-    """Load what was right in earlier notebooks, and say what that is."""
-    return load()
+class Pieces(SimpleNamespace):
+    """The pieces of a GPT under their names: the learner's where they are right.
+
+    Any other is the course's, and one that this release asks for is not written yet.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in RELEASED["pieces"]:
+            raise AttributeError(f"{name} is no piece of a GPT: {', '.join(RELEASED['pieces'])}")
+        return getattr(importlib.import_module(RELEASED["pieces"][name]), name)
+
+
+def my_gpt() -> Pieces:
+    """All core pieces of a GPT; prints which of them are yours."""
+    found = load()
+    print(f"Yours: {', '.join(found) or 'none yet'} ({len(found)} of {len(TASKS)}).")
+    return Pieces()
+
+
+def own(name: str) -> Any:
+    """What the learner has written and kept for an exercise, where it is right; else None."""
+    task, path = TASKS[name], work.file_of(name)
+    if not path.exists():
+        return None
+    try:
+        source = path.read_text(encoding="utf-8")
+        mine = work.put_into(work.space_of([task]), task, source, str(path))
+        return mine if judge(task, mine).state == "right" else None
+    except Exception:  # a file that was changed since; the notebook will say what is wrong
+        return None
 
 
 def load() -> list[str]:
     """Put what was right in other notebooks in the place of what is missing; its names."""
     found = []
-    for name, task in TASKS.items():
-        path = work.file_of(name)
-        if path.exists():
-            source = path.read_text(encoding="utf-8")
-            try:
-                mine = work.put_into(work.space_of([task]), task, source, str(path))
-                right = judge(task, mine).state == "right"
-            except Exception:  # a file that was changed since; the notebook will say what is wrong
-                right = False
-            if right:
-                _put(name, mine)
-                found.append(name)
+    for name in TASKS:
+        mine = own(name)
+        if mine is not None:
+            _put(name, mine)
+            found.append(name)
     return found
 
 
