@@ -711,6 +711,8 @@ def test_a_part_opens_with_its_cost_and_its_code(shown):
     settle(page)
     link = page.get_by_role("link", name="chapter 4")
     assert link.get_attribute("href").endswith("/04_layernorm_gelu.html")
+    code = page.get_by_role("link", name="gptlib.layers.GELU").get_attribute("href")
+    assert code.endswith("/source/layers.html#GELU")
     page.get_by_role("combobox").select_option("1")
     settle(page)
     shares = numbers(page, ".gw-part-share")
