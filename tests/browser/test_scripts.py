@@ -12,6 +12,7 @@ import test_cache_growth
 import test_expert_routing
 import test_page_grammar
 import test_page_model
+import test_page_trainee
 import test_page_training
 import test_rotation_explorer
 import test_widgets
@@ -31,6 +32,18 @@ const script = await module(given.file);
 return given.calls.map(([name, ...given]) => script[name](...given));
 """
 CONFIGS = test_page_model.CONFIGS
+
+
+def with_patches(holds):
+    """The same test, with patches of its own that are taken back at its end."""
+
+    def call():
+        with pytest.MonkeyPatch.context() as patches:
+            holds(patches)
+
+    return call
+
+
 SAME = [
     test_widgets.test_the_page_turns_logits_into_the_probabilities_of_python,
     test_widgets.test_the_page_encodes_as_python_does,
@@ -60,6 +73,18 @@ SAME = [
         partial(test_page_training.test_every_gradient_is_that_of_pytorch, c, False)
         for c in test_page_training.FOUR.values()
     ),
+    *(
+        partial(
+            test_page_model.test_a_modern_model_has_the_logits_of_pytorch_in_any_pieces_and_with_parts_off,
+            c,
+        )
+        for c in test_page_model.MODERNS.values()
+    ),
+    partial(test_page_training.test_twenty_steps_are_those_of_pytorch, False, 1.0),  # AdamW
+    with_patches(test_page_training.test_sixty_steps_with_muon_are_those_of_pytorch),
+    test_page_grammar.test_the_page_marks_the_exam_as_python_does,
+    test_page_trainee.test_its_exam_is_the_answer_key,
+    test_widgets.test_draws_that_are_counted_fast_are_those_of_sample,
 ]
 
 
@@ -84,7 +109,8 @@ def chromium_runs(browser, monkeypatch):
 
     for tests in (
         *(test_attention_explorer, test_page_grammar, test_page_model, test_widgets),
-        *(test_cache_growth, test_expert_routing, test_rotation_explorer, test_page_training),
+        *(test_cache_growth, test_expert_routing, test_rotation_explorer),
+        *(test_page_training, test_page_trainee),
     ):
         for stand_in in (run_script, in_script):
             monkeypatch.setattr(tests, stand_in.__name__, stand_in, raising=False)
