@@ -21,10 +21,10 @@ import measuring
 import numpy as np
 
 from gptlib import __version__
+from gptlib.corpus import END
 
 TARGET = 1000.0  # MB
 SMALLER = 10  # the small text is a tenth of the large one
-END = "<|endoftext|>"
 
 
 def write_text(path: Path, megabytes: float) -> int:

@@ -33,6 +33,7 @@ if __name__ == "__main__":
 
 import colab
 import environment
+import trackers
 from environment import VENV, python_of
 from running import ROOT, can_write, clean_environment, cores, run, say
 from serving import port, serve
@@ -50,11 +51,12 @@ def setup(_args):
 def pythons(_args):
     """Make an environment for each other Python of this computer: gigabytes, for the tests.
 
-    And a small one with the versions that Colab has.
+    And two small ones: with the versions that Colab has, and with the trackers.
     """
     environment.setup()
     environment.setup_others()
     colab.setup()
+    trackers.setup()
 
 
 def book(args):
@@ -181,7 +183,7 @@ def instruct(verb, args):
 
 
 def lock(_args):
-    """Write requirements.lock from requirements.txt, for every platform; needs a network."""
+    """Write requirements.lock from requirements.txt, and the small locks; needs a network."""
     import locking
 
     locking.lock()

@@ -2,7 +2,7 @@
 
 Claim: from a hundred steps at a low rate on, ten times the steps bring the most, a higher rate and
 twice the width about half of that, twice the depth hardly anything, and a tenth of the text costs
-little.
+little in runs as short as these.
 
     python experiments/capstone.py                     # fetches the text; half an hour on one core
     python experiments/capstone.py --data PATH --children PATH    # the same with copies of yours
@@ -10,13 +10,17 @@ little.
 
 "runs": characters of Tiny Shakespeare by the recipe "small" of `gptlib train`, with one setting
 changed in each: three seeds, and one where a run has a thousand steps. Fewer data are a tenth of
-the training text, and the same validation text. "writing": what the model of a thousand steps
-writes, at several temperatures and without sampling. "texts": nanoGPT's recipe for a laptop, 2,000
-steps, on the first 900,000 characters of Tiny Shakespeare and of TinyStories; what is recorded was
-made with the beginning of the training file of its first version, without marks between stories.
-"reference": runs on the stories at a small budget, five seeds each, by which a reader's own can be
-judged. "leak": two hundred stories, with the forty of the exam among them or not; the loss on the
-exam and on fresh stories, beside their floors.
+the training text, another for each seed, and the same validation text. "author": what pairs of
+characters reach on that validation text, and what twenty pieces of it have of what is measured of
+twenty written texts. "writing": what the model of a thousand steps writes, at several temperatures
+and without sampling. "texts": nanoGPT's recipe for a laptop, 2,000 steps, on the first 900,000
+characters of Tiny Shakespeare and of TinyStories; what is recorded was made with the beginning of
+the training file of its first version, without marks between stories.
+"reference": runs on the stories of chapter 12 at a small budget, five seeds each, by which a
+reader's own can be judged. "read": how much of what the book's model writes is new against the
+30,000 stories that it has read, and how much of stories that it has not. "leak": two hundred
+stories, with the forty of the exam among them or not; the loss on the exam and on fresh stories,
+beside their floors.
 
 Recorded: loss on the first windows of training and validation text in nats per token, bits per byte
 of validation, tokens seen, and of twenty texts written what `gptlib evaluate` measures.
@@ -30,17 +34,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from recording import Machine, Rehearsal, arguments, begin, book_tokenizer, few, fill
+from recording import CONFIG, Machine, Rehearsal, arguments, begin, book_tokenizer, few, fill
 
 from gptlib import corpus
+from gptlib.checkpoint import save_checkpoint
 from gptlib.corpus import Story
 from gptlib.corpus.scoring import AnswerKey
 from gptlib.engine.evaluation import evaluate
 from gptlib.engine.learn import learn
-from gptlib.engine.measures import losses
+from gptlib.engine.measures import distinct, losses, novelty, repetition
 from gptlib.engine.prepare import prepare
 from gptlib.engine.prepared import Prepared
+from gptlib.engine.recipes import settings_of
 from gptlib.engine.runs import load, state_of
+from gptlib.given.records import load_recorded
+from gptlib.gpt import GPT
+from gptlib.rubric import counting
 
 SEEDS, ONE = range(3), range(1)
 LONG = {"steps": 1000}
@@ -62,6 +71,7 @@ WRITING: dict[str, dict[str, Any]] = {
     "sampling off": {"temperature": 0.0},
 }
 REFERENCE = ("stories", "modern-stories")  # presets, with 200 steps in the place of 3,100
+STORIES = 12  # the seed of the stories of chapter 12: the book's models have read those of seed 0
 LEAKS = ("held out", "leaked")
 TEXTS = ("Tiny Shakespeare", "TinyStories")  # of each the same number of characters
 CHARACTERS = 900_000
@@ -153,6 +163,19 @@ def changed(name: str, seed: int, text: str, folder: Path) -> dict[str, Any]:
     return measured(train(data, folder, seed, **changes), data)
 
 
+def author(name: str, seed: int, text: str, folder: Path) -> dict[str, Any]:
+    """What the held-out text has itself: what pairs reach on it, and the measures of writing."""
+    data = Prepared.open(shakespeare(text, folder))
+    size, asked = few(200, 20), data.validation[: 400 * settings_of("small")["context_length"] + 1]
+    starts = range(0, size * few(20), size)
+    pieces = [data.validation[i : i + size].tolist() for i in starts]
+    return {
+        **counting(data.train, asked, data.tokenizer.vocab_size),
+        "repetition_4": repetition(pieces), "distinct_3": distinct(pieces, 3),
+        "novel_8": novelty(pieces, data.train),
+    }  # fmt: skip
+
+
 def written(name: str, seed: int, text: str, folder: Path) -> dict[str, Any]:
     """What the model of a thousand steps writes by these settings."""
     data = shakespeare(text, folder)
@@ -165,8 +188,21 @@ def reference(preset: str, seed: int, folder: Path) -> dict[str, Any]:
     if not data.exists():
         book_tokenizer().save(folder / "book.json")
         n, known = few(3000, 300), folder / "book.json"
-        prepare(["stories"], data, tokenizer=known, stories=n, validation=0.05)
+        prepare(["stories"], data, tokenizer=known, stories=n, validation=0.05, seed=STORIES)
     return measured(train(data, folder, seed, preset, steps=200), data)
+
+
+def read(name: str, seed: int, folder: Path) -> dict[str, Any]:
+    """How much the book's model recites of its own training text."""
+    model, data = GPT(CONFIG), folder / "all"
+    load_recorded(model, name)
+    save_checkpoint(folder / "book", model, tokenizer=book_tokenizer())
+    book_tokenizer().save(folder / "book.json")
+    n, known = few(30_000, 300), folder / "book.json"
+    text = prepare(["stories"], data, tokenizer=known, stories=n, validation=1 / n)
+    told = evaluate(folder / "book", data, length=150, most=1, device=Machine.device)
+    fresh = [text.tokenizer.encode(story.text) for story in corpus.stories(20, seed=STORIES)]
+    return {"novel_8": told["samples"]["novel_8"], "author_novel_8": novelty(fresh, text.train)}
 
 
 def compared(name: str, seed: int, texts: dict[str, str], folder: Path) -> dict[str, Any]:
@@ -195,7 +231,7 @@ def seeds_of(part: str, name: str) -> range:
     """As many as there was time for."""
     if part == "reference":
         return few(range(5))
-    return ONE if part == "writing" or name == "steps 1,000" else few(SEEDS)
+    return ONE if part in ("author", "read", "writing") or name == "steps 1,000" else few(SEEDS)
 
 
 def main() -> None:
@@ -209,6 +245,8 @@ def main() -> None:
         parts = (
             ("leak", LEAKS, leak),
             ("reference", REFERENCE, reference),
+            ("read", ("stories",), read),
+            ("author", TEXTS[:1], partial(author, text=text)),
             ("runs", RUNS, partial(changed, text=text)),
             ("writing", WRITING, partial(written, text=text)),
             ("texts", TEXTS, partial(compared, texts=texts)),
@@ -225,7 +263,9 @@ def main() -> None:
 
 def said(found: dict[str, Any]) -> str:
     """One number of what was found."""
-    name = next(name for name in ("exam", "val_loss", "repetition_4") if name in found)
+    name = next(
+        name for name in ("exam", "val_loss", "bigram", "repetition_4", "novel_8") if name in found
+    )
     return f"{name} {found[name]:.4f}"
 
 

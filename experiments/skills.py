@@ -11,8 +11,9 @@ better with positions.
 Recorded for each model, along training: loss beside the floor (nats per token, on 400 stories that
 no model saw) and accuracy by skill. For the GPT also what it writes at temperature 0.8, as the
 parser judges it. Two more seeds of each model are recorded as they end: differences between models
-that are smaller than those between seeds are luck. Losses do not depend on how fast the machine is;
-the seconds do and are recorded as such.
+that are smaller than those between seeds are luck. "apart": the model with norm and feed-forward
+network, with one of the two alone, three seeds each, as they end. Losses do not depend on how fast
+the machine is; the seconds do and are recorded as such.
 """
 
 from __future__ import annotations
@@ -53,7 +54,11 @@ MODELS = {
     "block": lambda: one_block(shortcut=True),
     "gpt": lambda: GPT(CONFIG),
 }
-LR = dict.fromkeys(MODELS, 1e-2) | {"bigram": 3e-2, "gpt": TRAINING.lr}
+HALVES = {
+    "norm": lambda: half(network=False),
+    "network": lambda: half(network=True),
+}
+LR = dict.fromkeys([*MODELS, *HALVES], 1e-2) | {"bigram": 3e-2, "gpt": TRAINING.lr}
 
 
 def one_layer(positions: bool) -> AttentionModel:
@@ -65,10 +70,22 @@ def one_layer(positions: bool) -> AttentionModel:
 def one_block(shortcut: bool) -> GPT:
     """The same with norm and feed-forward network, and with shortcuts or without.
 
-    Head, start and positions are those of the model before, so that one thing changes at a time.
+    Head, start and positions are those of the model before. Norm and network come together, and
+    `half` takes them apart.
     """
     model = GPT(replace(CONFIG, n_layer=1, tied=False, init="torch", waves=False))
     model.blocks[0].shortcut = shortcut
+    return model
+
+
+def half(network: bool) -> GPT:
+    """That block without shortcuts, with the network alone behind its attention, or norms alone."""
+    model = one_block(shortcut=False)
+    block = model.blocks[0]
+    if network:
+        block.norm_1 = block.norm_2 = model.final_norm = nn.Identity()
+    else:
+        block.feed_forward = nn.Identity()
     return model
 
 
@@ -89,7 +106,7 @@ def samples(model: GPT, tokenizer: BPETokenizer, n: int = 200) -> dict:
 def trained(name: str, prepared: Prepared, seed: int) -> tuple[nn.Module, History]:
     """One model after the book's budget, from one seed."""
     changes = {"lr": LR[name], "context_length": CONFIG.context_length, "seed": seed}
-    return learn(MODELS[name], prepared, TrainConfig.preset("stories", **changes))
+    return learn((MODELS | HALVES)[name], prepared, TrainConfig.preset("stories", **changes))
 
 
 def run(name: str, prepared: Prepared) -> dict:
@@ -131,6 +148,10 @@ def main() -> None:
         jobs[name,] = partial(run, name, prepared)
         for seed in MORE_SEEDS:
             jobs[name, "more", str(seed)] = partial(end, name, prepared, seed)
+        if name == "feed_forward":
+            for part in HALVES:
+                for seed in (TRAINING.seed, *MORE_SEEDS):
+                    jobs[name, "apart", part, str(seed)] = partial(end, part, prepared, seed)
     fill(args, begin(args), jobs, said, seed=TRAINING.seed, units=UNITS)
 
 

@@ -55,7 +55,7 @@ def rubric(
     rows = [
         ("beats pairs", loss < pairs, f"{loss:.2f}, pairs {pairs:.2f}"),
         ("moves on", again <= often, f"said again {again:.1%}"),
-        ("recites no more than half", new >= text["novel_8"] / 2, f"new {new:.0%}"),
+        ("at least half as new", new >= text["novel_8"] / 2, f"new {new:.0%}"),
     ]
     if "floor" in told:
         floor, fine = told["floor"], told["well_formed"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def pytest_make_collect_report(collector):
 # work while it is built. Every other file follows, the short ones as they are found.
 FIRST = [
     "test_any_folder", "test_lab", "test_pythons", "test_playing",
-    "test_colab", "test_instructor", "test_corpus", "test_exercises",
+    "test_colab", "test_trackers", "test_instructor", "test_corpus", "test_exercises",
     "test_experiments", "test_bookbuild", "test_records", "test_reading",
     "test_foundry", "test_training", "test_widgets", "test_page_grammar",
     "test_pages", "test_exercising", "test_widgets_in_the_book", "test_pdf",
@@ -115,6 +116,28 @@ def shared_data() -> Path:
             "into a folder and name it in GPTLIB_SHARED"
         )
     return SHARED
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """A single thread for torch: several processes that train at once share the cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """A small text, prepared: two thousand characters, which stand beside it in a.txt."""
+    from gptlib.engine.prepare import prepare
+
+    folder = tmp_path_factory.mktemp("data")
+    text = "the cat sat on the mat and the dog sat on the log. " * 40
+    (folder / "a.txt").write_text(text, encoding="utf-8")
+    return prepare([folder / "a.txt"], folder / "made").folder
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shlex
@@ -326,6 +327,26 @@ def test_where_nothing_can_be_kept_it_is_said_once_and_writing_goes_on(trained):
     assert len(kept.texts) == 2
 
 
+def test_a_file_that_cannot_be_read_is_told_of_and_left_alone(trained, monkeypatch):
+    from gptlib.engine.conversation import Conversation
+
+    file = trained / "run" / "chat.jsonl"
+    file.write_text('{"text": "a mat"}\n', "utf-8")
+
+    def refused(path):
+        raise PermissionError(f"Permission denied: {path.name}")
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    kept = Conversation(file)
+    monkeypatch.undo()
+    assert kept.texts == []
+    assert kept.faults == [
+        f"{file}: texts of this session are not kept: Permission denied: {file.name}"
+    ]
+    kept.add("a cat")
+    assert kept.texts == ["a cat"] and file.read_text("utf-8") == '{"text": "a mat"}\n'
+
+
 def test_the_command_keeps_it_unless_it_is_told_not_to(trained, monkeypatch, capsys):
     for words, lines in ((["--no-history"], 0), ([], 1), ([], 2)):
         answers = iter(["a", "3", "no", "exit"])
@@ -386,3 +407,67 @@ def test_every_verb_and_word_is_in_each_shell_s_script(shell, capsys):
         assert verb in script
         for word in completion.words_of(parser):
             assert (f"-l {word[2:]} " if shell == "fish" else word) in script
+
+
+def test_zsh_and_fish_say_what_each_word_does():
+    verbs = parsers()[1]
+    assert "'--plan[say what it would cost, and stop]'" in completion.zsh(verbs)
+    lines = completion.fish(verbs).split("\n")
+    train = "complete -c gptlib -n '__fish_seen_subcommand_from train'"
+    assert f"{train} -l plan -d 'say what it would cost, and stop'" in lines
+    says = verbs["train"].description
+    assert f"complete -c gptlib -n __fish_use_subcommand -a train -d '{says}'" in lines
+    shells = "complete -c gptlib -n '__fish_seen_subcommand_from completion' -f -a 'bash zsh fish'"
+    assert shells in lines and "'1:which:(bash zsh fish)'" in completion.zsh(verbs)
+
+
+# Words -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_word_stands_there_without_saying_what_it_does(verb):
+    assert [a.dest for a in parsers()[1][verb]._actions if not a.help] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_number_on_the_command_line_is_read_as_one(verb):
+    """Of the kind that the word begins with; a word of train has the recipe's for that."""
+    from gptlib.engine.recipes import settings_of
+
+    parser, recipe = parsers()[1][verb], settings_of("modern")
+    for action in parser._actions:
+        begins = recipe.get(action.dest) if verb == "train" else action.default
+        if action.option_strings and type(begins) in (int, float):
+            words = ["run", "out"] if verb == "export" else []
+            told = vars(parser.parse_args([*words, action.option_strings[0], "1"]))
+            assert type(told[action.dest]) is type(begins), action.dest
+
+
+def test_a_command_begins_with_what_its_function_begins_with():
+    """Who writes gptlib evaluate and who calls evaluate have the same figures."""
+    from gptlib.engine.evaluation import evaluate
+    from gptlib.engine.export import export_page
+    from gptlib.engine.prepare import prepare
+    from gptlib.engine.writer import Wish, Writer
+
+    told = {verb: vars(parser.parse_args([])) for verb, parser in parsers()[1].items()
+            if verb != "export"}  # fmt: skip
+    told["export"] = vars(parsers()[1]["export"].parse_args(["run", "out"]))
+    asked = {
+        ("evaluate", evaluate): {"checkpoint": "which"},
+        ("prepare", prepare): {},
+        ("generate", Wish): {},
+        ("generate", Writer): {"checkpoint": "which"},
+        ("chat", chat.talk): {},
+        ("chat", Writer): {"checkpoint": "which"},
+        ("export", export_page): {"checkpoint": "which"},
+    }
+    for (verb, function), others in asked.items():
+        known = inspect.signature(function).parameters
+        begins = {name: p.default for name, p in known.items() if p.default is not p.empty}
+        same = {name: others.get(name, name) for name in told[verb]}
+        same = {name: own for name, own in same.items() if own in begins}
+        assert len(same) >= 2, (verb, function)
+        for name, own in same.items():
+            if (verb, name) != ("prepare", "mark"):  # None stands for the stories' own
+                assert told[verb][name] == begins[own], (verb, name)

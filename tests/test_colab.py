@@ -16,7 +16,7 @@ import pytest
 from chapterfiles import chapters
 from course import course
 from environment import python_of
-from running import ask
+from running import ROOT, ask
 from test_pythons import run
 
 PINS = packages.pins(colab.LOCK.read_text(encoding="utf-8"))
@@ -53,7 +53,7 @@ if colab.is_possible():
         code = "import IPython, ipywidgets; print(IPython.__version__, ipywidgets.__version__)"
         assert ask([python, "-I", "-c", code]) == f"7.34.0 {VERSIONS['ipywidgets']}"
         where = ask([python, "-I", "-c", "import gptlib; print(gptlib.__file__)"])
-        assert where == str(colab.ROOT / "gptlib" / "__init__.py")
+        assert where == str(ROOT / "gptlib" / "__init__.py")
 
     @pytest.mark.slow
     @pytest.mark.parametrize("name", TWO)

@@ -202,7 +202,8 @@ def test_gpt2_comes_in_as_it_is(tied, prefix, tmp_path):
     ("name", "content"),
     [
         ("config.json", b"[1]"), ("config.json", b"{}"), ("config.json", b"{"),
-        ("config.json", b'{"model_type": "gpt2", "n_embd": "x"}'), ("config.json", b'{"model_type": "gpt2", "n_embd": [1]}'),
+        ("config.json", b'{"model_type": "gpt2", "n_embd": "x"}'),
+        ("config.json", b'{"model_type": "gpt2", "n_embd": [1]}'),
         ("model.safetensors", b"no weights"), ("model.safetensors", b""),
     ],
 )  # fmt: skip

@@ -213,3 +213,16 @@ def test_a_tokenizer_s_figure_has_a_box_for_every_piece():
     boxes = ["a", "b", "c", "é", "97", "98", "99", "195", "169", "abc"]
     assert len(ax.patches) == 4 + 5 + 3  # the two bytes of é are tokens of their own
     assert [text for text in texts if text in boxes] == boxes
+
+
+def test_the_boxes_of_a_long_text_stand_in_rows_below_one_another_and_none_covers_another():
+    (ax,) = TokenizerExplorer(BPETokenizer([(97, 98)]), "abc" * 30).draw().axes
+    boxes = [(b.get_x(), b.get_y(), b.get_x() + b.get_width(), b.get_y() + 1) for b in ax.patches]
+    assert len({top for _, top, _, _ in boxes}) > 6  # three lines, each too long for one row
+    tops = [top for _, top, _, _ in boxes]
+    assert tops == sorted(tops)
+    for i, (left, top, right, foot) in enumerate(boxes):
+        for x, y, end, low in boxes[:i]:
+            assert right <= x or end <= left or foot <= y or low <= top
+    low, high = ax.get_ylim()
+    assert high < min(tops) and max(tops) + 1 < low

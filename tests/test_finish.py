@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import finish
 import folds
 import pytest
 from bs4 import BeautifulSoup
+from chapterfiles import chapters
 from docutils import nodes
 from docutils.frontend import get_default_settings
 from docutils.utils import new_document
@@ -98,3 +100,8 @@ def test_a_chapter_says_how_long_it_is(chapter, tmp_path, monkeypatch):
     assert line.astext().endswith("Its cells run for about one minute on one core.")
     title = next(iter(chapter.findall(nodes.title)))
     assert title.parent.index(line) == title.parent.index(title) + 1
+
+
+def test_every_chapter_has_a_running_time():
+    seconds = json.loads(folds.RUNNING.read_text(encoding="utf-8"))["seconds"]
+    assert seconds.keys() == {path.stem for path in chapters()}

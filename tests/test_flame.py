@@ -69,6 +69,7 @@ def test_the_step_is_a_step_of_training():
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
         models.append(model)
+    assert all(p.grad is None for p in models[0].parameters())  # ready for the next step
     for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -91,3 +92,5 @@ def test_a_span_that_was_left_by_an_error_ends_with_the_one_around_it(ticking):
 def test_time_inside_is_not_counted_twice():
     spans = [Span("a", 0, 0, 10), Span("b", 1, 1, 4), Span("c", 2, 2, 3), Span("b", 1, 5, 6)]
     assert self_seconds(spans) == {"a": 6, "b": 3, "c": 1}
+    spans = [Span("a", 0, 0, 4), Span("b", 1, 2, 4), Span("a", 0, 4, 5)]  # at one tick
+    assert self_seconds(spans) == {"a": 3, "b": 2}

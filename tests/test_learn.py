@@ -27,28 +27,12 @@ from gptlib.engine.recipes import RECIPES, build, model_config, plan, settings_o
 from gptlib.gpt import GPTConfig
 from gptlib.recipe import TrainConfig
 
-TEXT = "the cat sat on the mat and the dog sat on the log. " * 40
+pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = {
     "context_length": 8, "n_layer": 1, "n_head": 2, "n_embd": 8, "batch_size": 2, "steps": 12,
     "eval_every": 4, "eval_batches": 1, "save_every": 2, "log_every": 3, "dropout": 0.1,
     "device": "cpu",
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "a.txt").write_text(TEXT, encoding="utf-8")
-    prepare([folder / "a.txt"], folder / "made")
-    return folder / "made"
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +216,8 @@ def test_a_damaged_checkpoint_is_put_aside_for_the_one_before(data, whole, tmp_p
 
 
 def test_other_data_and_other_settings_are_refused_with_what_to_do(data, whole, tmp_path):
-    (tmp_path / "b.txt").write_text(TEXT + "cat", encoding="utf-8")
+    text = (data.parent / "a.txt").read_text("utf-8")
+    (tmp_path / "b.txt").write_text(text + "cat", encoding="utf-8")
     prepare([tmp_path / "b.txt"], tmp_path / "other")
     with pytest.raises(ValueError, match=r"learns from another text than .*their sums differ"):
         quiet(tmp_path / "other", whole)

@@ -56,6 +56,12 @@ def test_the_update_is_that_of_pytorch_s_own_muon(shape):
     assert (ours - theirs).norm() < 0.02 * (ours - start).norm()
 
 
+def test_nothing_said_it_is_as_jordan_sets_it():
+    """His own defaults, momentum 0.95 and a rate of 0.02, and no decay."""
+    group = Muon([torch.nn.Parameter(torch.ones(2, 2))]).param_groups[0]
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.02, 0.95, 0)
+
+
 def test_what_is_no_matrix_is_refused_and_what_has_no_gradient_is_left_alone():
     model = GPT(GPTConfig(vocab_size=11, context_length=8, n_layer=1, n_head=2, n_embd=8))
     with pytest.raises(ValueError, match=r"must be matrices.*got shape \(24,\)"):

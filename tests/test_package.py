@@ -168,7 +168,7 @@ def test_everything_pinned_is_pinned_exactly_and_names_no_host():
     assert len(names) == len(set(names))
     assert not any(name.startswith("nvidia") for name in names) and "://" not in text
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    trackers = {"tensorboard", "mlflow", "trackio"}  # for who uses one; tested where they are
+    trackers = {"tensorboard", "mlflow", "trackio"}  # pinned in book/trackers.lock
     named = [v for k, v in project["optional-dependencies"].items() if k not in trackers]
     extras = sum(named, project["dependencies"])
     assert {re.match(r"[\w-]+", line)[0].lower() for line in extras} <= set(names)
@@ -241,7 +241,9 @@ ONCE = {
             isinstance(n, ast.Call)
             and (ast.unparse(n.func) == "os.replace" or getattr(n.func, "attr", "") == "rename")
         ),
-        {"given.files", "given.folders", "given.parts"},
+        # And those that run before anything is installed, or swap folders of pages.
+        {"given.files", "given.folders", "given.parts", "book/tools/environment.py"}
+        | {"book/tools/locking.py", "book/tools/bookbuild.py", "book/tasks.py"},
     ),
     "the mode of a part of a model": (
         lambda n: (
@@ -262,7 +264,8 @@ def places(is_it, code: dict[str, str]) -> set[str]:
 def test_an_idea_has_one_place(idea):
     """A second copy drifts away from the first; the answers to exercises are written out."""
     is_it, known = ONCE[idea]
-    scripts = [*ROOT.glob("experiments/*.py"), *ROOT.glob("instructor/*.py")]
+    rooms = ("experiments", "instructor", "benchmarks", "book", "book/tools")
+    scripts = [path for room in rooms for path in ROOT.glob(f"{room}/*.py")]
     paths = FILES | {path.relative_to(ROOT).as_posix(): path for path in scripts}
     code = {n: p.read_text("utf-8") for n, p in paths.items() if not n.startswith("exercises.")}
     assert places(is_it, code) == known

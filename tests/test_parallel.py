@@ -54,6 +54,7 @@ def test_memory_is_that_of_the_paper():
     found = [round(bytes_kept(7_500_000_000, 64, word) / 1e9, 1) for word in SHARDED]
     assert found == [120.0, 31.4, 16.6, 1.9]
     assert all(bytes_kept(1000, 1, word) == 16_000 for word in SHARDED)
+    assert bytes_kept(1000, sharded="weights") == 16_000  # one rank, where nothing is said
     with pytest.raises(ValueError):
         bytes_kept(1000, 2, "everything")
 

@@ -22,13 +22,12 @@ import torch.distributed as dist
 from gptlib import training
 from gptlib.engine import runs
 from gptlib.engine.learn import Stopped, learn
-from gptlib.engine.prepare import prepare
 from gptlib.engine.processes import Elsewhere, Processes, joined, place
 from gptlib.engine.recipes import settings_of
 from gptlib.engine.shared import Shared
 
 ROOT = Path(__file__).resolve().parent.parent
-TEXT = "the cat sat on the mat and the dog sat on the log. " * 40
+pytestmark = pytest.mark.usefixtures("one_thread")
 # Without biases: that of the keys has no gradient, and AdamW would blow its rounding up.
 TINY = {
     "preset": "stories", "context_length": 8, "n_layer": 2, "n_head": 2, "n_embd": 8,
@@ -38,22 +37,6 @@ TINY = {
 WORDS = [w for name, v in TINY.items() for w in (f"--{name.replace('_', '-')}", str(v))]
 # Sums in another order differ in the last of float32's seven digits, and 12 steps add up to more.
 CLOSE = {"rtol": 1e-5, "atol": 3e-6}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "a.txt").write_text(TEXT, encoding="utf-8")
-    prepare([folder / "a.txt"], folder / "made")
-    return folder / "made"
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,14 @@ import pytest
 from bookbuild import ROOT
 
 from gptlib import corpus
+from gptlib.corpus import tales
 from gptlib.corpus.scoring import AnswerKey
 from gptlib.exercises import fingerprints, foundry
 from gptlib.exercises.faults import draw as draw_fault
 from gptlib.given.records import PARTS, load_recorded, measured, parts_table, record
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.tokenizer import BPETokenizer
+from gptlib.training import TrainConfig
 
 SKILLS = sorted(set(corpus.SKILLS) - {"wording"})
 
@@ -145,6 +147,19 @@ def ends_of(key):
     """Loss and skills at the end of the three seeds of a recorded model."""
     run = record("skills")[key]
     return [run["curve"][-1], *run["more"].values()]
+
+
+def test_chapter_4_the_network_costs_and_the_norm_does_not():
+    above = {
+        part: [end["above_floor"] for end in seeds.values()]
+        for part, seeds in record("skills")["feed_forward"]["apart"].items()
+    }
+    floor = record("skills")["positions"]["floor"]
+    both = [end["loss"] / floor - 1 for end in ends_of("feed_forward")]
+    before = [end["loss"] / floor - 1 for end in ends_of("positions")]
+    assert len(above["norm"]) == len(above["network"]) == 3
+    assert 1.5 * max(both) < min(above["network"]) and max(above["norm"]) < min(both)
+    assert sum(above["norm"]) + 0.03 < sum(before)
 
 
 def test_chapter_4_the_feed_forward_network_costs_what_is_copied():
@@ -848,6 +863,13 @@ def test_appendix_b_what_is_noted_compiled_and_frozen():
     assert made["about"]["mlx"] == "0.32.4"
 
 
+@pytest.fixture(scope="module")
+def volume_2() -> BPETokenizer:
+    """The tokenizer of the second volume."""
+    text = corpus.load("stories", n=3000, volume=2)
+    return BPETokenizer.train(text, 1536, special_tokens=[corpus.END])
+
+
 def ends(runs: dict) -> list[float]:
     """How far above the floor each seed of a run ends, as a share of it."""
     return [run["above_floor"] for run in runs.values()]
@@ -865,6 +887,33 @@ def test_the_second_volume_leaves_room_after_the_book_s_budget():
         known = {skill for skill, share in last["skills"].items() if share >= 0.7}
         assert "pronoun" in known and known <= {"pronoun", "quest", "rule"}
         assert last["skills"]["teller"] < 0.1
+    first = runs["0"]["curve"][-1]["skills"]
+    assert sorted(skill for skill in first if first[skill] > 0.7) == ["pronoun", "quest"]
+    assert (
+        0.77 < min(first["pronoun"], first["quest"]) < max(first["pronoun"], first["quest"]) < 0.81
+    )
+
+
+def exam_tales():
+    """The two hundred tales that the models of the second volume are asked about."""
+    return corpus.stories(200, seed=1, volume=2)
+
+
+def test_who_began_a_tale_is_guessed_among_names_and_trades():
+    """Who guesses a child where a child tells, and a trade elsewhere, has as much as the model."""
+    told = [
+        tale.text[label.start : label.end].strip()
+        for tale in exam_tales()
+        for label in tale.labels
+        if label.skill == "teller"
+    ]
+    names = [word for word in told if word[0].isupper()]
+    trades = [word for word in told if not word[0].isupper()]
+    assert (len(set(names)), len(set(trades))) == (36, 24)
+    guessed = (len(names) / 36 + len(trades) / 24) / len(told)
+    assert 0.035 < guessed < 0.04
+    for run in record("tales")["book"].values():
+        assert run["curve"][-1]["skills"]["teller"] == pytest.approx(guessed, abs=0.01)
 
 
 def test_shares_by_distance_are_those_of_the_skills():
@@ -880,7 +929,7 @@ def test_shares_by_distance_are_those_of_the_skills():
             assert right / places == pytest.approx(skills[skill], abs=2e-3)
 
 
-def test_the_other_order_brings_more_than_modern_parts():
+def test_the_other_order_brings_about_as_much_as_modern_parts():
     """In each of three seeds, and no seed of one way is as good as any of the next."""
     book, modern, other = (record("tales")[n] for n in ("book", "modern", "short_first"))
     assert len(book) == len(modern) == len(other) == 3
@@ -888,6 +937,12 @@ def test_the_other_order_brings_more_than_modern_parts():
     assert 0.85 < min(ends(modern)) < max(ends(modern)) < 1.0
     assert 0.6 < min(ends(other)) < max(ends(other)) < 0.75
     assert [round(100 * mean(ends(runs))) for runs in (book, modern, other)] == [117, 91, 68]
+    parts, order = mean(ends(book)) - mean(ends(modern)), mean(ends(modern)) - mean(ends(other))
+    assert (round(100 * parts), round(100 * order)) == (26, 23)
+    third = {name: mean(ends(record("modern")["runs"][name])) for name in ("classic", "modern")}
+    lead = third["classic"] - third["modern"]
+    assert round(100 * lead) == 56 and 0.4 < parts / lead < 0.5
+    assert sum(run["curve"][-1]["skills"]["ending"] > 0.69 for run in book.values()) == 1
     for skill in ("colour", "owner", "traveller"):  # and yet
         whole, begun = (
             sorted(run["curve"][-1]["skills"][skill] for run in runs.values())
@@ -900,6 +955,17 @@ def test_the_other_order_brings_more_than_modern_parts():
     tokens = [runs["0"]["curve"][-1]["tokens"] for runs in (book, modern, other)]
     first = 900 * 16 * 128  # tokens of the short windows, in a run of their own
     assert tokens[0] == tokens[1] and abs(tokens[2] + first - tokens[0]) < 2 * 4 * 448
+
+
+def test_with_beginnings_first_there_are_more_windows_too():
+    """Windows begin where a tale does, short and long ones alike."""
+    modern, other = (
+        record("tales")[n]["0"]["curve"][-1]["tokens"] for n in ("modern", "short_first")
+    )
+    assert (900 * 16 + other / 448) / (modern / 448) > 2.4
+    script = (ROOT / "experiments" / "tales.py").read_text(encoding="utf-8")
+    assert '"short_first": (modern_gpt, [FIRST, SECOND])' in script  # each with its own warm-up
+    assert TrainConfig.preset("stories", steps=900).warmup > 0
 
 
 def test_the_longer_run_is_near_where_the_answer_is_near():
@@ -916,6 +982,8 @@ def test_the_longer_run_is_near_where_the_answer_is_near():
 
 
 def test_the_largest_run_shows_that_most_of_the_second_volume_can_be_learned():
+    script = (ROOT / "experiments" / "tales.py").read_text(encoding="utf-8")
+    assert "MANY, EACH = 16, 20_000" in script  # 320,000 stories
     run = record("tales")["largest"]["0"]
     book = record("tales")["book"]["0"]
     skills = run["curve"][-1]["skills"]
@@ -939,6 +1007,9 @@ def test_turned_positions_bring_what_the_modern_parts_bring_together():
     assert max(ends(runs["modern"])) < min(classic) - 0.3
     assert max(ends(runs["rope"])) < min(classic) - 0.3
     assert max(ends(runs["rope"])) < max(ends(runs["modern"])) + 0.1
+    assert [round(100 * end(ends(runs["rope"]))) for end in (min, max)] == [130, 137]
+    assert [round(100 * end(ends(runs["modern"]))) for end in (min, max)] == [127, 132]
+    assert sum(end > max(classic) for end in ends(runs["no_bias"])) == 2
     assert max(ends(runs["init"])) < min(classic) - 0.1
     for name in ("rms_norm", "grouped", "swiglu", "no_bias", "soft_cap", "qk_norm"):
         assert max(ends(runs[name])) > min(classic) + 0.04, name  # none is clearly better
@@ -957,14 +1028,18 @@ def test_of_the_whole_the_turned_positions_alone_are_missed():
     whole = mean(ends(runs["modern"]))
     assert abs(mean(ends(runs["no init"])) - whole) < 0.03  # the start, with all else there
     assert 0.2 < mean(ends(runs["classic"])) - mean(ends(runs["init"])) < 0.3  # and alone
+    assert max(ends(runs["init"])) < min(ends(runs["no rope"])) - 0.05  # seven parts are no more
+    assert max(ends(runs["no grouped"])) < min(ends(runs["modern"]))
+    assert all(max(ends(runs[n])) > min(ends(runs["modern"])) for n in others if n != "no grouped")
 
 
 def test_turned_positions_help_near():
     """Of rules said less than 32 tokens ago; farther off nothing helps in this budget."""
     runs = record("modern")["runs"]
+    assert (len(tales.ROWS["deed"]), len(tales.ROWS["colour"])) == (12, 20)
 
-    def share(name: str, stretch: int) -> float:
-        parts = [run["by_distance"]["rule"][stretch] for run in runs[name].values()]
+    def share(name: str, stretch: int, skill: str = "rule") -> float:
+        parts = [run["by_distance"][skill][stretch] for run in runs[name].values()]
         return sum(right * n for right, n in parts) / sum(n for _, n in parts)
 
     near = {name: share(name, 0) for name in ("classic", "init", "rope", "modern")}
@@ -972,15 +1047,35 @@ def test_turned_positions_help_near():
     assert near["rope"] > 0.5 and 0.75 < near["modern"] < 0.85
     for name in near:
         assert all(share(name, stretch) < 0.13 for stretch in (1, 2)), name
+        assert share(name, 2, "colour") < 0.065, name
+    far = sorted(run["by_distance"]["quest"][1][0] for run in runs["rope"].values())
+    assert far[1] < 0.07 and 0.45 < far[2] < 0.5
 
 
-def test_at_twice_the_rate_more_than_half_of_the_lead_stays():
+def test_a_rule_and_a_colour_near_by_stand_in_a_sentence_of_their_own(volume_2):
+    """Near, a rule is said over, and a colour is what somebody is proud of; far off hardly ever."""
+    ways = {"rule": "said it over", "colour": "was proud of"}
+    near: dict[str, list[bool]] = {skill: [] for skill in ways}
+    far: dict[str, list[bool]] = {skill: [] for skill in ways}
+    for tale in exam_tales():
+        for label, said in zip(tale.labels, tale.said, strict=True):
+            if label.skill in ways and said < label.start:
+                back = len(volume_2.encode(tale.text[said : label.start]))
+                sentence = tale.text[tale.text.rfind(". ", 0, label.start) : label.start]
+                (near if back < 32 else far)[label.skill].append(ways[label.skill] in sentence)
+    for skill in ways:
+        assert mean(near[skill]) > 0.99 and mean(far[skill]) < 0.06, skill
+
+
+def test_at_twice_the_rate_some_36_points_of_the_lead_stay():
     rates = record("modern")["rates"]
     lead = mean(ends(record("modern")["runs"]["classic"])) - mean(
         ends(record("modern")["runs"]["modern"])
     )
     classic, whole = (rates[name]["0.008"]["above_floor"] for name in ("classic", "modern"))
-    assert 0.5 < (classic - whole) / lead < 0.75
+    assert 0.5 < (classic - whole) / lead < 0.75 and 0.35 < classic - whole < 0.365
+    init = ends(record("modern")["runs"]["init"])
+    assert min(init) < classic < max(init)  # alone it brings as much as the doubled rate
     for found in rates.values():
         assert found["0.002"]["above_floor"] > found["0.008"]["above_floor"] + 0.2
 
@@ -996,6 +1091,8 @@ def test_on_real_text_the_whole_ends_a_quarter_of_a_nat_lower():
     faster = {name: runs["0.002"]["val_loss"][-1] for name, runs in found["rates"].items()}
     assert faster["classic"] < min(last["classic"]) - 0.08
     assert abs(faster["modern"] - mean(last["modern"])) < 0.02
+    assert 0.165 < faster["classic"] - faster["modern"] < 0.175
+    assert not GPTConfig.preset("nanogpt-cpu").bias
     sizes = [found["runs"][name]["0"]["parameters"] for name in ("classic", "modern")]
     assert sizes[1] < sizes[0] < 810_000
 
@@ -1008,7 +1105,7 @@ def test_grouped_heads_halve_the_cache_and_no_part_halves_the_speed():
         runs = record("modern")["runs"][name]
         assert {run["parameters"] for run in runs.values()} == {cost["parameters"]}, name
     assert 0.73 < costs["soft_cap"]["training"] < 0.87 and costs["rms_norm"]["training"] < 0.98
-    assert 0.65 < costs["modern"]["training"] < 0.8
+    assert 0.65 < costs["modern"]["training"] < 0.8 and 0.5 < costs["modern"]["writing"] < 0.6
 
 
 def test_a_table_that_begins_as_waves_is_no_match_for_turns():
@@ -1027,6 +1124,7 @@ def test_past_its_last_place_a_model_is_lost_unless_it_forgets():
         assert four[2] > 2 * four[0]
         for long in runs["long"].values():
             assert max(last[1:]) < min(long["1"][1:]) + 0.06
+        assert 0.005 < last[0] - plain[0] < 0.015  # asked alike, of fewer windows
     for run in runs["table"].values():
         assert min(table for table in run["1"][1:]) > 2.5
 
@@ -1054,21 +1152,31 @@ def test_the_reward_for_balance_buys_room_and_no_loss_that_could_be_told_from_lu
                 )  # all are asked
 
 
-def test_no_town_has_an_expert_of_its_own_and_the_last_layer_divides_them():
+def test_experts_bring_no_loss_that_could_be_told_from_luck():
+    """The seeds of the one network lie among those with experts, with and without the reward."""
+    plain, routing = record("modern")["runs"]["modern"], record("routing")
+    assert (
+        routing["about"]["steps"] * routing["about"]["batch_size"] * 448 == plain["0"]["tokens"][-1]
+    )
+    for name in ("balanced", "free"):
+        found = routing["runs"][name]
+        assert min(ends(found)) < max(ends(plain)) and min(ends(plain)) < max(ends(found)), name
+        assert 2.35 < found["0"]["parameters"] / plain["0"]["parameters"] < 2.45
+
+
+def test_no_town_has_an_expert_of_its_own():
     run = record("routing")["runs"]["long"]["0"]
     facts = run["facts"]
     assert facts["right"] > 0.99 and facts["towns"] == 240 and 0.12 < run["above_floor"] < 0.14
     *lower, last = [told - chance for told, chance in facts["layers"]]
     assert max(lower) < 0.14 and 0.38 < last < 0.44
-    shares = [share for share in run["asked"]["skills"]["fact"][-1] if share]
-    most = -sum(share * math.log(share) for share in shares)  # were the expert certain
-    assert 1.55 < most < 1.65 and 0.2 < last / most < 0.3
+    assert 0.17 < last / math.log(8) < 0.23  # were each town's expert certain, and all as busy
+    assert len(set(tales.BELLS.split())) == len({town["bell"] for town in tales.ROWS["town"]}) == 16
 
 
-def test_what_a_blank_before_a_bell_tells_about_its_town():
+def test_what_a_blank_before_a_bell_tells_about_its_town(volume_2):
     """Of one material the name begins with a token of its own: as much as the lower layers know."""
-    text = corpus.load("stories", n=3000, volume=2)
-    tokenizer = BPETokenizer.train(text, 1536, special_tokens=[corpus.END])
+    tokenizer = volume_2
     told = [s for s in corpus.stories(2400, seed=2, volume=2) if "where the bell is" in s.text]
     key = AnswerKey(told, tokenizer)
     blank = tokenizer.encode(" ")[0]
@@ -1126,7 +1234,7 @@ def test_two_hundred_steps_beat_pairs_and_the_modern_form_leaves_the_classic_beh
     found = {name: [run["loss"] for run in seeds.values()] for name, seeds in runs.items()}
     assert all(len(losses) == 5 for losses in found.values())
     assert max(found["modern-stories"]) < 0.7 * min(found["stories"])
-    assert 1.7 < min(found["stories"]) < max(found["stories"]) < 1.8  # pairs reach 1.96
+    assert 1.7 < min(found["stories"]) < max(found["stories"]) < 1.85  # pairs reach 1.96
     for name, low, high in (("stories", 4.0, 4.3), ("modern-stories", 2.5, 2.8)):
         floors = {run["floor"] for run in runs[name].values()}
         (floor,) = floors
@@ -1175,8 +1283,47 @@ def test_what_improves_a_small_model():
     apart = {name: mean(name, "val_loss") - mean(name, "train_loss") for name in runs}
     assert apart["steps 1,000"] < 0.025 and apart["small"] < 0.025
     assert 0.06 < apart["a tenth of the text"] < 0.09
+    assert apart["steps 1,000"] < 0.004  # the whole text was read twice, and nothing is learned
     ends = {name: found["0"] for name, found in runs.items()}
     assert ends["small"]["tokens"] == 204_800 and ends["steps 1,000"]["tokens"] == 2_048_000
+
+
+def test_the_pairs_and_the_author_of_tiny_shakespeare():
+    runs, author = record("capstone")["runs"], record("capstone")["author"]["Tiny Shakespeare"]["0"]
+    below = author["bigram"] - 0.02
+    under = [
+        name for name, found in runs.items() if min(r["val_loss"] for r in found.values()) < below
+    ]
+    assert under == ["steps 1,000"] and 2.485 < author["bigram"] < 2.495
+    better = [run["distinct_3"] for run in runs["steps 1,000"].values()]
+    assert author["distinct_3"] < min(better) and 0.365 < author["distinct_3"] < 0.375
+    again = {
+        name: found["0"]["repetition_4"] for name, found in record("capstone")["writing"].items()
+    }
+    assert again["temperature 0.8"] < author["repetition_4"] < 0.06 < again["temperature 0.3"]
+    assert again["temperature 1.2"] < 0.01 and 0.42 < author["novel_8"] < 0.44
+
+
+def test_one_recipe_knows_tinystories_better_than_tiny_shakespeare():
+    found = record("capstone")["texts"]
+    shakespeare, children = (list(found[n].values()) for n in ("Tiny Shakespeare", "TinyStories"))
+    assert len(shakespeare) == len(children) == 3
+
+    def of(runs: list[dict], key: str) -> list[float]:
+        return sorted(run[key] for run in runs)
+
+    bits = [sum(of(runs, "bits_per_byte")) / 3 for runs in (shakespeare, children)]
+    assert 0.58 < bits[0] - bits[1] < 0.64
+    for key in ("bits_per_byte", "novel_8"):
+        assert of(children, key)[-1] < of(shakespeare, key)[0]
+    assert of(shakespeare, "repetition_4")[-1] < of(children, "repetition_4")[0]
+    again = [sum(of(runs, "repetition_4")) / 3 for runs in (shakespeare, children)]
+    assert 1.7 < again[1] / again[0] < 2.3
+
+
+def test_the_book_s_model_recites_about_as_much_as_an_author_who_has_not_read_its_text():
+    found = record("capstone")["read"]["stories"]["0"]
+    assert abs(found["novel_8"] - found["author_novel_8"]) < 0.01 and found["novel_8"] < 0.13
 
 
 def test_the_knobs_of_writing_leave_the_model_as_it_is():

@@ -15,6 +15,8 @@ def test_the_roof_is_the_lower_of_two_limits():
     machine = Machine(peak=100e9, bandwidth=20e9)
     assert machine.ridge == 5
     assert machine.roof(1) == 20e9 and machine.roof(5) == machine.roof(80) == 100e9
+    with pytest.raises(AttributeError, match="cannot assign"):
+        machine.peak = 1.0
 
 
 def test_the_products_of_a_step_are_all_of_its_flops():
@@ -32,6 +34,10 @@ def test_bytes_are_those_of_inputs_and_outputs():
     assert found["add"].bytes == 4 * 3 * rows * C
     assert found["expand"].bytes == 4 * (rows * C + 4 * C * C + rows * 4 * C)
     assert found["head"].bytes == 4 * (rows * C + 1536 * C + rows * 1536)
+    assert found["attention"].bytes == 4 * 4 * rows * C  # queries, keys, values, and what comes out
+    assert found["norm"].bytes == 4 * 2 * rows * C
+    assert found["gelu"].bytes == 4 * 2 * rows * 4 * C
+    assert found["cross-entropy"].bytes == 4 * rows * 1536  # one number comes out
     half = {op.name: op for op in operations(CONFIG, 2, torch.bfloat16)}
     assert all(half[name].bytes == found[name].bytes / 2 for name in found)
     assert all(half[name].flops == found[name].flops for name in found)
@@ -85,4 +91,7 @@ def test_numbers_that_make_no_sense_are_refused(act, message):
 
 
 def test_an_operation_s_intensity():
-    assert Operation("add", 10, 120, None).intensity == pytest.approx(1 / 12)
+    add = Operation("add", 10, 120, None)
+    assert add.intensity == pytest.approx(1 / 12)
+    with pytest.raises(AttributeError, match="cannot assign"):
+        add.bytes = 1

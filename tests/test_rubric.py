@@ -66,7 +66,7 @@ def said(change, band=()):
 
 def test_a_good_run_is_good_in_every_row():
     assert said({}, [1.4, 1.5, 1.6]) == dict.fromkeys(
-        ["beats pairs", "moves on", "recites no more than half", "stays above the floor",
+        ["beats pairs", "moves on", "at least half as new", "stays above the floor",
          "tells whole stories", "is a usual run"], True,
     )  # fmt: skip
 
@@ -76,14 +76,20 @@ def test_a_good_run_is_good_in_every_row():
     [
         ({"stories": {"loss": 2.0}}, "beats pairs"),
         ({"samples": {"repetition_4": 0.06}}, "moves on"),
-        ({"samples": {"novel_8": 0.29}}, "recites no more than half"),
-        ({"samples": {"novel_8": None}}, "recites no more than half"),
+        ({"samples": {"novel_8": 0.29}}, "at least half as new"),
+        ({"samples": {"novel_8": None}}, "at least half as new"),
         ({"stories": {"loss": 1.39}}, "stays above the floor"),
         ({"stories": {"well_formed": 0.79}}, "tells whole stories"),
     ],
 )
 def test_what_is_wrong_is_said_in_its_own_row(change, row):
     assert [asks for asks, good in said(change).items() if not good] == [row]
+
+
+def test_a_run_that_wrote_too_little_is_called_not_new_at_all():
+    found = {**FOUND, "samples": {**FOUND["samples"], "novel_8": None}}
+    told = {asks: numbers for asks, _, numbers in rubric(found, TEXT)}
+    assert told["at least half as new"] == "new 0%"
 
 
 def test_a_run_may_lie_outside_of_the_band_by_no_more_than_its_width():

@@ -220,6 +220,12 @@ def answers(monkeypatch, tmp_path):
     asked = []
 
     def resolve(uv, *options, file="requirements.txt"):
+        if "--output-file" in options:
+            return trackers_of(options, file), said.get("trackers")
+        if "--python-platform" in options and "--no-deps" in options:
+            assert file.read_text().split() == ["grpcio==2", "pillow==12"]
+            tracked.append((options[2], options[4]))
+            return "", said.get(("trackers", *tracked[-1]))
         if "--no-deps" in options:
             assert "--generate-hashes" in options and file.read_text() == "ipython==7.34.0\n"
             return "ipython==7.34.0 \\\n    --hash=sha256:11\n", said.get("colab")
@@ -229,23 +235,39 @@ def answers(monkeypatch, tmp_path):
             return f"{said.get('pins', 'a==1')} \\\n    --hash=sha256:00\n{strays}", None
         asked.append((options[1], options[3]))
         older = "_2_28" in options[1]
-        assert file.read_text() == ("a==1\n" if older else "a==1\nmlx==1\n")
+        assert file.read_text() == ("a==1\n" if older else "a==1\nmlx==1\n") + "pillow==13\n"
         return "", said.get(asked[-1], said[options[1]])
 
+    def trackers_of(options, file):
+        """As uv: what is in the file already is kept, the constraints hold."""
+        extras = PROJECT["optional-dependencies"]
+        asked = [line for name in locking.EXTRAS for line in extras[name]]
+        assert file.read_text().splitlines() == asked
+        assert options[options.index("--constraints") + 1].read_text() == "a==1\nmlx==1\n"
+        out = options[options.index("--output-file") + 1]
+        assert out.read_text() == "grpcio==2\n"
+        hashes = " \\\n    --hash=sha256:22\n"
+        found = ("a==1", "grpcio==2", "jsfetch==1 ; sys_platform == 'emscripten'", "pillow==12")
+        out.write_text("".join(entry + hashes for entry in found))
+        return ""
+
+    tracked = []
     monkeypatch.setattr(locking, "resolve", resolve)
     monkeypatch.setattr(locking, "run", lambda _: None)
     for name in ("REQUIREMENTS", "LOCK"):
         monkeypatch.setattr(packages, name, tmp_path / name.lower())
         monkeypatch.setattr(locking, name, tmp_path / name.lower())
-    packages.REQUIREMENTS.write_text("a==1\nmlx==1\n")
+    packages.REQUIREMENTS.write_text("a==1\nmlx==1\npillow==13\n")
     packages.LOCK.write_text("the old lock")
     monkeypatch.setattr(locking, "COLAB", tmp_path / "colab")
     locking.COLAB.write_text("# why\nipython==7.34.0 \\\n    --hash=sha256:00\n")
-    return said, asked
+    monkeypatch.setattr(locking, "TRACKERS", tmp_path / "trackers")
+    locking.TRACKERS.write_text("# what\ngrpcio==2 \\\n    --hash=sha256:00\n")
+    return said, asked, tracked
 
 
 def test_a_lock_is_written_when_every_wheel_is_there_for_every_system_and_python(answers):
-    _, asked = answers
+    _, asked, tracked = answers
     locking.lock()
     systems = [*locking.PLATFORMS.values(), *locking.NEWER.values(), *locking.NO_TORCH.values()]
     assert asked == [(system, python) for system in systems for python in locking.PYTHONS]
@@ -257,6 +279,11 @@ def test_a_lock_is_written_when_every_wheel_is_there_for_every_system_and_python
     assert list(packages.pins(text)) == ["a", "cuda-x", "nvidia-y", "triton"]
     colab = locking.COLAB.read_text()
     assert colab == "# why\nipython==7.34.0 \\\n    --hash=sha256:11\n"
+    # Of what the trackers bring, what is not pinned already in this very version.
+    assert tracked == [(s, p) for s in locking.PLATFORMS.values() for p in locking.PYTHONS]
+    assert locking.TRACKERS.read_text() == (
+        "# what\ngrpcio==2 \\\n    --hash=sha256:22\npillow==12 \\\n    --hash=sha256:22\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -267,6 +294,8 @@ def test_a_lock_is_written_when_every_wheel_is_there_for_every_system_and_python
         (("x86_64-pc-windows-msvc", "3.11.0"), "no b", r"Windows x86-64, Python 3\.11\.0: no b"),
         (("x86_64-apple-darwin", "3.12.0"), None, r"macOS x86-64, .* torch has a wheel now"),
         ("colab", "gone", "what Colab has does not resolve:\ngone"),
+        ("trackers", "no", "the trackers do not resolve:\nno"),
+        (("trackers", "x86_64-pc-windows-msvc", "3.13.0"), "no", "the trackers, Windows .*: no"),
         ("pins", "a==1\nnobody-named-it==2", "not complete; pin these too: nobody-named-it"),
     ],
 )
@@ -275,6 +304,7 @@ def test_where_a_wheel_is_missing_no_lock_is_written(answers, where, what, says)
     with pytest.raises(SystemExit, match=says):
         locking.lock()
     assert packages.LOCK.read_text() == "the old lock" and "sha256:00" in locking.COLAB.read_text()
+    assert "sha256:00" in locking.TRACKERS.read_text()
 
 
 def test_a_changed_pin_without_its_lock_is_refused(tmp_path, monkeypatch):
@@ -536,6 +566,22 @@ def test_where_it_was_made_an_environment_is_ready(course):
     assert not environment.is_usable(course, (3, 9, 0))
 
 
+# What a script begins with; the second where a path is long.
+STARTS = (
+    "#!{}\n",
+    "#!/bin/sh\n'''exec' \"{}\" \"$0\" \"$@\"\n' '''\n",
+)
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_an_environment_whose_path_is_the_end_of_another_s_is_not_that_one(course, start):
+    pip, python = environment.scripts(course) / "pip", environment.python_of(course)
+    here = (python, f"{python}3.11")
+    for path in (*here, f"/mnt{python}", f"{python}x"):
+        pip.write_text(start.format(path) + "from pip import main\n", encoding="utf-8")
+        assert environment.is_moved(course) == (path not in here)
+
+
 def test_without_a_stamp_or_for_another_python_it_is_not_ready(course):
     assert not environment.is_ready(course, (3, 9, 0))
     (course / environment.STAMP).unlink()
@@ -616,7 +662,7 @@ def test_on_windows_a_moved_environment_is_made_anew(course, tmp_path, monkeypat
     assert environment.is_moved(new) and not environment.make(new, python)
     assert commands == [[python.program, "-m", "venv", "--clear", new]]
     pip = new / "bin" / "pip.exe"
-    pip.write_bytes(b"MZ" + os.fsencode(new / "bin" / "python.exe") + b"PK")
+    pip.write_bytes(b"MZ#!" + os.fsencode(new / "bin" / "python.exe") + b"\r\nPK")
     assert environment.make(new, python) and len(commands) == 1  # where it was made, it stays
 
 

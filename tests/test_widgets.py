@@ -12,6 +12,7 @@ import sys
 import unicodedata
 from functools import cache
 from itertools import chain
+from types import SimpleNamespace
 
 import house
 import matplotlib.pyplot as plt
@@ -39,6 +40,7 @@ from gptlib.gpt import (
     training_memory,
 )
 from gptlib.merges import merge_pair
+from gptlib.modern import ModernConfig
 from gptlib.tokenizer import BPETokenizer, CharTokenizer, split_text, split_words
 from gptlib.training import Run, TrainConfig, learning
 from gptlib.widgets import (
@@ -108,6 +110,16 @@ def test_a_face_has_a_script_of_its_name_that_is_valid_alone(stem, tmp_path):
     assert answer.returncode == 0, answer.stderr  # a name that two modules define ends here
 
 
+@pytest.mark.parametrize("stem", [*STEMS, "own_page", "training_worker"])
+def test_a_whole_script_exports_what_its_last_module_does_and_nothing_else(stem):
+    """What it imports loses its exports; the face in a page of its own has the name it is given."""
+    own, whole = (WIDGETS / f"{stem}.js").read_text("utf-8"), bundle(f"{stem}.js")
+    exports = [re.findall(r"^export .*", code, flags=re.M) for code in (own, whole)]
+    assert exports[0] == exports[1]
+    for name in re.findall(r"^import (\w+) from", own, flags=re.M):
+        assert whole.count(f"\nconst {name} = ") == 1
+
+
 def test_two_modules_with_one_name_are_found(tmp_path, monkeypatch):
     (tmp_path / "a.js").write_text(
         'import { x } from "./b.js";\nconst y = 1;\nexport default {};\n'
@@ -134,6 +146,12 @@ def test_every_face_is_named_in_its_room():
         "__init__.py"
     }
     assert {f"{stem}.py" for stem in STEMS} | shared == {path.name for path in WIDGETS.glob("*.py")}
+
+
+@pytest.mark.parametrize("ask", ["draw", "words"])
+def test_a_face_that_has_no_figure_or_no_words_says_so(ask):
+    with pytest.raises(NotImplementedError):
+        getattr(Widget(), ask)()
 
 
 # Sampling ----------------------------------------------------------------------------------------
@@ -459,6 +477,15 @@ def test_a_tokenizer_explorer_checks_what_it_is_given():
         widget.text = "a" * 2001
     widget.text, widget.special = corpus.END, True
     assert widget.ids() == tokenizer.encode(corpus.END, "all") and widget.merges_made() == []
+
+
+def test_a_tokenizer_explorer_holds_2000_characters_and_names_twelve_tokens():
+    widget = TokenizerExplorer(BPETokenizer([]), "a" * 2000)
+    assert len(widget.text) == 2000
+    for n, end in ((12, "a (97)."), (13, "a (97), and so on.")):
+        widget.text = "a" * n
+        tokens = widget.words().partition(" tokens: ")[2]
+        assert tokens.endswith(end) and tokens.count("a (97)") == 12
 
 
 # The model picture -------------------------------------------------------------------------------
@@ -1063,6 +1090,8 @@ SEVEN, EIGHT = CharTokenizer("abcdefg"), CharTokenizer("abcdefgh")
         (lambda: DistributionExplorer(torch.zeros(1, 7), SEVEN), r"tokenizer\.decode"),
         (lambda: ModelPicture({"n_layer": 2}), "must be a GPTConfig.* got dict"),
         (lambda: ModelPicture(None), "must be a GPTConfig.* got NoneType"),
+        (lambda: ModelPicture(ModernConfig.preset("stories")), "got ModernConfig, which has no "),
+        (lambda: ModelPicture(SimpleNamespace(**vars(GPTConfig()))), r"got SimpleNamespace\.$"),
         (lambda: SignalExplorer.of({}, torch.zeros(1, 2)), "got none"),
         (lambda: SignalExplorer.of(None, torch.zeros(1, 2)), "got NoneType"),
         (lambda: TrainingScrubber(None), "must be a Tape, or runs by name"),

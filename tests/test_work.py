@@ -12,14 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from chapterfiles import chapters, read
 
 import gptlib
 from gptlib.attention import causal_mask
 from gptlib.cli.main import main
 from gptlib.exercises import answer, came_out, my_gpt, predict, progress, work
 from gptlib.exercises.book import CHAPTERS, QUESTIONS, TASKS, exercise, otherwise
+from gptlib.exercises.progress import Line, Progress
 from gptlib.given.notebook import add_to
 from gptlib.gpt import GPTConfig
+from gptlib.merges import merge_pair
 from gptlib.modern import ModernConfig, ModernGPT
 from gptlib.swiglu import SwiGLU
 
@@ -70,6 +73,16 @@ def test_nothing_of_the_learner_s_is_overwritten(mine):
     assert "arange" in path.read_text()
 
 
+def test_the_same_code_under_another_first_line_is_not_kept_twice(mine, capsys):
+    path = mine / "attention" / "causal_mask.py"
+    path.parent.mkdir(parents=True)
+    for head in ("", f"# {MASK}, right with gptlib 0.0.1\n\n"):
+        path.write_text(head + RIGHT)
+        cell(RIGHT)
+        assert f"It stands in {path}." in capsys.readouterr().out
+        assert path.read_text() == head + RIGHT
+
+
 def test_a_wrong_or_empty_answer_is_not_kept(mine):
     cell("def causal_mask(T):\n    return torch.ones(T, T).bool()\n")
     cell("def causal_mask(T): ...\n")
@@ -96,6 +109,18 @@ def test_an_answer_may_call_an_earlier_one_and_keep_its_own_decorators(mine, cap
     path = mine / "attention" / "attention_weights.py"
     assert f"It is kept in {path}." in capsys.readouterr().out
     assert "@torch.enable_grad()\ndef attention_weights" in path.read_text()
+
+
+def test_an_answer_may_call_one_of_another_chapter(mine, capsys):
+    """Which its own module does not know: three pairs of chapter 1, none of them merged."""
+    cell(
+        "def causal_mask(T):\n    T = len(merge_pair([1] * T, (0, 0), 2))\n"
+        "    return torch.ones(T, T, dtype=torch.bool).tril()\n",
+        merge_pair=merge_pair,
+    )
+    assert f"It is kept in {mine / 'attention' / 'causal_mask.py'}." in capsys.readouterr().out
+    my_gpt()
+    assert f"Yours: {MASK} (1 of " in capsys.readouterr().out
 
 
 def test_the_source_of_a_class_of_a_notebook_is_found():
@@ -211,6 +236,29 @@ def test_progress_counts_and_says_what_is_next(mine, capsys):
     capsys.readouterr()
     assert main(["progress", "--all"]) == 0
     assert "Next: " in capsys.readouterr().out
+
+
+def test_the_table_has_every_chapter_with_exercises_under_its_own_title(mine):
+    lines = progress().lines
+    heads = [read(path).cells[0].source.split("\n")[0][2:] for path in chapters()]
+    titles = dict(head.split(". ", 1) for head in heads)
+    text, page = progress().text().split("\n"), progress()._repr_html_()
+    for number in dict.fromkeys(line.chapter for line in lines):
+        own = [line.name.split(".")[-1] for line in lines if line.chapter == number]
+        title = f"{number}. {titles[str(number)]}"
+        assert f"{title}: 0 of {len(own)}" in text
+        cells = f"<td>0 of {len(own)}</td><td>{', '.join(own)}</td>"
+        assert f'<th scope="row">{title}</th>{cells}' in page
+    assert len(text) == page.count("<th ") - 3 + 1  # no other rows; below them what is next
+
+
+def test_who_has_done_everything_is_told_so():
+    all_done = Progress((Line(1, "tokenizer.merge_pair", "done"),))
+    assert all_done.next is None
+    assert all_done.text().split("\n")[-1] == "All of them are done."
+    page = all_done._repr_html_()
+    assert "<caption>Next: nothing, all are done</caption>" in page
+    assert '<th scope="row">1. Tokenizer</th><td>1 of 1</td><td>nothing</td>' in page
 
 
 def test_a_value_that_is_typed_in_is_looked_at_noted_and_counted(mine, capsys):

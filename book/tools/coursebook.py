@@ -40,7 +40,7 @@ from sphinx.util.docutils import SphinxDirective
 # emphasis, as it does where it introduces a term: *value* or **value**.
 EVERYDAY = {
     *("key", "value", "query", "head", "floor", "shape", "batch", "buffer", "skill", "merge"),
-    *("parameter", "bit", "mask", "step", "unit", "tail", "score", "scale", "shift"),
+    *("parameter", "bit", "mask", "step", "unit", "tail", "score", "scale", "shift", "repetition"),
 }
 
 # Inside these nothing is turned into a link.

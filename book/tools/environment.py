@@ -64,7 +64,9 @@ def is_usable(venv, version):
 def is_moved(venv):
     """Whether the environment was made elsewhere: its pip script names another place's Python."""
     pip = scripts(venv) / ("pip.exe" if os.name == "nt" else "pip")
-    return not (pip.exists() and os.fsencode(python_of(venv)) in pip.read_bytes())
+    # The whole path: this one may be the tail of the other, as /home/me/x is of /mnt/home/me/x.
+    named = rb'(#!|")%b[0-9.]*(["\r\n]|$)' % re.escape(os.fsencode(python_of(venv)))
+    return not (pip.exists() and re.search(named, pip.read_bytes()))
 
 
 # The first line of a script that pip made; two shell lines where the path is long or has spaces.

@@ -410,17 +410,17 @@ def open_paragraphs(document: nodes.document) -> Iterator[nodes.paragraph]:
 def running_time(seconds: float) -> str:
     """How long the cells of a chapter run, in words.
 
-    >>> running_time(31), running_time(64), running_time(170)
-    ('half a minute', 'one minute', 'three minutes')
+    >>> running_time(7), running_time(31), running_time(170)
+    ('for some seconds', 'for about half a minute', 'for about three minutes')
     """
     if seconds < 20:
-        return "some seconds"
+        return "for some seconds"
     if seconds < 45:
-        return "half a minute"
+        return "for about half a minute"
     names = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
     minutes = max(1, round(seconds / 60))
     name = names[minutes - 1] if minutes <= len(names) else str(minutes)
-    return f"{name} minute{'s' * (minutes > 1)}"
+    return f"for about {name} minute{'s' * (minutes > 1)}"
 
 
 class SayReadingTime(SphinxTransform):
@@ -442,7 +442,7 @@ class SayReadingTime(SphinxTransform):
             self.env.note_dependency(str(RUNNING))
             seconds = json.loads(RUNNING.read_text(encoding="utf-8"))["seconds"]
             if took := seconds.get(self.env.docname.rpartition("/")[2]):
-                said += f" Its cells run for about {running_time(took[0])} on one core."
+                said += f" Its cells run {running_time(took[0])} on one core."
         line = nodes.paragraph("", said, classes=["reading-time"])
         title.parent.insert(title.parent.index(title) + 1, line)
 

@@ -1,4 +1,4 @@
-"""Write requirements.lock: every pin with the hashes of its wheels, for every platform.
+"""Write the three locks: every pin with the hashes of its wheels, for every platform.
 
     python book/tasks.py lock
 
@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 from environment import python_of
@@ -20,6 +21,9 @@ from running import ROOT, clean_environment, run, say
 
 UV = "uv==0.13.9"
 COLAB = ROOT / "book" / "colab.lock"  # its versions are written by hand, its hashes here
+TRACKERS = ROOT / "book" / "trackers.lock"  # what the extras below bring beside our pins
+EXTRAS = ("tensorboard", "mlflow", "trackio")
+OLDER = ("importlib-metadata", "pillow")  # MLflow and Trackio want an older one than ours
 # The oldest release of each minor version: a pin that asks for 3.11.5 must not pass as 3.11.
 PYTHONS = ("3.11.0", "3.12.0", "3.13.0", "3.14.0")
 PLATFORMS = {  # by uv's names
@@ -105,6 +109,35 @@ def pins_for(platform):
     return "\n".join(entry for name, entry in pins(text).items() if name not in NEEDS_GLIBC) + "\n"
 
 
+def trackers(uv, folder, locked):
+    """The lock of the trackers: what their extras bring that is not in `locked` already.
+
+    Versions stay as they are in the lock of now; a line that is taken out of it is found anew.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked, ours, out = (Path(folder, f"{name}.txt") for name in ("asked", "ours", "trackers"))
+    extras = [line for name in EXTRAS for line in project["optional-dependencies"][name]]
+    asked.write_text("\n".join(extras) + "\n", encoding="utf-8")
+    pinned = pins(REQUIREMENTS.read_text(encoding="utf-8")).items()
+    ours.write_text("\n".join(e for n, e in pinned if n not in OLDER) + "\n", encoding="utf-8")
+    out.write_text("\n".join(versions(TRACKERS.read_text("utf-8"))) + "\n", encoding="utf-8")
+    options = ["--universal", "--python-version", PYTHONS[0], "--constraints", ours]
+    _, complaint = resolve(uv, "--generate-hashes", *options, "--output-file", out, file=asked)
+    if complaint:
+        sys.exit(f"the trackers do not resolve:\n{complaint}")
+    there = set(versions(locked))
+    found = [e for e in pins(out.read_text("utf-8")).values() if e.split()[0] not in there]
+    text = "\n".join(entry for entry in found if "'emscripten'" not in entry) + "\n"
+    out.write_text("\n".join(e.split("\\")[0] for e in pins(text).values()), encoding="utf-8")
+    for name, platform in PLATFORMS.items():
+        for version in PYTHONS:
+            options = ["--no-deps", "--python-platform", platform, "--python-version", version]
+            _, complaint = resolve(uv, *options, file=out)
+            if complaint:
+                sys.exit(f"the trackers, {name}, Python {version}: {complaint}")
+    return text
+
+
 def write(path, text):
     """A file, whole or not at all."""
     temporary = path.with_suffix(".tmp")
@@ -113,7 +146,7 @@ def write(path, text):
 
 
 def lock():
-    """Resolve the pins for all Pythons and platforms, and write both locks, each whole."""
+    """Resolve the pins for all Pythons and platforms, and write the three locks, each whole."""
     with tempfile.TemporaryDirectory() as folder:
         venv = Path(folder, "venv")
         run([sys.executable, "-m", "venv", venv])
@@ -144,6 +177,8 @@ def lock():
                     sys.exit(f"{name}, Python {version}: {complaint or 'torch has a wheel now'}")
                 says = "no torch" if complaint else "every wheel is there"
                 say(f"{name}, Python {version}: {says}")
+        tracked = trackers(uv, folder, text)
     write(LOCK, header(datetime.date.today().isoformat()) + text)
     write(COLAB, comments(COLAB.read_text("utf-8")) + colab)
+    write(TRACKERS, comments(TRACKERS.read_text("utf-8")) + tracked)
     say(f"{LOCK.name}: {len(pins(text))} packages, {text.count('--hash=')} hashes")

@@ -11,7 +11,6 @@ other cell is stored without outputs, because an output that nobody compares goe
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -19,6 +18,8 @@ import nbformat
 import yaml
 from chapterfiles import KERNEL, ROOT, ChapterError, chapters, code_cells, read, tags
 from execution import execute
+
+from gptlib.given.files import write_text
 
 CHECKED = "nbval-check-output"
 OURS = "ours"
@@ -92,9 +93,7 @@ def strip(notebook, keep: bool) -> None:
 def save(notebook, path: Path) -> None:
     """Write the notebook in one step, so that an interruption leaves the old file."""
     nbformat.validate(notebook)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, nbformat.writes(notebook) + "\n")
 
 
 def refresh(path: Path, run: bool = True) -> None:

@@ -22,6 +22,8 @@ import yaml
 from bs4 import BeautifulSoup, Tag
 from running import ROOT, say
 
+from gptlib.given.files import replacing
+
 HTML = ROOT / "_build" / "html"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
@@ -133,22 +135,21 @@ def contents(parts: list[tuple[str, list[str]]], articles: dict[str, Tag]) -> It
 
 def print_book(browser: Any, target: Path, html: Path = HTML, root: Path = ROOT) -> None:
     """Let an open browser print the built book into `target`: all of it, or nothing."""
-    page_file, unfinished = html.with_name("book.html"), target.with_suffix(".tmp")
+    page_file = html.with_name("book.html")
     page_file.write_text(one_page(html, root), encoding="utf-8")
     try:
         page = browser.new_page()
         page.set_default_timeout(0)  # a slow computer needs minutes
         page.goto(page_file.as_uri())
-        page.pdf(
-            path=unfinished, scale=0.8, prefer_css_page_size=True, print_background=True,
-            outline=True, tagged=True, display_header_footer=True, header_template="<p></p>",
-            footer_template=FOOT,
-        )  # fmt: skip
+        with replacing(target) as unfinished:
+            page.pdf(
+                path=unfinished, scale=0.8, prefer_css_page_size=True, print_background=True,
+                outline=True, tagged=True, display_header_footer=True, footer_template=FOOT,
+                header_template="<p></p>",
+            )  # fmt: skip
         page.close()
-        os.replace(unfinished, target)
     finally:
         page_file.unlink()
-        unfinished.unlink(missing_ok=True)
 
 
 def main() -> None:

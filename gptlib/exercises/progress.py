@@ -25,6 +25,9 @@ TITLES: dict[int | str, str] = {
     7: "Training",
     8: "Generation",
     9: "A modern GPT",
+    10: "Speed",
+    11: "Scale and share",
+    12: "Your GPT",
     "A": "The same model in NumPy",
     "C": "Backpropagation by hand",
 }

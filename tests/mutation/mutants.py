@@ -2,6 +2,7 @@
 
     python tests/mutation/mutants.py                       # every module, 40 changes each
     python tests/mutation/mutants.py attention corpus/story --changes 100 --seed 1
+    python tests/mutation/mutants.py bigram --lines 40 41  # what survived there, once more
 
 A change swaps an operator or a comparison, moves a number by one, turns a condition round, drops a
 statement or a named argument, or returns None. Each is tried in a forked process that has torch
@@ -27,7 +28,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from random import Random
@@ -287,8 +288,12 @@ class QuickFirst:
         items.sort(key=lambda item: known.get(item.nodeid, 0))
 
 
-def passes(tests: list[str], hook: str | None, limit: float, order: QuickFirst) -> tuple[bool, str]:
+def passes(
+    tests: list[str], hook: str | None, limit: float, order: QuickFirst, only: str = ""
+) -> tuple[bool, str]:
     """Run the tests in a child of this process, with the hook in place: passed, and what it says.
+
+    only: what their names are to match, as pytest's `-k` takes it; all but the slow ones if empty.
 
     A child that computes for longer than `limit` seconds, or takes twenty times as long as that, is
     ended, and has not passed: on a busy machine the clock on the wall says little. Without a hook,
@@ -313,7 +318,8 @@ def passes(tests: list[str], hook: str | None, limit: float, order: QuickFirst) 
             try:
                 options = "-x -q -p no:cacheprovider --hypothesis-seed=0 --tb=line --assert=plain"
                 options += " -W ignore -k"
-                words = [*options.split(), f"not ({' or '.join(SLOW)})", *tests]
+                chosen = f"not ({' or '.join(SLOW)})" + (f" and ({only})" if only else "")
+                words = [*options.split(), chosen, *tests]
                 code = int(pytest.main(words, plugins=[order]))
                 json.dump(order.seconds, told)
                 told.flush()
@@ -348,7 +354,10 @@ def warm_up(tests: list[str]) -> None:
             names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for name in filter(_is_foreign, names):
-                foreign = importlib.import_module(name)
+                try:
+                    foreign = importlib.import_module(name)
+                except ImportError:  # of an extra that is not here, such as a tracker
+                    continue
                 if isinstance(node, ast.ImportFrom):  # transformers loads a name when it is asked
                     [getattr(foreign, alias.name, None) for alias in node.names]
 
@@ -369,15 +378,25 @@ def files_for(module: str) -> list[str]:
     return [str(path) for path in files if path.is_file()]
 
 
-def try_module(module: str, n: int, seed: int, tell: bool = False) -> str:
-    """Try n changes of a module; prints what survives, returns its line of the table."""
+def try_module(
+    module: str,
+    n: int,
+    seed: int,
+    tell: bool = False,
+    lines: Sequence[int] = (),
+    only: str = "",
+) -> str:
+    """Try n changes of a module; prints what survives, returns its line of the table.
+
+    lines: of those n changes, only the ones of these lines. only: as in `passes`.
+    """
     path, tests = PACKAGE / f"{module}.py", files_for(module)
     warm_up(tests)
     order = QuickFirst()
 
     def computed_by_tests() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        whole, said = passes(tests, None, 3600, order)
+        whole, said = passes(tests, None, 3600, order, only)
         if not whole:
             raise SystemExit(f"{module}: its tests fail without any change\n{said[-3000:]}")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -389,11 +408,13 @@ def try_module(module: str, n: int, seed: int, tell: bool = False) -> str:
     same = {(entry["module"], entry["on"], entry["change"]) for entry in listed}
     killed, nobody_sees, survived = 0, 0, []
     for change in sample(source, Random(f"{seed} {module}"), n):
+        if lines and change.line not in lines:
+            continue
         if (module, change.on, change.text) in same:
             nobody_sees += 1
             continue
         hook = HOOK.format(source=ast.unparse(change.tree), path=str(path), name=name)
-        passed, said = passes(tests, hook, limit, order)
+        passed, said = passes(tests, hook, limit, order, only)
         if passed:
             survived.append(change)
             print(f"  {module}.py:{change.line}  {change.text}", flush=True)
@@ -421,6 +442,8 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", help="such as attention or corpus/story; all if none")
     parser.add_argument("--changes", type=int, default=40, help="at most so many a module")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lines", nargs="*", type=int, default=(), help="only changes of these")
+    parser.add_argument("--only", default="", help="tests of these names, as pytest's -k has them")
     parser.add_argument("--tell", action="store_true", help="which test noticed each change")
     args = parser.parse_args()
     os.chdir(ROOT)
@@ -429,7 +452,7 @@ def main() -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "book" / "tools")]
     table = [f"{'module':22} tried killed  share equivalent"]
     for module in args.modules or modules():
-        table.append(try_module(module, args.changes, args.seed, args.tell))
+        table.append(try_module(module, args.changes, args.seed, args.tell, args.lines, args.only))
         print(table[-1], flush=True)
     print("", *table, sep="\n")
 
