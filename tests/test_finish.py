@@ -10,7 +10,8 @@ import finish
 import folds
 import pytest
 from bs4 import BeautifulSoup
-from chapterfiles import chapters
+from chapterfiles import chapters, read, tags
+from course import course
 from docutils import nodes
 from docutils.frontend import get_default_settings
 from docutils.utils import new_document
@@ -78,7 +79,9 @@ def chapter():
 
     inside = [words("1. By hand.", " Do it."), words("2. Count.", " Do it, too."), words("", "No.")]
     section = nodes.section("", nodes.title("", "Exercises"), *inside)
-    opening = nodes.section("", nodes.title("", "1. X"), words("", "word " * 3_000), section)
+    turns = [words("Your turn 1: a mask.", " Write it."), words("Your turn: think.", " Why?")]
+    before = [words("", "word " * 3_000), *turns]
+    opening = nodes.section("", nodes.title("", "1. X"), *before, section)
     document += opening
     return document
 
@@ -86,8 +89,19 @@ def chapter():
 def test_each_exercise_has_an_address(chapter):
     folds.NameExercises(chapter).apply()
     found = [p["ids"] for p in chapter.findall(nodes.paragraph) if p["ids"]]
-    assert found == [["exercise-1"], ["exercise-2"]]
+    assert found == [["your-turn-1"], ["exercise-1"], ["exercise-2"]]
     assert chapter.astext().count('href="#exercise-2"') == 1
+    assert chapter.astext().count('href="#your-turn-1"') == 1
+
+
+@pytest.mark.parametrize("path", chapters(course()), ids=lambda p: p.stem)
+def test_every_piece_to_write_begins_with_the_words_that_give_it_an_address(path):
+    cells = read(path).cells
+    # The cells below a numbered exercise end in "-code"; those on the way do not.
+    asked = [c for c in cells if "exercise" in tags(c) and not c.id.endswith("-code")]
+    texts = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    turns = re.findall(r"^\*\*Your turn (\d+): ", texts, re.MULTILINE)
+    assert [int(number) for number in turns] == list(range(1, len(asked) + 1))
 
 
 def test_a_chapter_says_how_long_it_is(chapter, tmp_path, monkeypatch):

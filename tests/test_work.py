@@ -192,6 +192,24 @@ def test_a_file_that_is_no_longer_right_says_why_and_stays(mine, capsys):
     assert "SyntaxError" in capsys.readouterr().out and path.exists()
 
 
+def test_a_file_that_another_version_took_for_right_says_so(mine, capsys, monkeypatch):
+    cell(RIGHT)
+    path = mine / "attention" / "causal_mask.py"
+    path.write_text(path.read_text().replace(">=", "<="))
+    assert "it was right with" not in progress().text()  # it was changed, and not the course
+    now = gptlib.__version__
+    monkeypatch.setattr(gptlib, "__version__", "99.2.0")
+    said = f"\n  it was right with gptlib {now}; this is 99.2.0\n"
+    assert said in progress().text() and "upside down" in progress().text()
+    path.write_text(path.read_text().replace("(T):", "(T:"))
+    capsys.readouterr()
+    my_gpt()
+    told = capsys.readouterr().out
+    assert "SyntaxError" in told and said in told
+    path.write_text(OTHER.replace("tril", "triu"))  # a file of theirs without the first line
+    assert "it was right with" not in progress().text()
+
+
 def test_a_class_of_the_learner_s_is_marked_as_theirs_and_a_function_is_not():
     gate = cell(GATE, "modern.SwiGLU", nn=torch.nn, F=torch.nn.functional)
     assert gate.written_by_learner and not hasattr(SwiGLU, "written_by_learner")

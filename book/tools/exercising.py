@@ -5,7 +5,9 @@ The page gets the three hints below it, each inside the one before, and last the
 answer. Both come from gptlib.exercises when the page is read, so they stand in no notebook.
 
 With GPTLIB_SOLUTIONS=no in the environment the book has no solutions: not in its pages, its
-search, the notebooks that can be saved from it, and the pages of gptlib's code.
+search, the notebooks that can be saved from it, and the pages of gptlib's code. The course's own
+code for its core pieces is left out as well, and so are the pages of the modules that hold it; a
+chapter goes on with it all the same. What a chapter says of that code in words stays.
 """
 
 from __future__ import annotations
@@ -13,8 +15,12 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+import house
 import nbformat
 from chapterfiles import NOT_PYTHON, code_cells, python_of, tags
 from docutils import nodes
@@ -23,6 +29,7 @@ from sphinx.application import Sphinx
 
 FLAG = "GPTLIB_SOLUTIONS"
 ROOM = "exercises"
+DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 
 
 def with_solutions() -> bool:
@@ -101,11 +108,113 @@ def written(notebook, solutions: bool):
     return form
 
 
-def without_solutions(text: str) -> str:
-    """The text of a notebook's file without the cells that hold a solution."""
+def without_solutions(text: str, given: dict[str, str] | None = None) -> str:
+    """The text of a notebook's file without solutions and the course's own code for its exercises.
+
+    given: helpers that the package has, by name, each with its module.
+    """
     notebook = nbformat.reads(text, as_version=4)
-    notebook.cells = [c for c in notebook.cells if not str(c.get("id", "")).startswith("solution-")]
+    cells = [c for c in notebook.cells if not str(c.get("id", "")).startswith("solution-")]
+    notebook.cells = list(without_ours(cells, given or {}))
     return nbformat.writes(notebook) + "\n"
+
+
+def without_ours(cells: list, given: dict[str, str]) -> Iterator:
+    """The cells without the course's own code; what is left runs from top to bottom.
+
+    `@exercise` has put the right code under its name already. A cell that needs a helper which
+    nobody has any more is left out, too.
+    """
+    gone: set[str] = set()
+    for cell in cells:
+        if cell.cell_type == "code":
+            uses, makes = names_in(cell.source)
+            if "ours" in tags(cell):
+                cell.source, lost = rest_of(cell.source, given)
+                cell.metadata["tags"] = [tag for tag in tags(cell) if tag != "ours"]
+                cell.outputs = []
+                gone |= lost
+                if not cell.source:
+                    continue
+            elif uses & gone:
+                gone |= makes
+                continue
+            else:
+                gone -= makes
+        yield cell
+
+
+def names_in(code: str) -> tuple[set[str], set[str]]:
+    """The names that a cell uses and has from elsewhere, and those that it makes."""
+    try:
+        tree = ast.parse(python_of(code))
+    except NOT_PYTHON:
+        return set(), set()
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    makes = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    makes |= {node.name for node in ast.walk(tree) if isinstance(node, DEFINITIONS)}
+    inside = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    return {node.id for node in names if isinstance(node.ctx, ast.Load)} - makes - inside, makes
+
+
+def rest_of(code: str, given: dict[str, str]) -> tuple[str, set[str]]:
+    """What stays of a cell of the course's own code, and the names that nobody has any more.
+
+    Imports and constants stay; a helper is taken from the module that has it.
+
+    >>> rest_of('import math\n@otherwise("a.f")\ndef f(x): ...\ndef g(x): ...', {"g": "bigram"})
+    ('import math\nfrom gptlib.bigram import g', set())
+    """
+    lines, lost = [], set()
+    for node in ast.parse(code).body:
+        if isinstance(node, DEFINITIONS):
+            above = {ast.unparse(d).partition("(")[0] for d in node.decorator_list}
+            if node.name in given and not above & {"otherwise", "add_to"}:
+                lines.append(f"from {house.PACKAGE}.{given[node.name]} import {node.name}")
+            elif not above & {"otherwise", "add_to"}:
+                lost.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom) or is_constant(node):
+            lines.append(ast.unparse(node))
+        else:
+            lost |= names_in(ast.unparse(node))[1]
+    return "\n".join(lines), lost
+
+
+def is_constant(node: ast.stmt) -> bool:
+    """Whether a statement gives names in capitals a value that stands there."""
+    if not isinstance(node, ast.Assign) or not ast.unparse(node.targets[0]).isupper():
+        return False
+    return not any(isinstance(one, ast.Name | ast.Call) for one in ast.walk(node.value))
+
+
+def helpers(root: Path, chapter: str) -> dict[str, str]:
+    """What the modules of a chapter define, by name: `helpers(ROOT, "03_attention")`."""
+    number = re.match(r"0*(\d+)_", chapter)
+    modules = house.chapters_of(house.table(root)).get(int(number[1]), ()) if number else ()
+    files = house.modules_in(root)
+    return {
+        node.name: module
+        for module in modules
+        for node in ast.parse(files[module].read_text(encoding="utf-8")).body
+        if isinstance(node, DEFINITIONS)
+    }
+
+
+@cache
+def answering() -> frozenset[str]:
+    """The modules that hold the course's answer to an exercise."""
+    from gptlib.exercises.book import TASKS
+
+    return frozenset(
+        one.reference.__module__.removeprefix(f"{house.PACKAGE}.") for one in TASKS.values()
+    )
+
+
+def has_page(module: str) -> bool:
+    """Whether a module of gptlib has a page in this build: none that tells an answer, if asked."""
+    if with_solutions():
+        return True
+    return not module.startswith(f"{ROOM}.") and module not in answering()
 
 
 def read_chapter(app: Sphinx, name: str, source: list[str]) -> None:
@@ -146,7 +255,9 @@ def lay_out(app: Sphinx, exception: Exception | None) -> None:
     if exception or app.builder.format != "html" or with_solutions():
         return
     for path in sorted((Path(app.outdir) / "_sources" / "chapters").glob("*.ipynb")):
-        path.write_text(without_solutions(path.read_text(encoding="utf-8")), encoding="utf-8")
+        given = helpers(Path(app.srcdir), path.name)
+        text = without_solutions(path.read_text(encoding="utf-8"), given)
+        path.write_text(text, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> None:

@@ -16,12 +16,12 @@ from collections.abc import Iterator
 
 from chapterfiles import ROOT
 from docutils import nodes
-from exercising import only_asks, shows_ours
+from exercising import only_asks, shows_ours, with_solutions
 from sphinx.transforms import SphinxTransform
 
 ANSWER, FIGURE, SEEN = "Show the answer", "Show the figure", "What is to be seen"
 CHECK, DRAWING = "The check of this", "The code of this figure"
-OURS = "The course's own code"
+OURS, LEFT_OUT = "The course's own code", "The course's own code is not in this book."
 WORDS_A_MINUTE = 200
 RUNNING = ROOT / "benchmarks" / "results" / "chapter_time.json"
 # A paragraph that begins like this goes on with the chapter; it does not answer a question.
@@ -194,7 +194,10 @@ class FoldCode(SphinxTransform):
             if only_asks(cell) and output:
                 cell.remove(output)  # it says that nothing is written yet
             if shows_ours(cell):
-                self.wrap(source, "ours", OURS)
+                if with_solutions():
+                    self.wrap(source, "ours", OURS)
+                else:
+                    cell.replace(source, nodes.paragraph("", LEFT_OUT))
                 continue
             if is_check(code) and not output:
                 self.wrap(source, "check", CHECK)
@@ -375,26 +378,33 @@ class NumberFigures(SphinxTransform):
 
 
 class NameExercises(SphinxTransform):
-    """Give each exercise an address: `#exercise-3`."""
+    """Give each exercise an address: `#exercise-3`, and `#your-turn-2` for a core piece."""
 
     default_priority = 448
 
     def apply(self, **kwargs) -> None:
         if not self.env.docname.startswith("chapters/"):
             return
+        for paragraph in self.document.findall(nodes.paragraph):
+            self.name(paragraph, "your-turn", r"Your turn (\d+): ")
         for section in self.document.findall(nodes.section):
             title = next(iter(section.findall(nodes.title)), None)
             if title is None or title.astext().strip() != "Exercises":
                 continue
             for paragraph in section.findall(nodes.paragraph):
-                first = first_in(paragraph)
-                number = isinstance(first, nodes.strong) and re.match(r"(\d+)\. ", first.astext())
-                if number and f"exercise-{number[1]}" not in self.document.ids:
-                    anchor = f"exercise-{number[1]}"
-                    paragraph["ids"].append(anchor)
-                    self.document.ids[anchor] = paragraph
-                    link = f'<a class="headerlink" href="#{anchor}" title="Link to this">#</a>'
-                    paragraph += nodes.raw("", link, format="html")
+                self.name(paragraph, "exercise", r"(\d+)\. ")
+
+    def name(self, paragraph: nodes.paragraph, kind: str, begins: str) -> None:
+        """Give a paragraph that begins so in bold its address, and a link to it."""
+        first = first_in(paragraph)
+        number = isinstance(first, nodes.strong) and re.match(begins, first.astext())
+        anchor = f"{kind}-{number[1]}" if number else ""
+        if not number or anchor in self.document.ids:
+            return
+        paragraph["ids"].append(anchor)
+        self.document.ids[anchor] = paragraph
+        link = f'<a class="headerlink" href="#{anchor}" title="Link to this">#</a>'
+        paragraph += nodes.raw("", link, format="html")
 
 
 def open_paragraphs(document: nodes.document) -> Iterator[nodes.paragraph]:

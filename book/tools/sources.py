@@ -15,7 +15,7 @@ from pathlib import Path
 import house
 from chapterfiles import NOT_PYTHON
 from docutils import nodes
-from exercising import ROOM, with_solutions
+from exercising import has_page
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
@@ -91,9 +91,11 @@ class LinkSources(SphinxTransform):
             block = next(iter(source.findall(nodes.literal_block)), None)
             if source.get("nb_element") == "cell_code_source" and block is not None:
                 found = imported(block.astext(), files)
+                found = {module: names for module, names in found.items() if has_page(module)}
                 if found:
                     source += self.line("Source: ", found, files, up)
         built = house.chapters_of(house.table(root)).get(int(number[1]), []) if number else []
+        built = [module for module in built if has_page(module)]
         title = next(iter(self.document.findall(nodes.title)), None)
         if built and title is not None:
             line = self.line("Built here: ", {module: set() for module in built}, files, up)
@@ -125,7 +127,7 @@ def write_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, str], str]]:
     }
     titles = {int(name[9:11]): name for name in app.env.titles if name[9:11].isdigit()}
     for module, path in house.modules_in(root).items():
-        if not module or (module.startswith(f"{ROOM}.") and not with_solutions()):
+        if not module or not has_page(module):
             continue
         page, number = page_of(module), builders.get(module)
         name = titles.get(number)

@@ -109,6 +109,7 @@ ATTENTION_WEIGHTS = Task(
     asks="Turn queries and keys into weights: scores, their scale, the mask, a softmax.",
     reference=attention_weights,
     inputs=looks,
+    devices_later=True,
     use=WithSlopes("query", "key"),
     hints=(
         "Four steps. Which of them must come before the softmax, so that each row still sums to 1?",
@@ -223,11 +224,11 @@ ATTENTION_WEIGHTS = Task(
     right=(
         lambda q, k, mask=None: torch.softmax(
             torch.einsum("...th,...sh->...ts", q / q.size(-1) ** 0.5, k)
-            + (0.0 if mask is None else torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)),
+            + (0.0 if mask is None else torch.where(mask, 0.0, -torch.inf)),
             dim=-1,
         ).to(q.dtype),
         lambda q, k, mask=None: F.scaled_dot_product_attention(
-            q, k, torch.eye(k.size(-2), dtype=k.dtype).expand(*k.shape[:-2], -1, -1), attn_mask=mask
+            q, k, torch.eye(k.size(-2)).to(k).expand(*k.shape[:-2], -1, -1), attn_mask=mask
         ),
     ),
 )

@@ -51,6 +51,7 @@ LATE_MASK = Task(
     bug=late_mask,
     kind="bug",
     inputs=looks,
+    anywhere=True,
     use=WithSlopes("query", "key"),
     hints=(
         "Print the sum of each row. Which row is right, and what does it not have to hide?",
@@ -130,6 +131,7 @@ JOIN_HEADS = Task(
     bug=join_heads,
     kind="bug",
     inputs=findings,
+    anywhere=True,
     use=WithSlopes("heads"),
     hints=(
         "In which order do the numbers lie: is the second head's first token before or after the "

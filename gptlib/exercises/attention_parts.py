@@ -49,6 +49,7 @@ PAST_AVERAGE = Task(
     asks="Replace each token's vector by the average of all vectors up to and including its own.",
     reference=past_average,
     inputs=vectors,
+    devices_later=True,
     use=WithSlopes("x"),
     kind="warm-up",
     hints=(
@@ -96,8 +97,8 @@ PAST_AVERAGE = Task(
         Mistake(CUT, lambda x: past_average(x).detach()),
     ),
     right=(
-        lambda x: x.cumsum(dim=0) / torch.arange(1, len(x) + 1)[:, None],
-        lambda x: (_lower(len(x)) / _lower(len(x)).sum(dim=1, keepdim=True)) @ x,
+        lambda x: x.cumsum(dim=0) / torch.arange(1, len(x) + 1, device=x.device)[:, None],
+        lambda x: (_lower(len(x)) / _lower(len(x)).sum(dim=1, keepdim=True)).to(x.device) @ x,
     ),
 )
 

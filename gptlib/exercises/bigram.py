@@ -127,6 +127,7 @@ NEXT_TOKEN_LOSS = Task(
     asks="The mean of minus the logarithm of what the right tokens were given; -1 does not count.",
     reference=next_token_loss,
     inputs=predictions,
+    devices_later=True,
     use=WithSlopes("logits"),
     hints=(
         "What probability did the model give to the token that came? And what does it cost?",
@@ -200,6 +201,21 @@ NEXT_TOKEN_LOSS = Task(
         Mistake(
             "One number for each place; their mean is asked for.",
             lambda z, t: _of_each(z, t).masked_fill(t == -1, 0.0),
+        ),
+        Mistake(
+            "The mean is taken over the texts of the batch alone, axis 0: a number for each place "
+            "is left. One mean over both axes is asked for.",
+            lambda z, t: _of_each(z, t).masked_fill(t == -1, 0.0).mean(0),
+        ),
+        Mistake(
+            "The mean is taken over the places of each text alone, axis 1: a number for each text "
+            "is left. One mean over both axes is asked for.",
+            lambda z, t: _of_each(z, t).masked_fill(t == -1, 0.0).mean(1),
+        ),
+        Mistake(
+            "The mean runs over the tokens of the vocabulary as well, and is V times too small: at "
+            "each place one of them counts.",
+            lambda z, t: _mean(_of_each(z, t), t) / z.size(-1),
         ),
         Mistake(
             "The number is right, and the gradient is another one: what the softmax divides by is "

@@ -57,6 +57,7 @@ BIGRAM_PROBS = Task(
     asks="Turn counts into probabilities: each row sums to 1; a row without counts is uniform.",
     reference=bigram_probs,
     inputs=tables,
+    devices_later=True,
     hints=(
         "What should each row of the result sum to, and by what is it divided, then?",
         "Add smoothing to each count, then divide each row by its own sum; keepdim=True keeps the "

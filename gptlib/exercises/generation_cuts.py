@@ -142,6 +142,7 @@ KEEP_TOP_P = Task(
     "and scale them to a sum of 1.",
     reference=keep_top_p,
     inputs=shares,
+    anywhere=True,
     hints=(
         "Go down from the most likely token. What must have been reached before a token for it to "
         "be dropped?",

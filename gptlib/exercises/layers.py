@@ -49,6 +49,7 @@ LAYER_NORM = Task(
     asks="Give each row mean 0 and variance 1, then scale it by weight and shift it by bias.",
     reference=layer_norm,
     inputs=rows,
+    anywhere=True,
     use=WithSlopes("x", "weight", "bias"),
     hints=(
         "A row is one token: over which axis do its numbers lie?",
@@ -171,6 +172,7 @@ GELU = Task(
     asks='Write both forms of GELU: "tanh", which GPT-2 uses, and "none", the definition.',
     reference=gelu,
     inputs=numbers,
+    anywhere=True,
     use=WithSlopes("x"),
     hints=(
         "Far right of zero GELU is x itself, far left it is 0. What must the factor of x be there?",

@@ -149,6 +149,7 @@ RMS_NORM = Task(
     asks="Divide each row by the root of the mean of its squares. No mean is taken away.",
     reference=rms_norm,
     inputs=loud_and_soft,
+    anywhere=True,
     use=WithSlopes("x", "weight"),
     kind="stretch",
     hints=(

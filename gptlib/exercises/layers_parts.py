@@ -47,6 +47,7 @@ ROW_STATISTICS = Task(
     asks="Give the mean and the variance of each row; the variance divides by C.",
     reference=row_statistics,
     inputs=rows,
+    anywhere=True,
     kind="warm-up",
     use=WithSlopes("x"),
     hints=(
@@ -135,6 +136,7 @@ LAYER_NORM_SHORT = Task(
     bug=layer_norm_short,
     kind="bug",
     inputs=squares,
+    anywhere=True,
     use=WithSlopes("x"),
     hints=(
         "Which shape has `mean` here? Lay it beside the shape of x, last axis under last axis.",

@@ -55,6 +55,7 @@ RMS_NORM = Task(
     asks="Give each row a mean square of 1, then scale it. No mean is taken away.",
     reference=rms_norm,
     inputs=rows,
+    anywhere=True,
     use=WithSlopes("x", "weight"),
     hints=(
         "RMS stands for root mean square. Read it from its end: which of the three comes first?",
@@ -153,6 +154,7 @@ SOFT_CAP = Task(
     "were: cap · tanh(x / cap).",
     reference=soft_cap,
     inputs=limits,
+    anywhere=True,
     use=WithSlopes("x"),
     kind="warm-up",
     hints=(

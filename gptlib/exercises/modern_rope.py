@@ -83,6 +83,7 @@ ROTATE = Task(
     asks="Turn each pair of numbers, i and i + hs / 2, by its angle.",
     reference=rotate,
     inputs=turned_texts,
+    anywhere=True,
     use=WithSlopes("x"),
     hints=(
         "Where does a quarter turn take the point (1, 0), and where (0, 1)? Each of the two new "

@@ -68,6 +68,7 @@ TURNED = Task(
     reference=turned,
     bug=turned_with_a_bug,
     inputs=news,
+    anywhere=True,
     use=WithSlopes("x"),
     kind="bug",
     hints=(

@@ -86,6 +86,7 @@ STATES = Task(
     asks="Mend it: every state that it gives is the same.",
     reference=states,
     inputs=piles,
+    anywhere=True,
     kind="bug",
     bug=STATES_BUG,
     hints=(
@@ -148,6 +149,7 @@ BRANCH = Task(
     asks="Mend it: twelve of these in a row forget what stood in the stream.",
     reference=branch,
     inputs=tokens,
+    anywhere=True,
     use=WithSlopes("x", "weight"),
     kind="bug",
     bug=BRANCH_BUG,
@@ -231,6 +233,7 @@ RESIDUAL_GRADIENT = Task(
     asks="Take a gradient back through y = x + tanh(x @ weight), by hand.",
     reference=residual_gradient,
     inputs=gradients,
+    anywhere=True,
     kind="stretch",
     hints=(
         "x reaches y on two roads. What does each of them bring back, and how do they meet?",

@@ -6,18 +6,33 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
-from gptlib.exercises.task import Mistake, Task
+from gptlib.exercises.comparing import shown
+from gptlib.exercises.task import Mistake, Task, Use
 from gptlib.parallel import bytes_kept
 
 WORDS = ("nothing", "optimizer", "gradients", "weights")
 
 
+class ByName(Use):
+    """A function is called; a dictionary behind the rest holds what is passed by name."""
+
+    def run(self, answer: Callable[..., Any], *given: Any) -> Any:
+        last = given[-1]
+        return answer(*given[:-1], **last) if isinstance(last, dict) else answer(*given)
+
+    def shown(self, name: str, *given: Any) -> str:
+        named = given[-1].items() if isinstance(given[-1], dict) else ()
+        told = [shown(value) for value in given if not isinstance(value, dict)]
+        return f"{name}({', '.join([*told, *(f'{key}={shown(one)}' for key, one in named)])})"
+
+
 def kept(seed: int) -> Iterator[tuple[Any, ...]]:
-    """The published example whole and in every way cut; one rank alone; drawn ones."""
+    """The published example whole and in every way cut; one rank, said or not; drawn ones."""
     yield (7_500_000_000,)
     for word in WORDS[1:]:
         yield 7_500_000_000, 64, word
     yield 1_000_000, 1, "weights"
+    yield 1_000_000, {"sharded": "weights"}
     draw = Random(seed)
     yield draw.randrange(1_000, 10_000), draw.randrange(2, 9), draw.choice(WORDS)
 
@@ -45,6 +60,7 @@ KEPT = Task(
     "optimiser, each over world_size where it is sharded.",
     reference=bytes_kept,
     inputs=kept,
+    use=ByName(),
     hints=(
         "What does a model of a million parameters take if nothing is sharded?",
         '"gradients" means that the optimiser\'s numbers are sharded as well, "weights" that all '

@@ -73,6 +73,7 @@ RENAMED = Task(
     asks="The weights of a block of GPT-2, under our names and with its matrices turned over.",
     reference=renamed,
     inputs=blocks,
+    anywhere=True,
     hints=(
         "nn.Linear keeps a matrix as (out, in). GPT-2's are (in, out): x @ weight.",
         "Four matrices have to be turned, a square one among them; norms and biases stay.",

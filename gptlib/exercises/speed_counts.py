@@ -82,13 +82,18 @@ def rows_to_ridge(n_in: int, n_out: int, ridge: float, size: int = 4) -> int:
 
 
 def products(seed: int) -> Iterator[tuple[Any, ...]]:
-    """A block's product; one of 16 bits; one that is too small for ever; a square one; others."""
+    """A block's product; one of 16 bits; one too small for ever; a square one; others; the edge.
+
+    At the edge every row moves what it brings, to the FLOP; or one FLOP less.
+    """
     draw = Random(seed)
     yield 64, 512, 12.0
     yield 64, 192, 12.0, 2
     yield 16, 16, 50.0
     yield 768, 768, 40.0
     yield 16 * draw.randrange(20, 60), 100, 3.0 + draw.random(), 4
+    yield 16, 16, 4.0
+    yield 16, 16, 3.9921875
 
 
 def _rows(n_in: int, n_out: int, ridge: float, size: int = 4, **other: Any) -> int:
@@ -142,8 +147,8 @@ ROWS_TO_RIDGE = Task(
             lambda n_in, n_out, ridge, size=4: rows_to_ridge(n_in, n_out, ridge),
         ),
         Mistake(
-            "A negative number of rows: here every row moves more than it brings, and no number "
-            "is enough. That is to be 0.",
+            "Here every row moves as much as it brings, or more, so no number of them is enough: "
+            "the division gives a number below 0, or fails. That is to be 0.",
             _with(checked=False),
         ),
     ),

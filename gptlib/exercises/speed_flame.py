@@ -19,22 +19,30 @@ def _inside(span: Span, other: Span) -> bool:
     return held and other.depth > span.depth
 
 
+def _strictly(span: Span, other: Span) -> bool:
+    """One deeper, and between the begin and the end, neither of which counts."""
+    held = span.began < other.began and other.ended < span.ended
+    return held and other.depth == span.depth + 1
+
+
 def _right_inside(span: Span, other: Span) -> bool:
     return _inside(span, other) and other.depth == span.depth + 1
 
 
 def spans(seed: int) -> Iterator[tuple[Any, ...]]:
-    """One in another; three deep, with a name twice; two beside each other; drawn by chance."""
+    """One in another; three deep, with a name twice; side by side; to the very end; by chance."""
     yield ([Span("a", 0, 0.0, 1.0), Span("b", 1, 0.25, 0.5)],)
     yield ([Span("a", 0, 0.0, 10.0), Span("b", 1, 1.0, 4.0), Span("c", 2, 2.0, 2.5),
             Span("b", 1, 5.0, 6.0)],)  # fmt: skip
     yield ([Span("step", 0, 0.0, 3.0), Span("norm", 1, 1.0, 2.0), Span("step", 0, 3.0, 5.0)],)
+    yield ([Span("step", 0, 0.0, 2.0), Span("loss", 1, 1.5, 2.0)],)
     draw, found, at = Random(seed), [Span("model", 0, 0.0, 8.0)], 0.0
     for block in range(3):
         wide = 1 + draw.random()
         found.append(Span(f"block {block}", 1, at, at + wide))
         found.append(Span("linear", 2, at + 0.125, at + wide / 2))
         at += wide + 0.25
+    draw.shuffle(found)
     yield (found,)
 
 
@@ -108,6 +116,11 @@ SELF_SECONDS = Task(
             "Only spans with nothing inside count here. What a part does between its parts is its "
             "own, too.",
             _leaves,
+        ),
+        Mistake(
+            "A part may begin or end together with what it is a part of: it lies within all the "
+            "same.",
+            _by(_strictly),
         ),
     ),
     right=(_by(_right_inside), _from_parents),

@@ -70,6 +70,7 @@ QUANTISE = Task(
     "brings the row back.",
     reference=quantise,
     inputs=weights,
+    anywhere=True,
     use=Back(),
     hints=(
         "Which number does a row have to be divided by, if its largest is to become 127?",

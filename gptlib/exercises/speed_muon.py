@@ -68,6 +68,7 @@ ORTHOGONALISE = Task(
     "c·(x xᵀ)² x.",
     reference=orthogonalise,
     inputs=matrices,
+    anywhere=True,
     hints=(
         "The length is the root of the sum of all squares, x.norm(). What would 0 / 0 be for a "
         "matrix of zeros?",

@@ -18,7 +18,9 @@ def _sizes(seed: int) -> dict[str, Any]:
         return {"rows": 1024, "n_in": 64, "n_out": 256}
     draw = Random(seed)
     n_in = 32 * draw.randrange(2, 30)
-    return {"rows": 128 * draw.randrange(2, 20), "n_in": n_in, "n_out": 3 * n_in}
+    rows = 128 * draw.randrange(2, 20)
+    # As many rows as numbers, and to forget the matrix is to forget what comes out.
+    return {"rows": rows + 128 * (rows == n_in), "n_in": n_in, "n_out": 3 * n_in}
 
 
 def _moved(rows: int, n_in: int, n_out: int) -> int:

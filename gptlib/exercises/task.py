@@ -20,6 +20,8 @@ from gptlib.exercises.ending import Endless, at_most
 from gptlib.exercises.written import advice, attempted, line_of
 
 SECONDS = 2.0  # that one call may take
+# What PyTorch says where a tensor without numbers is asked for one, or for how many there are.
+ASKS_A_NUMBER = ("called on meta tensors", "register_meta function", "fake impl or Meta kernel")
 KINDS = ("warm-up", "core", "bug", "paper", "measurement", "stretch")
 
 
@@ -73,8 +75,9 @@ class Task:
     name: chapter and function or class, "attention.causal_mask". reference: the course's own
     answer. inputs: from a seed to the arguments of several calls, the most telling first. right:
     answers that are written otherwise and are as good. kind: one of KINDS. use: what is done with
-    an answer. anywhere: whether it must work on every device. bug: in a bug hunt, the code that
-    the learner is given, which runs and is wrong.
+    an answer. anywhere: whether it must work on every device. devices_later: that it need not, as
+    the chapter has not come to devices, and is told where it does not. bug: in a bug hunt, the code
+    that the learner is given, which runs and is wrong.
     """
 
     name: str
@@ -87,6 +90,7 @@ class Task:
     kind: str = "core"
     use: Use = Use()  # noqa: RUF009 (it has no state)
     anywhere: bool = False
+    devices_later: bool = False
     bug: Callable[..., Any] | None = None
 
 
@@ -113,7 +117,17 @@ def judge(task: Task, answer: Callable[..., Any], seed: int = 0) -> Verdict:
         return Verdict("not attempted", f"{fault}")
     except Wrong as fault:
         return Verdict("wrong", f"not yet. {fault}")
-    return Verdict("right", "right.")
+    return Verdict("right", f"right.{_for_later(task, answer, seed)}")
+
+
+def _for_later(task: Task, answer: Callable[..., Any], seed: int) -> str:
+    """What to think of once the chapters come to devices; nothing where all is well."""
+    try:
+        if task.devices_later:
+            elsewhere(task, answer, next(task.inputs(seed)))
+    except Wrong as fault:
+        return f" For later: {fault}"
+    return ""
 
 
 def share(task: Task, answer: Callable[..., Any], seed: int = 0) -> float:
@@ -264,15 +278,36 @@ def raises(task: Task, other: Callable[..., Any], given: tuple[Any, ...], error:
 
 
 def elsewhere(task: Task, answer: Callable[..., Any], given: tuple[Any, ...]) -> None:
-    """Put the answer to use on a device without numbers. Errors: Wrong where it needs the CPU."""
+    """Put the answer to use on a device without numbers. Errors: Wrong where it needs the CPU.
+
+    An answer that asks what a number is gets no further there, and is not blamed: a GPU tells it.
+    """
     there = tuple(_to_meta(one) for one in given)
+    say = "say device=x.device where a tensor is made."
     try:
-        task.use.run(answer, *there)
+        got = task.use.run(answer, *there)
     except Exception as error:
+        if any(words in str(error) for words in ASKS_A_NUMBER):
+            return
+        raised = "" if isinstance(error, Wrong) else f" ({type(error).__name__}: {error})"
         raise Wrong(
             "It works on the CPU alone. Something is made there while the input may be on a GPU: "
-            f"say device=x.device where a tensor is made. ({type(error).__name__}: {error})"
+            f"{say}{raised}"
         ) from error
+    if "cpu" in _devices(got) and "cpu" not in _devices(task.use.run(task.reference, *there)):
+        raise Wrong(
+            "It works on the CPU alone. What comes out stands there, while the input may be on a "
+            f"GPU: {say}"
+        )
+
+
+def _devices(value: Any) -> set[str]:
+    """The kinds of devices on which the tensors of a value stand."""
+    if torch.is_tensor(value):
+        return {value.device.type}
+    inside = value.values() if isinstance(value, dict) else value
+    whole = isinstance(value, dict | list | tuple)
+    return set().union(*map(_devices, inside)) if whole else set()
 
 
 def _to_meta(value: Any) -> Any:

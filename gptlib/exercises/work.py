@@ -29,6 +29,7 @@ from gptlib.given.files import write_text
 
 FOLDER = "my_gpt"
 ANSWERS = "answers.json"
+RIGHT_WITH = ", right with gptlib "  # in the first line of a file, between the name and the version
 USUAL = {"math": math, "torch": torch, "nn": torch.nn, "F": torch.nn.functional}
 
 
@@ -111,7 +112,7 @@ def save(task: Task, answer: Callable[..., Any], others: Iterable[Task] = ()) ->
     if again.state != "right":
         return f"It is not kept in {path}: alone, without this notebook, it is {again.words}"
     before = path.read_text(encoding="utf-8") if path.exists() else None
-    text = f"# {task.name}, right with gptlib {gptlib.__version__}\n\n{source}"
+    text = f"# {task.name}{RIGHT_WITH}{gptlib.__version__}\n\n{source}"
     if before is not None and _code(before) == _code(text):
         return f"It stands in {path}."
     if before is not None:
@@ -161,12 +162,21 @@ def assembled(
 
 def fault_of(task: Task, path: Path, others: Iterable[Task] = ()) -> str | None:
     """Why a file cannot be used, now that the course may be a later one; None where it can."""
+    source = ""
     try:
         source = path.read_text(encoding="utf-8")
         verdict = judge(task, put_into(space_of([task], others), task, source, str(path)))
     except Exception as error:
-        return f"{path} fails with {type(error).__name__}: {error}"
-    return None if verdict.state == "right" else f"{path} is {verdict.words}"
+        return f"{path} fails with {type(error).__name__}: {error}{_since(source)}"
+    return None if verdict.state == "right" else f"{path} is {verdict.words}{_since(source)}"
+
+
+def _since(source: str) -> str:
+    """A line that says with which version a file was right, where the course is another one now."""
+    _, found, before = source.partition("\n")[0].partition(RIGHT_WITH)
+    if not found or before == gptlib.__version__:
+        return ""
+    return f"\n  it was right with gptlib {before}; this is {gptlib.__version__}"
 
 
 # Answers that are typed in, and predictions ------------------------------------------------------
