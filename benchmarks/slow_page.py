@@ -66,6 +66,8 @@ def explorers() -> dict[str, Any]:
         logits = torch.randn(places, tokens, generator=torch.Generator().manual_seed(0)) * 3
         names = [f"t{i}" for i in range(tokens)], [f"p{i}" for i in range(places)]
         found[f"{places} × {tokens}"] = DistributionExplorer(logits, *names)
+        if tokens > 1000:
+            found["10,000 drawn"] = DistributionExplorer(logits, *names, n_samples=10_000)
     torch.manual_seed(0)
     text = stories(1, seed=1)[0].text[:120]
     config = GPTConfig.preset("stories", vocab_size=64)

@@ -205,6 +205,33 @@ def test_the_page_draws_by_the_probabilities():
     assert nats == pytest.approx(-sum(p * math.log(p) for p in probs if p), abs=1e-9)
 
 
+def test_draws_that_are_counted_fast_are_those_of_sample():
+    """Index by index, with impossible tokens among them, and where a rounded sum decides."""
+    code = """
+        const { randomNumbers, sample, sampleCounts, softmax } = await module("sampling.js");
+        const logit = randomNumbers(7);
+        return given.map(([size, n, spread]) => {
+          const all = softmax(Array.from({ length: size }, () => spread * logit()));
+          for (let i = 2; i < size; i += 3) all[i] = 0;
+          const total = all.reduce((sum, p) => sum + p);
+          const probs = all.map((p) => p / total), random = randomNumbers(size);
+          const slow = new Uint32Array(size);
+          for (let k = 0; k < n; k++) slow[sample(probs, random)] += 1;
+          return [slow, sampleCounts(probs, n, size)];
+        });
+    """
+    sizes = [
+        [1, 50, 1],
+        [2, 500, 1],
+        [7, 5000, 3],
+        [1536, 5000, 20],
+        [1536, 5000, 0],
+        [2**17, 500, 0],
+    ]
+    for (size, n, _), (slow, fast) in zip(sizes, run_script(code, sizes), strict=True):
+        assert slow == fast and sum(fast) == n and len(fast) == size
+
+
 # The distribution explorer -----------------------------------------------------------------------
 
 

@@ -87,7 +87,7 @@ export function lookTable(length) {
   });
   const divided = h("th", { scope: "col" });
   const divide = words(divided);
-  const head = h("tr", {}, h("th", { scope: "col" }, "token"), h("th", { scope: "col" }, "place"), divided,
+  const head = h("tr", {}, h("th", { scope: "col" }, "token"), h("th", { scope: "col", class: "gw-place" }, "place"), divided,
     h("th", { scope: "col" }, "weight"), h("td", {}), h("th", { scope: "col" }, "brings"));
   return {
     el: h("table", { class: "gw-bars gw-looks" }, h("thead", {}, head), h("tbody", {}, ...lines.map((line) => line.el))),

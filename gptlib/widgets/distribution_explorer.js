@@ -44,8 +44,8 @@ function render({ model, el }) {
   }
   const plain = map ? names.map((_, i) => nextTokenProbs(logitsOf(i))) : [];
   const view = frame(el, model.get("title"),
-    row(rows && rows.el, ...sliders.els),
-    h("div", { class: "gw-split" }, h("div", {}, list.el, legend(true)), map && h("div", { class: "gw-mapped" }, map.el, square)), facts, buttons);
+    row(rows && rows.el, ...sliders.els), facts, buttons, // beside what they change, on a telephone too
+    h("div", { class: "gw-split" }, h("div", {}, list.el, legend(true)), map && h("div", { class: "gw-mapped" }, map.el, square)));
   const stop = follow(model, ["row", "temperature", "top_k", "top_p", "n_samples", "seed"], redraw);
 
   function draw() {

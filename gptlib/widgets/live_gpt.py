@@ -41,7 +41,7 @@ class LiveGPT(Widget):
     numbers: how the weights travel to the page, see `model_bytes`. Errors: ValueError as there, and
     for an answer key with a tokenizer that has no END.
 
-    LiveGPT(model, tokenizer, prompt="Tom was a", temperature=0.8)
+    LiveGPT(GPT(GPTConfig(5, 8, 1, 1, 4)), CharTokenizer("lower"), "low").whole() -> [1, 2, 4]
     """
 
     _esm = bundle("live_gpt.js")

@@ -2,7 +2,7 @@
 //
 // All of the arithmetic is done by a worker (training_worker.js); here it is only shown, at most once
 // a frame. The worker's code is a trait, because a page from a folder may not load other files.
-import { batched, button, frame, h, percent, picker, put, row, say, stops, toggle, write } from "./drawing.js";
+import { batched, button, follow, frame, h, percent, picker, put, row, say, stops, toggle, write } from "./drawing.js";
 import { headPicture, lengthPicture, lossPicture, saysLengths, skillBars } from "./training_view.js";
 import { Smooth } from "./thinning.js";
 
@@ -23,32 +23,40 @@ function render({ model, el }) {
   const one = button("one step", () => ask({ do: "step" }));
   const again = button("begin again", () => { run = begun(); pictures.head.clear(); ask({ do: "reset", seed: model.get("seed") }); redraw(); });
   const keep = button("keep the model", () => ask({ do: "weights" }));
-  const models = picker({ label: "model", options: choices.map(({ name, parameters }) => `${name}: ${say(parameters)} parameters`), change: choose });
-  const rate = stops({ label: "learning rate", values: FACTORS, show: (x) => `× ${say(x)}`, change: (x) => { put(model, "factor", x); ask({ do: "rate", factor: x }, false); } });
-  const mistakes = Object.keys(MISTAKE_NAMES).map((name) => {
-    const one = toggle({ label: MISTAKE_NAMES[name], change: (on) => {
-      put(model, "mistakes", on ? [...model.get("mistakes"), name] : model.get("mistakes").filter((other) => other !== name));
-      ask({ do: "break", name, on }, false);
-    } });
-    one.show(model.get("mistakes").includes(name));
-    return one;
-  });
+  const models = picker({ label: "model", options: choices.map(({ name, parameters }) => `${name}: ${say(parameters)} parameters`), change: (i) => put(model, "choice", i) });
+  const rate = stops({ label: "learning rate", values: FACTORS, show: (x) => `× ${say(x)}`, change: (x) => put(model, "factor", x) });
+  const mistakes = Object.keys(MISTAKE_NAMES).map((name) => ({ name, on: false, ...toggle({ label: MISTAKE_NAMES[name], change: (on) =>
+    put(model, "mistakes", on ? [...model.get("mistakes"), name] : model.get("mistakes").filter((other) => other !== name)) }) }));
   const facts = h("p", { class: "gw-facts" });
   const heading = h("p", { class: "gw-heading" });
   const story = h("p", { class: "gw-written" });
   const verdict = h("p", { class: "gw-legend" });
   const left = h("div", { class: "gw-boxed" }), right = h("div", { class: "gw-boxed" });
-  const view = frame(el, model.get("title"), row(choices.length > 1 && models.el, rate.el), row(train, one, again, keep), facts,
+  const view = frame(el, model.get("title"), row(choices.length > 1 && models.el, rate.el), row(train, one, again, keep), facts, note,
     h("div", { class: "gw-reel" }, left, right),
     h("details", { open: model.get("mistakes").length > 0 }, h("summary", {}, "break it"), row(...mistakes.map(({ el }) => el)),
-      h("p", { class: "gw-legend" }, "Ten patients of chapter 7's lab and two faults more, while the run goes on; “big start” counts at the beginning. The training alone is broken: the exam and the stories come from a sound program.")), note);
-  rate.show(model.get("factor"));
+      h("p", { class: "gw-legend" }, "Ten patients of chapter 7's lab and two faults more, while the run goes on; “big start” counts at the beginning. The training alone is broken: the exam and the stories come from a sound program.")));
+  let shown = model.get("choice"); // the picture and the run are this one's
+  // Whoever sets a trait, the reader or Python: the control shows it, and the worker hears of it.
+  const listening = [
+    follow(model, ["factor"], () => { rate.show(model.get("factor")); ask({ do: "rate", factor: model.get("factor") }, false); }),
+    follow(model, ["mistakes"], breakIt), follow(model, ["choice"], choose)];
 
-  const chosen = () => choices[model.get("choice")];
+  const chosen = () => choices[shown];
+
+  function breakIt() {
+    for (const one of mistakes) {
+      const on = model.get("mistakes").includes(one.name);
+      if (one.on !== on) ask({ do: "break", name: one.name, on }, false);
+      one.show(one.on = on);
+    }
+  }
 
   // Another model: the run of the last one is over, and its worker with it.
-  function choose(i) {
-    put(model, "choice", i);
+  function choose() {
+    models.show(model.get("choice"));
+    if (shown === model.get("choice")) return;
+    shown = model.get("choice");
     end();
     run = begun();
     [running, ready] = [false, null];
@@ -127,6 +135,7 @@ function render({ model, el }) {
       write(note, run.failed ? `${run.failed} Press “begin again”.`
         : `${say(ready.parameters)} parameters, ${say(ready.bytes / 1e6)} MB in a worker of this page, ${ready.simd ? "four numbers at a time" : "one number at a time: this browser has no SIMD"}. Nothing is sent anywhere.`);
     }
+    for (const part of [heading, story, verdict]) part.hidden = !run.story;
     if (run.story && run.story !== run.told) {
       run.told = run.story;
       heading.textContent = `what it writes at step ${say(run.story.step)}`;
@@ -137,10 +146,13 @@ function render({ model, el }) {
     if (!running && last) view.tell(`Step ${say(last.step)}. ${exam ? `Loss ${say(exam.loss)}. ` : ""}${verdict.textContent}`);
   }
 
-  models.show(model.get("choice"));
+  models.show(shown);
+  rate.show(model.get("factor"));
+  breakIt();
   picture();
   draw();
   return () => {
+    for (const stop of listening) stop();
     redraw.cancel();
     end();
     view.end();

@@ -43,12 +43,12 @@ class LiveTraining(Widget):
     page trains models with norm "pre" and without dropout. Without them the reader chooses: the
     book's model by a quick recipe with Muon or by the book's, with the band of its recorded runs,
     and two smaller models. exam: how many stories the loss and the skills are measured on. The
-    traits seed (of the weights and the stories), choice (which of the choices, from 0), factor (of
-    the learning rate) and mistakes (of MISTAKES: what is broken) may be set from Python before the
-    run begins, and the last three follow the reader. Errors: ValueError for what the page cannot
-    train, and for an exam whose stories are too long.
+    traits choice (which of the choices, from 0; another one ends the run), factor (of the learning
+    rate) and mistakes (of MISTAKES: what is broken) may be set from Python at any time, and follow
+    the reader; seed (of the weights and the stories) before a run begins. Errors: ValueError for
+    what the page cannot train, and for an exam whose stories are too long.
 
-    LiveTraining(tokenizer, seed=3)
+    LiveTraining(BPETokenizer([], [corpus.END]), GPTConfig(257, 999), exam=2).floor -> 0.1097
     """
 
     _esm = bundle("live_training.js")

@@ -144,7 +144,7 @@ function render({ model, el }) {
       ["operations a token", part.flops ? times(part.flops, large) : "not counted"],
       ["kept in training", part.kept ? `${say(part.kept)} numbers a token${where}; ` +
         `${bytes(4 * part.times * part.kept * B * c.context_length)} in all` : "nothing"],
-      ["its code", h("span", {}, h("code", {}, part.code), ", ", chapterOf(part.chapter))],
+      ["its code", h("span", {}, codeOf(part), ", ", chapterOf(part.chapter))],
     ];
     detail.replaceChildren(h("dl", {}, ...facts.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
   }
@@ -155,11 +155,19 @@ function render({ model, el }) {
 
 const headsFor = (width) => divisors(width).filter((n) => n <= HEADS);
 
-// "chapter 4", as a link where the page around the widget has one.
+// A chapter's address without its place in it, where the page around the widget links to it.
+const addressOf = (stem) => [...document.querySelectorAll("a[href]")].find((link) => link.pathname.endsWith(`/${stem}.html`))?.href.split("#")[0];
+
+// "chapter 4", as a link in the book.
 function chapterOf(stem) {
-  const said = `chapter ${Number(stem.slice(0, 2))}`;
-  const there = [...document.querySelectorAll("a[href]")].find((link) => link.pathname.endsWith(`/${stem}.html`));
-  return there ? h("a", { href: there.href.split("#")[0] }, said) : said;
+  const said = `chapter ${Number(stem.slice(0, 2))}`, there = addressOf(stem);
+  return there ? h("a", { href: there }, said) : said;
+}
+
+// The class by its name, in the book as a link to its lines.
+function codeOf({ code, chapter }) {
+  const [, module, name] = code.split("."), there = addressOf(chapter);
+  return there ? h("a", { href: new URL(`../source/${module}.html#${name}`, there).href }, h("code", {}, code)) : h("code", {}, code);
 }
 
 // One of the three numbers on top.

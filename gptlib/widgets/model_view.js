@@ -68,7 +68,7 @@ export function headTable({ layers, heads, pick, flip = null }) {
   }));
   const names = [...Array.from({ length: heads }, (_, head) => `head ${head}`), ...(flip ? ["feed-forward"] : [])];
   const table = h("table", { class: "gw-heads" },
-    h("thead", {}, h("tr", {}, h("td", {}), ...names.map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", {}, h("tr", {}, h("td", {}), ...names.map((name) => h("th", { scope: "col", class: name === "feed-forward" ? "gw-feed" : null }, name)))),
     h("tbody", {}, ...rows.map(({ heads, feed }, layer) => h("tr", {},
       h("th", { scope: "row" }, `block ${layer}`), ...heads.map(({ el }) => el), feed && feed.el))));
   return {
@@ -106,13 +106,13 @@ export function lensTable(layers) {
     const number = h("td", { class: "gw-number" });
     const bar = h("span", { class: "gw-bar" });
     const said = h("span", { class: "gw-hidden" }); // the bar's number, for whoever cannot see it
-    const name = i ? `after block ${i - 1}` : "embedding";
+    const name = i ? `block ${i - 1}` : "embedding";
     const el = h("tr", {}, h("th", { scope: "row" }, name), guess, number,
       h("td", { class: "gw-track" }, h("div", {}, bar, said)));
     return { el, guess, number, bar, said };
   });
   const counts = h("th", { scope: "col" });
-  const head = h("thead", {}, h("tr", {}, ...["stream", "would say", ""].map((text) =>
+  const head = h("thead", {}, h("tr", {}, ...["after", "would say", ""].map((text) =>
     (text ? h("th", { scope: "col" }, text) : h("td", {}))), counts));
   return {
     el: h("table", { class: "gw-bars gw-lens" }, head, h("tbody", {}, ...rows.map((row) => row.el))),

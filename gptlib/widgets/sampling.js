@@ -80,10 +80,22 @@ export function sample(probs, random) {
   return probs.reduce((last, p, i) => (p > 0 ? i : last), 0); // rounding left a crumb
 }
 
-// How often each index comes up in n draws.
+// How often each index comes up in n draws, by `sample`. The sums of the probabilities are halved to
+// find a draw's place; where it lies so near to an edge that rounding decides, `sample` does.
 export function sampleCounts(probs, n, seed) {
-  const counts = new Uint32Array(probs.length);
+  const counts = new Uint32Array(probs.length), upTo = new Float64Array(probs.length + 1);
+  for (let i = 0; i < probs.length; i++) upTo[i + 1] = upTo[i] + probs[i];
+  const near = 2 * probs.length * Number.EPSILON; // more than what both ways round off
   const random = randomNumbers(seed);
-  for (let k = 0; k < n; k++) counts[sample(probs, random)] += 1;
+  for (let k = 0; k < n; k++) {
+    const drawn = random();
+    let i = 0, past = probs.length - 1;
+    while (i < past) {
+      const half = (i + past) >> 1;
+      if (drawn < upTo[half + 1]) past = half; else i = half + 1;
+    }
+    const clear = drawn >= (i && upTo[i] + near) && drawn < upTo[i + 1] - near;
+    counts[clear ? i : sample(probs, () => drawn)] += 1;
+  }
   return counts;
 }

@@ -46,7 +46,7 @@ function render({ model, el }) {
   const writes = h("div", {}, h("p", { class: "gw-heading" }, "what it writes"), h("p", { class: "gw-written" }, prompt, written));
   // Where there are no skills, the layers stand beside the loss.
   const [beside, below] = skills.el.hidden ? [layers.el, null] : [skills.el, layers.el];
-  const view = frame(el, model.get("title"), row(back, play, on, time.el, who && who.el), facts,
+  const view = frame(el, model.get("title"), h("div", { class: "gw-row gw-winds" }, back, play, on, time.el), h("div", { class: "gw-row gw-stands" }, who && who.el, facts),
     h("div", { class: "gw-reel" }, h("div", { class: "gw-boxed" }, loss.el, below ? null : writes), beside), below && writes,
     h("div", { class: "gw-reel" }, below, attention && attention.el),
     h("p", { class: "gw-legend" }, "The arrow keys move the slider, the space bar plays. Press the loss curve to go there."));

@@ -2,8 +2,8 @@
 import { SHADES, axes, chart, curve, h, heatMap, linear, log10, percent, picker, row, s, say, slider, visible, words } from "./drawing.js";
 import { thinned } from "./thinning.js";
 
-const LOSS_BOX = { left: 44, right: 452, top: 22, bottom: 264 };
-const LENGTH_BOX = { left: 44, right: 452, top: 22, bottom: 122 };
+const LOSS_BOX = { left: 54, right: 452, top: 22, bottom: 264 };
+const LENGTH_BOX = { left: 54, right: 452, top: 22, bottom: 122 };
 const LENGTHS = [1e-4, 10]; // of the axis for gradient norm and update ratios
 const MOST = 300; // points of a curve
 
@@ -71,7 +71,7 @@ export function lengthPicture(steps) {
         wide = end;
         x = linear([0, end], [LENGTH_BOX.left, LENGTH_BOX.right]);
         behind.replaceChildren(axes({ box: LENGTH_BOX, x, y, xLabel: "step", yLabel: "", yTicks: [0.001, 0.1, 10], xTicks: x.ticks(4) }),
-          s("text", { class: "gw-axis-name", x: LENGTH_BOX.left, y: 12 }, "lengths"));
+          s("text", { class: "gw-axis-name", x: LENGTH_BOX.left, y: 12 }, "size of gradients and updates"));
       }
       const place = (v) => (v > 0 ? Math.min(LENGTHS[1], Math.max(LENGTHS[0], v)) : v === 0 ? LENGTHS[0] : NaN);
       const [kept] = thinned(points, points, MOST), at = kept.map((point) => point.step);
@@ -89,10 +89,11 @@ export function saysLengths({ grad_norm, table, blocks }) {
 // One line a skill: the share of its places in the exam that are right.
 export function skillBars() {
   const body = h("tbody", {}), lines = new Map();
-  const el = h("table", { class: "gw-bars gw-gained" }, h("caption", { class: "gw-heading" }, "skills: the share of places that are right"), body);
+  const el = h("table", { class: "gw-bars gw-gained", hidden: true }, h("caption", { class: "gw-heading" }, "skills: the share of places that are right"), body);
   return {
     el,
     show(skills) {
+      el.hidden = !Object.keys(skills).length;
       for (const [name, [right, of]] of Object.entries(skills)) {
         if (!lines.has(name)) {
           const number = h("td", { class: "gw-number" }), bar = h("span", { class: "gw-bar" });

@@ -317,8 +317,10 @@ def test_models_and_recorded_runs_travel_to_jupyterlab(browser, lab, tmp_path):
     page.locator(".jp-Notebook .jp-CodeCell .cm-content").nth(1).fill("a.head = 0; s.moment = 0")
     page.keyboard.press("Control+Enter")
     page.wait_for_function("document.querySelector('.gw-now').innerText.startsWith('Step 0')")
+    page.get_by_role("button", name="head 0", pressed=True).wait_for()
     page = reopened(page, browser, lab, tmp_path / "work" / "try.ipynb")
     page.wait_for_function("document.querySelector('.gw-now').innerText.startsWith('Step 0')")
+    page.get_by_role("button", name="head 0", pressed=True).wait_for()
     assert not page.get_by_role("checkbox", name="mask").is_checked()
     page.context.close()
 
@@ -368,6 +370,59 @@ def test_what_the_page_computes_itself_it_computes_in_jupyterlab_too(browser, la
     page.get_by_text("after 0 steps").wait_for()
     assert page.get_by_role("slider", name="layers").input_value() == "6"
     assert not page.get_by_role("checkbox", name="block 0, feed-forward is on").is_checked()
+    page.context.close()
+
+
+TRAINED = [
+    "from gptlib import corpus\n"
+    "from gptlib.tokenizer import BPETokenizer\n"
+    "from gptlib.widgets import LiveTraining\n"
+    "text = corpus.load('stories', n=200)\n"
+    "t = LiveTraining(BPETokenizer.train(text, 1000, [corpus.END]), exam=2)",
+    "print('python has', t.choice, t.factor, *t.mistakes)",
+    "t",
+]
+
+
+@pytest.mark.slow
+def test_a_run_in_jupyterlab_hears_what_python_sets(browser, lab, tmp_path):
+    """The rate and the mistakes reach the page and its worker; another model ends the run."""
+    page = run_all(browser, lab, tmp_path, TRAINED, widgets=1)
+    page.wait_for_selector("text=python has 0 1.0")
+    facts, rate = page.locator(".gw-facts"), page.get_by_role("slider", name="learning rate")
+
+    def one_step(step: int) -> float:
+        page.get_by_role("button", name="one step").click()
+        facts.filter(has_text=f"Step {step}:").wait_for()
+        return float(re.search(r"learning rate ([\d.e-]+\d)", facts.inner_text())[1])
+
+    first = one_step(1)
+    rate.press("ArrowRight")
+    page.locator("summary", has_text="break it").click()
+    page.get_by_label("no mask").check()
+    run(page, 1)
+    page.wait_for_selector("text=python has 0 3.0 mask")
+
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content").nth(1).fill(
+        "t.factor, t.mistakes = 0.1, ['clip']"
+    )
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.gpt-widget output')].some(o => o.innerText === '× 0.1')"
+    )
+    page.locator("input:checked").wait_for()
+    assert page.get_by_label("no clipping").is_checked()
+    assert not page.get_by_label("no mask").is_checked()
+    assert one_step(2) == pytest.approx(0.1 * 2 * first, rel=0.02)  # the warm-up's second step
+
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content").nth(1).fill("t.choice = 3")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("document.querySelector('.gpt-widget select').value === '3'")
+    page.get_by_text("The training has not begun.").wait_for()
+    assert facts.inner_text() == "" and page.get_by_text("keep the model").is_disabled()
+    page = reopened(page, browser, lab, tmp_path / "work" / "try.ipynb")
+    assert page.locator(".gpt-widget select").first.input_value() == "3"
+    assert page.get_by_label("no clipping").is_checked()
     page.context.close()
 
 

@@ -188,10 +188,12 @@ def rotations_of_a_large_head() -> RotationExplorer:
     return rotations(head_size=64, query_at=400, key_at=0, scaling=4, pair=0)
 
 
-# What a finger presses, with its label, is at least 24 pixels high.
-SMALL = """[...document.querySelectorAll('.gpt-widget :is(button, select, input, [tabindex="0"])')]
+# What a finger presses, with its label, is at least 24 pixels high and wide.
+SMALL = """[...document.querySelectorAll(
+    '.gpt-widget :is(button, select, input, [tabindex="0"], .gw-token, .gw-seen)')]
     .map(e => e.closest('label') || e).filter(e => e.offsetParent)
-    .filter(e => e.getBoundingClientRect().height < 24).map(e => e.outerHTML)"""
+    .filter(e => ['height', 'width'].some(side => e.getBoundingClientRect()[side] < 24))
+    .map(e => e.outerHTML)"""
 MADE = {
     "distribution": distribution,
     "tokens": tokens,
@@ -800,6 +802,8 @@ def test_a_part_opens_with_its_cost_and_its_code(shown):
     settle(page)
     link = page.get_by_role("link", name="chapter 4")
     assert link.get_attribute("href").endswith("/04_layernorm_gelu.html")
+    code = page.get_by_role("link", name="gptlib.layers.GELU").get_attribute("href")
+    assert code.endswith("/source/layers.html#GELU")
     page.get_by_role("combobox").select_option("1")
     settle(page)
     shares = numbers(page, ".gw-part-share")

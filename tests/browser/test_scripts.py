@@ -34,9 +34,14 @@ return given.calls.map(([name, ...given]) => script[name](...given));
 CONFIGS = test_page_model.CONFIGS
 
 
-def sixty_steps_with_muon() -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        test_page_training.test_sixty_steps_with_muon_are_those_of_pytorch(patch)
+def with_patches(holds):
+    """The same test, with patches of its own that are taken back at its end."""
+
+    def call():
+        with pytest.MonkeyPatch.context() as patches:
+            holds(patches)
+
+    return call
 
 
 SAME = [
@@ -75,9 +80,11 @@ SAME = [
         )
         for c in test_page_model.MODERNS.values()
     ),
-    partial(test_page_training.test_twenty_steps_are_those_of_pytorch, False, 1.0),
-    sixty_steps_with_muon,
+    partial(test_page_training.test_twenty_steps_are_those_of_pytorch, False, 1.0),  # AdamW
+    with_patches(test_page_training.test_sixty_steps_with_muon_are_those_of_pytorch),
+    test_page_grammar.test_the_page_marks_the_exam_as_python_does,
     test_page_trainee.test_its_exam_is_the_answer_key,
+    test_widgets.test_draws_that_are_counted_fast_are_those_of_sample,
 ]
 
 
@@ -102,8 +109,8 @@ def chromium_runs(browser, monkeypatch):
 
     for tests in (
         *(test_attention_explorer, test_page_grammar, test_page_model, test_widgets),
-        *(test_cache_growth, test_expert_routing, test_rotation_explorer, test_page_training),
-        test_page_trainee,
+        *(test_cache_growth, test_expert_routing, test_rotation_explorer),
+        *(test_page_training, test_page_trainee),
     ):
         for stand_in in (run_script, in_script):
             monkeypatch.setattr(tests, stand_in.__name__, stand_in, raising=False)
