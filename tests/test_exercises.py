@@ -396,6 +396,11 @@ OTHERS = {
         lambda i, m: [*apply_merges(i, m), 7],
         "It holds 9 values",
     ),
+    "bytes are no list": (
+        "tokenizer.apply_merges",
+        lambda i, m: apply_merges(i.copy(), m),
+        "list(...) makes a list of their numbers",
+    ),
     "a number without a place": (
         "bigram.next_token_loss",
         lambda logits, targets: logits.sum() * 0 + 7,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -86,13 +86,14 @@ MOST_FREQUENT = Task(
 
 
 def rows(seed: int) -> Iterator[tuple[Any, ...]]:
-    """Rows in which a pair overlaps itself, stands at the end, or is turned round."""
+    """Rows in which a pair overlaps itself, stands at the end, or is turned round; then bytes."""
     yield [5, 5, 5, 6, 5, 5, 6], (5, 5), 256
     yield [1, 2, 2, 1, 1, 2], (1, 2), 256
     yield from (([], (1, 2), 3), ([7], (7, 7), 8), ([7, 8], (8, 7), 9))
     draw = Random(seed)
     yield [draw.randrange(3) for _ in range(30)], (0, 1), 3
     yield [15, 6, 5, 6], (5, 6), 256
+    yield from ((b"aab", (97, 97), 256), (b"b", (97, 97), 256))
 
 
 def _joined(ids: Sequence[int], fits: Any, new_id: int, most: int = 10**9) -> list[int]:
@@ -120,6 +121,25 @@ def _without_the_last(ids: Sequence[int], pair: Pair, new_id: int) -> list[int]:
 def _as_text(ids: Sequence[int], pair: Pair, new_id: int) -> list[int]:
     text = ",".join(map(str, ids)).replace(f"{pair[0]},{pair[1]}", str(new_id))
     return [int(number) for number in text.split(",")] if text else []
+
+
+def _cut_out(ids: Any, pair: Pair, new_id: int) -> list[int]:
+    """Right for a list; a list between two parts of bytes raises."""
+    at = next((i for i, found in enumerate(pairwise(ids)) if found == pair), None)
+    if at is None:
+        return list(ids)
+    begun = ids[:at] + [new_id]  # noqa: RUF005 (it is what raises)
+    return [*begun, *_cut_out(ids[at + 2 :], pair, new_id)]
+
+
+def _written_in(ids: Any, pair: Pair, new_id: int) -> list[int]:
+    """Right for a list; bytes raise, as nothing can be written into them."""
+    ids, i = ids[:], 0
+    while i + 1 < len(ids):
+        if (ids[i], ids[i + 1]) == pair:
+            ids[i : i + 2] = [new_id]
+        i += 1
+    return list(ids)
 
 
 MERGE_PAIR = Task(
@@ -170,6 +190,26 @@ MERGE_PAIR = Task(
                 i for i in _joined(ids, lambda a, b: (a, b) == pair, -1) if i != -1
             ],
         ),
+        Mistake(
+            'In bytes nothing is merged: a slice of bytes is bytes, b"ab", and equals no list. '
+            "Begin with ids = list(ids), or compare the two ids themselves.",
+            lambda ids, pair, new: list(ids) if type(ids) is bytes else merge_pair(ids, pair, new),
+        ),
+        Mistake(
+            "The ids may come as bytes, and nothing can be written into those. Begin with "
+            "ids = list(ids), which is a new list each time.",
+            _written_in,
+        ),
+        Mistake(
+            "The ids may come as bytes, and a slice of bytes cannot be joined to a list. Begin "
+            "with ids = list(ids).",
+            _cut_out,
+        ),
+        Mistake(
+            "Where the pair does not occur, the ids are given back as they came: bytes stay bytes. "
+            "A list is asked for then, too: list(ids).",
+            lambda ids, pair, new: merge_pair(ids, pair, new) if pair in pairwise(ids) else ids[:],
+        ),
     ),
     right=(
         lambda ids, pair, new: _joined(ids, lambda a, b: (a, b) == pair, new),
@@ -186,11 +226,12 @@ MERGES = {(98, 99): 256, (97, 98): 257, (256, 100): 258, (97, 97): 259, (257, 25
 
 
 def words(seed: int) -> Iterator[tuple[Any, ...]]:
-    """A word in which every order of merging gives other ids; then shorter and random ones."""
+    """A word in which every order of merging gives other ids; then shorter, random, and bytes."""
     yield [97, 98, 99, 100, 97, 97, 98, 97, 98, 99, 97, 98, 97, 97, 97], MERGES
     yield from (([], MERGES), ([97], MERGES), ([97, 98], {}))
     draw = Random(seed)
     yield [draw.randrange(97, 101) for _ in range(30)], MERGES
+    yield from ((b"abcd", MERGES), (b'"', MERGES))  # as encode hands a word over
 
 
 def _by(
@@ -229,6 +270,20 @@ def _shrinking(ids: Sequence[int], merges: Mapping[Pair, int]) -> list[int]:
         if (ids[i], ids[i + 1]) in merges:
             ids[i : i + 2] = [merges[ids[i], ids[i + 1]]]
     return ids
+
+
+def _with_merge(
+    merge: Callable[[Any, Pair, int], list[int]],
+) -> Callable[[Any, Mapping[Pair, int]], list[int]]:
+    """Right but for the way in which a pair is merged."""
+
+    def apply(ids: Any, merges: Mapping[Pair, int]) -> list[int]:
+        while fit := [pair for pair in pairwise(ids) if pair in merges]:
+            best = min(fit, key=lambda pair: merges[pair])
+            ids = merge(ids, best, merges[best])
+        return list(ids)
+
+    return apply
 
 
 APPLY_MERGES = Task(
@@ -304,6 +359,28 @@ APPLY_MERGES = Task(
             "In the end no pair is left that is in merges: there is nothing to choose from. That "
             "is where to stop.",
             lambda ids, merges: min(p for p in pairwise(apply_merges(ids, merges)) if p in merges),
+        ),
+        Mistake(
+            "Where no pair fits, the word is given back as it came: bytes stay bytes. A list of "
+            "ids is asked for then, too. Begin with ids = list(ids).",
+            lambda ids, merges: (
+                apply_merges(ids, merges) if any(p in merges for p in pairwise(ids)) else ids
+            ),
+        ),
+        Mistake(
+            "A word may come as bytes, and nothing can be written into those. Begin with "
+            "ids = list(ids), which is a new list each time.",
+            _with_merge(_written_in),
+        ),
+        Mistake(
+            "A word may come as bytes, and a slice of bytes cannot be joined to a list. Begin with "
+            "ids = list(ids).",
+            _with_merge(_cut_out),
+        ),
+        Mistake(
+            'In bytes nothing is merged: a slice of bytes is bytes, b"ab", and equals no list. '
+            "Begin with ids = list(ids), or compare the two ids themselves.",
+            lambda ids, merges: list(ids) if type(ids) is bytes else apply_merges(ids, merges),
         ),
     ),
     right=(

@@ -75,6 +75,8 @@ def advice(error: str) -> str:
             "\nMany numbers are neither true nor false as a whole: torch.where chooses for each, "
             "and `is None` asks whether there are any."
         )
+    if "'bytes' object has no attribute" in error:
+        return "\nWhat it was given may be bytes: list(...) makes a list of their numbers."
     if "numpy" in error:
         return "\nNumPy knows no gradients. Say it with torch alone, and do not detach."
     return ""
