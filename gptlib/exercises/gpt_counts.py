@@ -133,7 +133,8 @@ TOTAL_PARAMETERS = Task(
 def costs(seed: int) -> Iterator[tuple[Any, ...]]:
     """A small model in both senses of `training`, then GPT-2 small."""
     draw = Random(seed)
-    small = GPTConfig(n_layer=2, n_head=2, n_embd=8, vocab_size=29, context_length=5)
+    # Layers, heads and the twos of the formula are told apart: 3, 4 and 2.
+    small = GPTConfig(n_layer=3, n_head=4, n_embd=8, vocab_size=29, context_length=5)
     other = GPTConfig(n_layer=draw.randrange(1, 9), n_head=4, n_embd=4 * draw.randrange(1, 99))
     yield small, False
     yield small, True
@@ -191,6 +192,15 @@ FLOPS_PER_TOKEN = Task(
             _flops(scores=lambda c: 2 * c.n_layer * c.context_length * c.n_embd),
         ),
         Mistake(
+            "Attention's own work is counted for one layer. Each of the n_layer layers does it.",
+            _flops(scores=lambda c: 4 * c.context_length * c.n_embd),
+        ),
+        Mistake(
+            "Attention's own work is counted twice over: 4·T·d a layer holds both products, with "
+            "two operations for each of their terms.",
+            _flops(scores=lambda c: 8 * c.n_layer * c.context_length * c.n_embd),
+        ),
+        Mistake(
             "Attention's own work is counted once for each head. The heads share the width.",
             _flops(scores=lambda c: 4 * c.n_layer * c.n_head * c.context_length * c.n_embd),
         ),
@@ -204,6 +214,10 @@ FLOPS_PER_TOKEN = Task(
                 weights=lambda c: 12 * c.n_embd**2,
                 scores=lambda c: 4 * c.context_length * c.n_embd,
             ),
+        ),
+        Mistake(
+            "The matrices of one block are counted, 12·d². There are n_layer of them.",
+            _flops(weights=lambda c: 12 * c.n_embd**2),
         ),
         Mistake(
             "Where nobody says whether it is training, the backward pass counts.",
