@@ -32,7 +32,20 @@ def models(seed: int) -> Iterator[tuple[Any, ...]]:
     yield (GPTConfig(**small, bias=False),)
     yield (GPTConfig.preset("stories"),)
     yield (GPTConfig(**small, qkv_bias=False),)
+    yield (GPTConfig(**small, bias=False, qkv_bias=True),)
     yield (GPTConfig.preset("lecture-124m"),)
+
+
+def _qkv(c: GPTConfig) -> bool:
+    """Whether queries, keys and values have biases."""
+    return c.bias if c.qkv_bias is None else c.qkv_bias
+
+
+def _off(c: GPTConfig, qkv: Callable[[GPTConfig], bool] = _qkv, shifts: bool = True) -> int:
+    """What biases that are off take away, those of the norms (`shifts`) among them."""
+    block = 0 if qkv(c) else 3 * c.n_layer
+    rest = 0 if c.bias else 6 * c.n_layer + shifts * (2 * c.n_layer + 1)
+    return c.n_embd * (block + rest)
 
 
 def _count(
@@ -40,11 +53,8 @@ def _count(
     last: Callable[[int], int] = lambda d: 2 * d,
     heads: Callable[[GPTConfig], int] = lambda c: 1 - c.tied,
     places: Callable[[GPTConfig], int] = lambda c: c.context_length,
-    less: Callable[[GPTConfig], int] = lambda c: (
-        c.n_embd * (11 * c.n_layer + 1) if not c.bias
-        else 3 * c.n_embd * c.n_layer if c.qkv_bias is False else 0
-    ),
-) -> Callable[[GPTConfig], int]:  # fmt: skip
+    less: Callable[[GPTConfig], int] = lambda c: _off(c),
+) -> Callable[[GPTConfig], int]:
     """The whole sum, with one part of it exchanged; `less`: what biases that are off take away."""
 
     def total(c: GPTConfig) -> int:
@@ -111,19 +121,20 @@ TOTAL_PARAMETERS = Task(
         ),
         Mistake(
             "With bias=False the norms lose their shift, too: a scale is left of each.",
-            _count(
-                less=lambda c: (
-                    9 * c.n_embd * c.n_layer
-                    if not c.bias
-                    else 3 * c.n_embd * c.n_layer
-                    if c.qkv_bias is False
-                    else 0
-                )
-            ),
+            _count(less=lambda c: _off(c, shifts=False)),
         ),
         Mistake(
             "qkv_bias=False takes the biases of queries, keys and values away, 3·d in each block.",
-            _count(less=lambda c: 0 if c.bias else c.n_embd * (11 * c.n_layer + 1)),
+            _count(less=lambda c: _off(c, qkv=lambda c: c.bias)),
+        ),
+        Mistake(
+            "qkv_bias=True gives queries, keys and values their biases with bias=False, too: 3·d "
+            "in each block.",
+            _count(less=lambda c: _off(c, qkv=lambda c: c.bias and c.qkv_bias is not False)),
+        ),
+        Mistake(
+            "qkv_bias=None means: as bias. None is no False here.",
+            _count(less=lambda c: _off(c, qkv=lambda c: bool(c.qkv_bias))),
         ),
     ),
     right=(_count(), _summed),
