@@ -333,6 +333,20 @@ def slow(context_length):
     return causal_mask(context_length)
 
 
+def kept_in(name, kind):
+    """A class that keeps its layers in a list or tuple."""
+
+    def init(self, *given, **settings):
+        torch.nn.Module.__init__(self)
+        self.config = given[0] if given else None
+        self.token_embedding = self.position_embedding = torch.nn.Embedding(3, 4)
+        self.head = torch.nn.Linear(4, 3, bias=False)
+        self.head.weight = self.token_embedding.weight
+        setattr(self, name, kind([torch.nn.Linear(4, 4)]))
+
+    return type("Kept", (torch.nn.Module,), {"__init__": init})
+
+
 OTHERS = {
     "gives nothing back": ("attention.causal_mask", lambda T: print(end=""), "gives None"),
     "raises": ("attention.causal_mask", lambda T: T.missing, "raises AttributeError"),
@@ -400,6 +414,16 @@ OTHERS = {
         "tokenizer.apply_merges",
         lambda i, m: apply_merges(i.copy(), m),
         "list(...) makes a list of their numbers",
+    ),
+    "blocks in a list": (
+        "gpt.GPT",
+        kept_in("blocks", list),
+        "`blocks` is a list; a module does not look into those",
+    ),
+    "layers in a tuple": (
+        "layers.FeedForward",
+        kept_in("layers", tuple),
+        "`layers` is a tuple; a module does not look into those",
     ),
     "a number without a place": (
         "bigram.next_token_loss",

@@ -14,7 +14,7 @@ from torch import nn
 from gptlib.block import TransformerBlock
 from gptlib.exercises.comparing import shown
 from gptlib.exercises.gpt_start import rough_size
-from gptlib.exercises.modules import weights_of
+from gptlib.exercises.modules import in_a_list, weights_of
 from gptlib.exercises.task import Use, Wrong
 from gptlib.gpt import GPT, GPTConfig, init_gpt2, waves
 from gptlib.layers import LayerNorm
@@ -77,7 +77,10 @@ class MakeGPT(Use):
             raise Wrong("It has no `config`: keep it, self.config = config; others will ask it.")
         # Both names of a tied table: whichever of the two was built first is the one that counts.
         own: dict[str, nn.Parameter] = dict(model.named_parameters(remove_duplicate=False))
-        if missing := weights.keys() - own.keys():
+        missing = weights.keys() - own.keys()
+        if missing and (hidden := in_a_list(model)):
+            raise Wrong(hidden)
+        if missing:
             raise Wrong(f"It has no parameter {min(missing)}: what is it called in yours?")
         if extra := model.state_dict().keys() - weights.keys() - {"head.weight"}:
             raise Wrong(f"It saves {min(extra)}, which a GPT of this configuration has not got.")

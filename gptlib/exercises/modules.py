@@ -51,6 +51,8 @@ class MakeModule(Use):
         own = {name: tuple(p.shape) for name, p in module.named_parameters()}
         wanted = {name: tuple(p.shape) for name, p in weights.items()}
         missing, foreign = sorted(wanted.keys() - own), sorted(own.keys() - wanted)
+        if missing and (hidden := in_a_list(module)):
+            raise Wrong(hidden)
         if missing:
             raise Wrong(
                 f"It has no parameter {missing[0]} of shape {wanted[missing[0]]}"
@@ -92,6 +94,21 @@ class MakeModule(Use):
         settings, weights, *inputs = given
         call = f"{name}({told(settings)})({', '.join(map(shown, inputs))})"
         return call + " (its weights drawn at random)" * bool(weights)
+
+
+def in_a_list(module: nn.Module) -> str | None:
+    """What to say of layers that a module keeps in a list; None where it does not.
+
+    in_a_list(nn.ReLU()) -> None
+    """
+    for name, kept in vars(module).items():
+        if isinstance(kept, list | tuple) and any(isinstance(one, nn.Module) for one in kept):
+            kind = type(kept).__name__
+            return (
+                f"`{name}` is a {kind}; a module does not look into those, and would neither train "
+                "nor save what is in it. Use `nn.ModuleList`."
+            )
+    return None
 
 
 def slope(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
