@@ -170,6 +170,7 @@ GPT_MODEL = Task(
             "The places do not begin as waves, or init_gpt2 has drawn over them.",
             changed(waves=False),
         ),
+        Mistake("The places begin as waves although `waves` is False.", changed(waves=True)),
         Mistake(
             "The waves are 1 high: beside tokens of 0.02 they drown what was read.", form.HighWaves
         ),
