@@ -415,6 +415,16 @@ OTHERS = {
         lambda i, m: apply_merges(i.copy(), m),
         "list(...) makes a list of their numbers",
     ),
+    "numbers of a model, some of them": (
+        "gpt.init_gpt2",
+        lambda model: [p[:].zero_() for p in model.parameters()],
+        "Write under `with torch.no_grad():`.",
+    ),
+    "numbers of a model, all of them": (
+        "gpt.init_gpt2",
+        lambda model: [p.mul_(0) for p in model.parameters()],
+        "Write under `with torch.no_grad():`.",
+    ),
     "blocks in a list": (
         "gpt.GPT",
         kept_in("blocks", list),

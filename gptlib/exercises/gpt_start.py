@@ -174,6 +174,16 @@ INIT_GPT2 = Task(
             _start(draw=lambda p, std: nn.init.uniform_(p, -std, std)),
         ),
         Mistake(
+            "The model is as it was. `p = ...` makes new numbers, and the model keeps its old "
+            "ones: nn.init.normal_(p, std=...) writes into them.",
+            _start(draw=lambda p, std: None, bias=lambda p: None),
+        ),
+        Mistake(
+            "The biases are 0, and the rest is as it was. `p = ...` makes new numbers, and the "
+            "model keeps its old ones: nn.init.normal_(p, std=...) writes into them.",
+            _start(draw=lambda p, std: None),
+        ),
+        Mistake(
             "The two tables are left as nn.Embedding makes them, of size 1: as a head that shouts.",
             _start(skip=lambda name: "norm" in name or "embedding" in name),
         ),

@@ -63,6 +63,11 @@ def line_of(error: Exception) -> str:
 
 def advice(error: str) -> str:
     """What to do instead, for the ways to get there that beginners take."""
+    if "leaf Variable" in error:  # no input of a check is one
+        return (
+            "\nThese are a model's own numbers, which want a gradient. Write under "
+            "`with torch.no_grad():`."
+        )
     if "inplace" in error or "in-place" in error:
         return (
             "\nx += ... and x[0] = ... write into numbers that the way back still needs: make new "
