@@ -333,6 +333,24 @@ def slow(context_length):
     return causal_mask(context_length)
 
 
+class Forgetful(TASKS["block.TransformerBlock"].reference):
+    def __init__(self, *given, norm="pre", **settings):
+        super().__init__(*given, norm=norm, **settings)
+
+    def forward(self, x):
+        return x if norm == "pre" else -x  # noqa: F821 (that is the fault)
+
+
+class ForgetfulGPT(TASKS["gpt.GPT"].reference):
+    def __init__(self, config):
+        super().__init__(config)
+        made = config.n_layer
+        self.depth = made
+
+    def forward(self, idx, targets=None):
+        return made  # noqa: F821 (that is the fault)
+
+
 def kept_in(name, kind):
     """A class that keeps its layers in a list or tuple."""
 
@@ -424,6 +442,17 @@ OTHERS = {
         "gpt.init_gpt2",
         lambda model: [p.mul_(0) for p in model.parameters()],
         "Write under `with torch.no_grad():`.",
+    ),
+    "an argument of __init__": (
+        "block.TransformerBlock",
+        Forgetful,
+        "`norm` is known in `__init__` alone. Keep it there, as `self.norm = norm`, and use "
+        "`self.norm`.",
+    ),
+    "what __init__ has made": (
+        "gpt.GPT",
+        ForgetfulGPT,
+        "Keep it there, as `self.made = made`, and use `self.made`.",
     ),
     "blocks in a list": (
         "gpt.GPT",

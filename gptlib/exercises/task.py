@@ -253,7 +253,8 @@ def ask(
             if raises(task, mistake.made, given, error):
                 raise Wrong(f"{mistake.says}\n  asked     {call}\n  got       {raised}") from error
         raise Wrong(
-            f"{call} raises {raised}{line_of(error)}{advice(raised)}{held(task, before)}"
+            f"{call} raises {raised}{line_of(error)}"
+            f"{advice(raised, answer, task.reference)}{held(task, before)}"
         ) from error
     if task.use.seconds(answer, time.perf_counter() - began) > SECONDS:
         raise Wrong(f"{call} takes more than {SECONDS:.0f} seconds. Is there a loop too many?")

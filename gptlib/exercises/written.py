@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dis
 import os
+import re
 import sysconfig
 import traceback
 from collections.abc import Callable
@@ -51,6 +52,13 @@ def _does_something(function: Callable[..., Any]) -> bool:
     return not ({i.opname for i in found} <= NOTHING and used <= said)
 
 
+def _names_of_init(answer: Callable[..., Any]) -> tuple[str, ...]:
+    """What the `__init__` of a class calls its arguments and what it makes; nothing of others."""
+    made = vars(answer).get("__init__") if isinstance(answer, type) else None
+    code = getattr(made, "__code__", None)
+    return code.co_varnames[1:] if code else ()
+
+
 def line_of(error: Exception) -> str:
     """The line of the learner's that raised, as an end for a message; nothing if it is not known.
 
@@ -61,8 +69,19 @@ def line_of(error: Exception) -> str:
     return f"\n  in line   {own[-1].line}" if own else ""
 
 
-def advice(error: str) -> str:
-    """What to do instead, for the ways to get there that beginners take."""
+def advice(error: str, *answers: Callable[..., Any]) -> str:
+    """What to do instead, for the ways to get there that beginners take.
+
+    answers: the code that raised, and ours: where the learner's runs elsewhere, its names are not
+    known here.
+    """
+    unknown = re.search(r"name '(\w+)' is not defined", error)
+    if unknown and any(unknown[1] in _names_of_init(one) for one in answers):
+        name = unknown[1]
+        return (
+            f"\n`{name}` is known in `__init__` alone. Keep it there, as `self.{name} = {name}`, "
+            f"and use `self.{name}`."
+        )
     if "leaf Variable" in error:  # no input of a check is one
         return (
             "\nThese are a model's own numbers, which want a gradient. Write under "
