@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import linecache
 import os
@@ -9,6 +10,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,45 @@ def test_an_answer_that_leans_on_its_notebook_is_right_and_not_kept(mine, capsys
     said = capsys.readouterr().out
     assert f"{MASK}: right." in said and "not kept" in said and "'lower' is not defined" in said
     assert not mine.exists()
+
+
+COUNT = """\
+def count_bigrams(ids, vocab_size):
+    counts = torch.zeros(vocab_size, vocab_size, dtype=torch.long)
+    for a, b in pairwise(ids):
+        counts[a, b] += 1
+    return counts
+"""
+INSIDE = COUNT.replace("    counts", "    from itertools import pairwise\n\n    counts", 1)
+GATE_OF_ITS_OWN = """\
+class SwiGLU(nn.Module):
+    def __init__(self, n_embd, hidden, bias=False, gating="swiglu"):
+        super().__init__()
+        self.gate, self.expand = (nn.Linear(n_embd, hidden, bias=bias) for _ in range(2))
+        self.project = nn.Linear(hidden, n_embd, bias=bias)
+
+    def forward(self, x):
+        return self.project(bent(self.gate(x)) * self.expand(x))
+"""
+
+
+def test_a_name_of_another_cell_is_to_be_imported_or_written_inside(mine, capsys):
+    cell(COUNT, "bigram.count_bigrams", pairwise=pairwise)
+    said = capsys.readouterr().out
+    assert "bigram.count_bigrams: right." in said and "It is not kept in" in said
+    assert "Write the `import` of `pairwise` into this cell, inside the function." in said
+    cell(INSIDE, "bigram.count_bigrams")
+    assert "It is kept in" in capsys.readouterr().out
+    more = {"nn": torch.nn, "it": itertools}
+    cell(COUNT.replace("pairwise", "it.pairwise"), "bigram.count_bigrams", **more)
+    assert "Write the `import` of `it` into this cell, " in capsys.readouterr().out
+    cell(GATE_OF_ITS_OWN, "modern.SwiGLU", bent=torch.nn.functional.silu, **more)
+    assert "the `import` of `bent` into this cell, inside the class." in capsys.readouterr().out
+    own = written("def bent(x):\n    return x * x.sigmoid()\n", "bent")
+    cell(GATE_OF_ITS_OWN, "modern.SwiGLU", bent=own, **more)
+    said = capsys.readouterr().out
+    assert "`bent` stands outside of your answer: write it into this cell, inside the cl" in said
+    assert "`import`" not in said
 
 
 def test_an_answer_may_call_an_earlier_one_and_keep_its_own_decorators(mine, capsys):

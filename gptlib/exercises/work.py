@@ -14,11 +14,12 @@ import json
 import linecache
 import math
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -108,9 +109,11 @@ def save(task: Task, answer: Callable[..., Any], others: Iterable[Task] = ()) ->
         source = source_of(answer)
         again = judge(task, put_into(space_of([task], others), task, source, str(path)))
     except Exception as error:
-        return f"It is not kept in {path}: alone it fails with {type(error).__name__}: {error}"
+        fault = f"alone it fails with {type(error).__name__}: {error}"
+        return f"It is not kept in {path}: {fault}{_elsewhere(answer, fault)}"
     if again.state != "right":
-        return f"It is not kept in {path}: alone, without this notebook, it is {again.words}"
+        fault = f"alone, without this notebook, it is {again.words}"
+        return f"It is not kept in {path}: {fault}{_elsewhere(answer, fault)}"
     before = path.read_text(encoding="utf-8") if path.exists() else None
     text = f"# {task.name}{RIGHT_WITH}{gptlib.__version__}\n\n{source}"
     if before is not None and _code(before) == _code(text):
@@ -123,6 +126,21 @@ def save(task: Task, answer: Callable[..., Any], others: Iterable[Task] = ()) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     return f"It is kept in {path}."
+
+
+def _elsewhere(answer: Callable[..., Any], fault: str) -> str:
+    """What to do about a name that another cell of the notebook knows, as an end for a message."""
+    unknown = re.search(r"NameError: name '(\w+)' is not defined", fault)
+    if not unknown:
+        return ""
+    name = unknown[1]
+    methods = vars(answer).values() if isinstance(answer, type) else [inspect.unwrap(answer)]
+    known = next((f.__globals__ for f in methods if hasattr(f, "__globals__")), {}).get(name)
+    inside = f"inside the {'class' if isinstance(answer, type) else 'function'}"
+    imported = callable(known) and getattr(known, "__module__", None) != "__main__"
+    if imported or isinstance(known, ModuleType):
+        return f"\nWrite the `import` of `{name}` into this cell, {inside}."
+    return f"\n`{name}` stands outside of your answer: write it into this cell, {inside}."
 
 
 def _code(text: str) -> str:
