@@ -112,6 +112,17 @@ def _of_each(logits: Tensor, targets: Tensor, dim: int = -1) -> Tensor:
     return -logits.log_softmax(dim=dim).gather(-1, targets.clamp(min=0)[..., None])[..., 0]
 
 
+def _rows(logits: Tensor) -> Tensor:
+    """The logarithms of the probabilities, one row a place: (B * T, V)."""
+    return logits.log_softmax(dim=-1).flatten(0, 1)
+
+
+OWN = (
+    "Of each place take the entry of its own target: gather, or, with one row a place, "
+    "log_probs[torch.arange(N), targets]."
+)
+
+
 def _sum_cut(logits: Tensor) -> Tensor:
     """0 for each place, which takes the slope of the softmax's sum away."""
     whole = logits.logsumexp(-1)
@@ -173,6 +184,35 @@ NEXT_TOKEN_LOSS = Task(
         Mistake(
             "All tokens count, whichever was right: of each place take the entry of its target.",
             lambda z, t: _mean(-z.log_softmax(dim=-1), t),
+        ),
+        Mistake(
+            f"Each place is given the entries of all targets, as log_probs[:, targets] does. {OWN}",
+            lambda z, t: -_rows(z)[t.flatten() != -1][:, t.flatten()].mean(),
+        ),
+        Mistake(
+            "Each place that counts is given the entries of all targets that count, as "
+            f"log_probs[:, targets] does. {OWN}",
+            lambda z, t: -_rows(z)[t.flatten() != -1][:, t[t != -1]].mean(),
+        ),
+        Mistake(
+            "Each place, those of -1 as well, is given the entries of all targets, as "
+            f"log_probs[:, targets] does. {OWN}",
+            lambda z, t: -_rows(z)[:, t.flatten()].mean(),
+        ),
+        Mistake(
+            "The targets have picked places: log_probs[targets] takes row 0 for token 0, and that "
+            f"is what was said at place 0. {OWN}",
+            lambda z, t: -_rows(z)[t[t != -1]].mean(),
+        ),
+        Mistake(
+            "The targets have picked texts: log_probs[targets] takes text 0 of the batch for token "
+            f"0. {OWN}",
+            lambda z, t: -z.log_softmax(dim=-1)[t[t != -1]].mean(),
+        ),
+        Mistake(
+            "The targets have picked places of every text: log_probs[:, targets] looks along the "
+            f"second axis. {OWN}",
+            lambda z, t: -z.log_softmax(dim=-1)[:, t].mean(),
         ),
         Mistake(
             "cross_entropy looks for the tokens on the second axis, where the places stand: it "
