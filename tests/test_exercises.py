@@ -351,6 +351,12 @@ class ForgetfulGPT(TASKS["gpt.GPT"].reference):
         return made  # noqa: F821 (that is the fault)
 
 
+class LossAlways(TASKS["bigram.BigramModel"].reference):
+    def forward(self, idx, targets=None):
+        logits = self.table(idx)
+        return logits, F.cross_entropy(logits.mT, targets, ignore_index=-1)
+
+
 def kept_in(name, kind):
     """A class that keeps its layers in a list or tuple."""
 
@@ -463,6 +469,11 @@ OTHERS = {
         "layers.FeedForward",
         kept_in("layers", tuple),
         "`layers` is a tuple; a module does not look into those",
+    ),
+    "no targets for a loss of one's own": (
+        "bigram.BigramModel",
+        LossAlways,
+        "Without targets there is no loss to compute: give None.",
     ),
     "a number without a place": (
         "bigram.next_token_loss",

@@ -30,7 +30,7 @@ class Predict(MakeModule):
         with torch.random.fork_rng():
             torch.manual_seed(0)
             fresh = answer(**settings)
-        out, alone = module(idx, targets), module(idx)
+        out, alone = module(idx, targets), _without_targets(module, idx)
         if not all(isinstance(one, tuple) and len(one) == 2 for one in (out, alone)):
             return {"With targets it gives": _kinds(out), "Without targets": _kinds(alone)}
         begins = fresh(idx, targets)[0].detach()
@@ -43,6 +43,16 @@ class Predict(MakeModule):
             **self.gradients(module, out[0], weights),
             "The gradient of the loss": _slope(module, module(idx, targets)[1]),
         }
+
+
+def _without_targets(module: nn.Module, idx: Tensor) -> Any:
+    """What it gives for ids alone, or that None was taken for targets."""
+    try:
+        return module(idx)
+    except (AttributeError, TypeError, ValueError) as error:
+        if "NoneType" not in f"{error}":
+            raise
+        return "an error, as the targets are None"
 
 
 def _slope(module: nn.Module, loss: Any) -> Tensor:
@@ -80,6 +90,7 @@ def _model(
     score: Callable[[Tensor, Tensor], Any] = next_token_loss,
     give: Callable[[Tensor, Any], Any] = lambda logits, loss: (logits, loss),
     zero: bool = True,
+    always: bool = False,
 ) -> type:
     """A model, one part of it exchanged."""
 
@@ -93,7 +104,8 @@ def _model(
 
         def forward(self, idx: Tensor, targets: Tensor | None = None) -> Any:
             logits = look(self.table, idx)
-            return give(logits, None if targets is None else score(logits, targets))
+            alone = targets is None and not always
+            return give(logits, None if alone else score(logits, targets))  # type: ignore[arg-type]
 
     return Written
 
@@ -197,6 +209,7 @@ BIGRAM_MODEL = Task(
             _model(score=lambda z, t: F.cross_entropy(z.flatten(0, 1), t.flatten())),
         ),
         Mistake("The loss is None though there are targets.", _model(score=lambda z, t: None)),
+        Mistake("Without targets there is no loss to compute: give None.", _model(always=True)),
     ),
     right=(_model(), WithParameter),
 )
