@@ -622,6 +622,35 @@ def test_what_works_on_the_cpu_alone_is_told_and_what_looks_at_a_number_is_not_b
     assert judge(TASKS[name], answer).words.startswith(words)
 
 
+def test_before_devices_are_explained_no_error_of_theirs_is_shown():
+    def past_average(x):
+        rows = torch.zeros(x.shape)
+        for t in range(len(x)):
+            rows[t] = x[: t + 1].mean(dim=0)
+        return rows
+
+    words = judge(TASKS["attention.past_average"], past_average).words
+    assert words.startswith(f"right. For later: {ALONE}") and "Error" not in words
+    later = [task for task in TASKS.values() if task.devices_later and not task.anywhere]
+    assert TASKS["attention.past_average"] in later
+
+
+def test_a_gradient_that_the_check_wants_makes_no_warning_of_the_learner_s(recwarn):
+    def past_average(x):
+        return torch.tensor([[x[: t + 1, c].mean() for c in range(x.size(1))]
+                             for t in range(len(x))])  # fmt: skip
+
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # PyTorch warns once a process
+    try:
+        assert CUT in judge(TASKS["attention.past_average"], past_average).words
+        assert not recwarn.list
+        past_average(torch.ones(2, 2, requires_grad=True))
+        assert "Converting a tensor with requires_grad" in str(recwarn.pop().message)
+    finally:
+        torch.set_warn_always(before)
+
+
 def test_a_part_of_the_inputs_right_is_a_part_of_the_credit_and_never_all_of_it():
     task = TASKS["attention.causal_mask"]
     n = len(list(task.inputs(0)))

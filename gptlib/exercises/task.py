@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ from gptlib.exercises.written import advice, attempted, line_of
 SECONDS = 2.0  # that one call may take
 # What PyTorch says where a tensor without numbers is asked for one, or for how many there are.
 ASKS_A_NUMBER = ("called on meta tensors", "register_meta function", "fake impl or Meta kernel")
+# What PyTorch warns of where torch.tensor is put around numbers that want a gradient, which a check
+# wants and the learner has not asked for.
+GRADIENT_WANTED = "Converting a tensor with requires_grad"
 KINDS = ("warm-up", "core", "bug", "paper", "measurement", "stretch")
 
 
@@ -106,6 +110,13 @@ def judge(task: Task, answer: Callable[..., Any], seed: int = 0) -> Verdict:
     """Look at an answer: it is put to use with each input of the task, and compared with ours."""
     if not attempted(answer):
         return Verdict("not attempted", f"nothing is written yet. {task.asks}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", GRADIENT_WANTED)
+        return _judged(task, answer, seed)
+
+
+def _judged(task: Task, answer: Callable[..., Any], seed: int) -> Verdict:
+    """What is said of an answer that does something."""
     try:
         before: list[tuple[Any, ...]] = []
         for given in task.inputs(seed):
@@ -290,7 +301,8 @@ def elsewhere(task: Task, answer: Callable[..., Any], given: tuple[Any, ...]) ->
     except Exception as error:
         if any(words in str(error) for words in ASKS_A_NUMBER):
             return
-        raised = "" if isinstance(error, Wrong) else f" ({type(error).__name__}: {error})"
+        told = task.anywhere and not isinstance(error, Wrong)  # else devices come later
+        raised = f" ({type(error).__name__}: {error})" if told else ""
         raise Wrong(
             "It works on the CPU alone. Something is made there while the input may be on a GPU: "
             f"{say}{raised}"
