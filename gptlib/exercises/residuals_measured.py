@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gptlib.exercises.question import Question
-from gptlib.exercises.task import Mistake, Task
+from gptlib.exercises.task import Mistake, Task, Use
 from gptlib.layers import GELU, LayerNorm
 
 Tensor = torch.Tensor
@@ -21,6 +21,20 @@ Tensor = torch.Tensor
 def stream_size(x: Tensor) -> float:
     """The root of the mean square of all numbers."""
     return x.pow(2).mean().sqrt().item()
+
+
+class PlainNumber(Use):
+    """A function is called; what it gives is looked at as a number, and then as a kind of thing."""
+
+    in_order = True
+
+    def run(self, answer: Any, *given: Any) -> Any:
+        out = answer(*given)
+        if out is None:
+            return None
+        one = torch.is_tensor(out) and out.numel() == 1
+        kind = "a tensor" if torch.is_tensor(out) else "a Python number"
+        return {"The number": out.item() if one else out, "Its kind": kind}
 
 
 def streams(seed: int) -> Iterator[tuple[Any, ...]]:
@@ -36,6 +50,7 @@ STREAM_SIZE = Task(
     asks="Measure how large the numbers of a stream are: the root of their mean square.",
     reference=stream_size,
     inputs=streams,
+    use=PlainNumber(),
     kind="measurement",
     hints=(
         "Read the name from its end: square, mean, root. Over which numbers does the mean go?",
@@ -64,6 +79,10 @@ STREAM_SIZE = Task(
         Mistake(
             "The root comes before the mean over the tokens: each token's size, averaged.",
             lambda x: x.pow(2).mean(dim=-1).sqrt().mean().item() + 0.0,
+        ),
+        Mistake(
+            "The number is right, in a tensor. A Python number is asked for: .item() takes it out.",
+            lambda x: x.pow(2).mean().sqrt(),
         ),
     ),
     right=(
