@@ -129,7 +129,7 @@ LEARNING_RATE = Task(
         *(
             Mistake(
                 "`config.warmup_steps` is what was asked for. It may be None, as in the presets, "
-                f"and None knows no {sign}; `config.warmup` is the number that comes of it.",
+                f"and `{sign}` fails with None; `config.warmup` is the number that comes of it.",
                 _asked(does),
             )
             for sign, does in SIGNS.items()
