@@ -30,6 +30,8 @@ def settings(seed: int) -> Iterator[tuple[Any, ...]]:
     yield torch.tensor([1.0, 1.0, 0.0, 1.0]), 1.0, 2, None  # those as likely as the second stay
     yield four, 1.0, None, 0.7
     yield four, 0.0, None, None
+    yield four, 1.0, 2, 0.7  # of the two that stay the first has 0.731, and of all 0.61
+    yield four, 0.5, None, 0.7  # it has 0.842 then, and before the temperature 0.61
     draw = torch.Generator().manual_seed(seed)
     yield torch.randn(2, 3, 9, generator=draw) * 2, 0.8, 5, 0.8
     yield torch.randn(9, generator=draw), 1.5, None, 1.0
@@ -156,6 +158,16 @@ NEXT_TOKEN_PROBS = Task(
                 keep_p=lambda q, p: q.masked_fill(q < p, 0.0)
                 / q.masked_fill(q < p, 0.0).sum(-1, keepdim=True),
             ),
+        ),
+        Mistake(
+            "The order is another one: temperature, top-k, then top-p of what is left. Here top-p "
+            "cuts before top-k.",
+            lambda z, t, k, p: _made(_made(z, t, None, p).log(), 1.0, k, None),
+        ),
+        Mistake(
+            "The order is another one: temperature, top-k, then top-p of what is left. Here top-p "
+            "cuts before the temperature has changed what each token has.",
+            lambda z, t, k, p: _made(_made(z, 1.0, k, p).log(), t, None, None),
         ),
         Mistake(
             "Top-p is ignored.",

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gptlib.exercises.task import Mistake, Task
+from gptlib.exercises.task import Mistake, Task, Use
 from gptlib.generation import keep_top_p
 
 Tensor = torch.Tensor
@@ -83,6 +83,10 @@ ONLY_TOP_K = Task(
             "The k highest of all rows together stay; each row has k of its own.",
             lambda z, k: z.masked_fill(z < _kth(z.flatten(), k), -math.inf),
         ),
+        Mistake(
+            "Each row has its own k-th highest; keep it as a column.",
+            lambda z, k: z.masked_fill(z < z.topk(k, dim=-1).values[..., -1], -math.inf),
+        ),
     ),
     right=(
         lambda z, k: torch.where(z >= z.sort(dim=-1).values[..., -k, None], z, -math.inf),
@@ -94,13 +98,25 @@ ONLY_TOP_K = Task(
 
 
 def shares(seed: int) -> Iterator[tuple[Any, ...]]:
-    """Probabilities and a p: by hand, a sure place, an exact sum, several rows."""
+    """Probabilities and a p: by hand, a sure place, an exact sum, equals, several rows."""
     yield torch.tensor([0.1, 0.2, 0.4, 0.3]), 0.55
     yield torch.tensor([0.97, 0.02, 0.01]), 0.9
     yield torch.tensor([0.25, 0.5, 0.125, 0.125]), 0.75
+    yield torch.full((4,), 0.25), 0.5
     yield torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.15, 0.05]]), 0.6
     draw = torch.Generator().manual_seed(seed)
     yield (torch.randn(2, 3, 9, generator=draw) * 2).softmax(dim=-1), 0.8
+
+
+class Cut(Use):
+    """Call it; where all tokens are equally likely, which of them stay is left to the answer."""
+
+    def run(self, answer: Callable[..., Any], *given: Any) -> Any:
+        probs, _ = given
+        out = answer(*given)
+        if not torch.is_tensor(out) or probs.is_meta or probs.unique().numel() > 1:
+            return out
+        return out.sort(dim=-1, descending=True).values
 
 
 def _cut(
@@ -120,6 +136,19 @@ def _cut(
         return kept / kept.sum(dim=-1, keepdim=True) if scaled else kept
 
     return keep
+
+
+def _all_equals(probs: Tensor, top_p: float) -> Tensor:
+    """By a bound: the least probability that is needed."""
+    kept = _cut(scaled=False)(probs, top_p)
+    least = kept.masked_fill(kept == 0, math.inf).amin(dim=-1, keepdim=True)
+    kept = probs.masked_fill(probs < least, 0.0)
+    return kept / kept.sum(dim=-1, keepdim=True)
+
+
+def _last_of_equals(probs: Tensor, top_p: float) -> Tensor:
+    """Right, too: from the end of an ascending order."""
+    return _one_by_one(probs.flip(-1), top_p).flip(-1)
 
 
 def _one_by_one(probs: Tensor, top_p: float) -> Tensor:
@@ -188,6 +217,11 @@ KEEP_TOP_P = Task(
             _cut(over=lambda sums, each, p: sums - each > p),
         ),
         Mistake(
+            "All that are as likely as the last one needed stay with it. Of equal ones no more "
+            "stay than are needed.",
+            _all_equals,
+        ),
+        Mistake(
             "The rows share one sum; each row is a distribution of its own.",
             _cut(over=lambda sums, each, p: (each.flatten().cumsum(0).view_as(each) - each) >= p),
         ),
@@ -196,7 +230,8 @@ KEEP_TOP_P = Task(
             _cut(over=lambda sums, each, p: torch.zeros_like(sums, dtype=torch.bool)),
         ),
     ),
-    right=(_cut(), _one_by_one),
+    right=(_cut(), _one_by_one, _last_of_equals),
+    use=Cut(),
 )  # fmt: skip
 
 TASKS = (ONLY_TOP_K, KEEP_TOP_P)

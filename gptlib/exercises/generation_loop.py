@@ -13,6 +13,7 @@ from gptlib.exercises.task import Mistake, Task
 from gptlib.generation import generate, next_token_probs
 
 Tensor = torch.Tensor
+STOP = (0, 7)
 
 
 def wishes(seed: int) -> Iterator[tuple[Any, ...]]:
@@ -20,7 +21,8 @@ def wishes(seed: int) -> Iterator[tuple[Any, ...]]:
     greedy = {"temperature": 0}
     yield _telling(seed, torch.tensor([[1, 5, 2]]), 6, greedy, "training", SIGHTS)
     yield _telling(seed, torch.tensor([[3, 0], [4, 4]]), 8, {}, "evaluation", DRAWS)
-    yield _stopping(seed)
+    yield _stopping(seed, torch.tensor([[1, 2], [3, 4]]), first=STOP[1])
+    yield _stopping(seed, torch.tensor([[1, STOP[1]], [3, STOP[0]]]), first=STOP[0])
     warm = {"temperature": 2.0, "top_p": 0.6}
     yield _telling(seed, torch.tensor([[6]]), 8, warm, "evaluation", (PLAIN,))
 
@@ -37,15 +39,16 @@ def _telling(
     raise AssertionError("count ends nowhere")
 
 
-def _stopping(seed: int) -> tuple[Any, ...]:
-    """Two texts that reach a stop token in different steps, both before the last."""
-    idx, stop = torch.tensor([[1, 2], [3, 4]]), (0, 7)
+def _stopping(seed: int, idx: Tensor, first: int) -> tuple[Any, ...]:
+    """Two texts that reach a stop token in different steps, the earlier one this token."""
     for one in count(1000 * seed):
-        wish = (one, idx, 12, {"stop_tokens": stop}, "training")
+        wish = (one, idx, 12, {"stop_tokens": STOP}, "training")
         new = Write().run(generate, *wish)["The texts"][:, 2:]
-        stops = torch.isin(new, torch.tensor(stop))
-        first, second = sorted(stops.int().argmax(dim=1).tolist())
-        if stops.any(dim=1).all() and first > 0 and first + 2 < second < 9:
+        stops = torch.isin(new, torch.tensor(STOP))
+        place, row = stops.int().argmax(dim=1).sort()
+        early, late = place.tolist()
+        apart = stops.any(dim=1).all() and early > 0 and early + 2 < late < 9
+        if apart and new[row[0], early] == first:
             return wish
     raise AssertionError("count ends nowhere")
 
@@ -63,7 +66,9 @@ def _loop(
     gradients: bool = False,
     stops: bool = True,
     ended: Callable[[Tensor], Tensor] = lambda done: done.all(),
-    holds: bool = True,
+    repeats: Callable[[Tensor, Any], Tensor] | None = lambda idx, stops: idx[:, -1:],
+    before: bool = False,
+    looks_at: Callable[[Tensor, Tensor], Tensor] = lambda idx, new: new,
     keeps_stop: bool = True,
     told: Callable[[Tensor, int], Tensor] = lambda idx, T: idx,
 ) -> Callable[..., Tensor]:
@@ -72,24 +77,25 @@ def _loop(
     def write(
         model: Any, idx: Tensor, n: int, *, generator: Any = None, stop_tokens: Any = (), **how: Any
     ) -> Tensor:
-        before, T = model.training, idx.size(1)
+        mode_before, T = model.training, idx.size(1)
         if mode:
             model.eval()
-        done = torch.zeros(idx.size(0), dtype=torch.bool)
+        stop = torch.tensor(stop_tokens, dtype=torch.long)
+        done = torch.isin(idx, stop).any(dim=1) & before
         for _ in range(n):
+            if stops and ended(done):
+                break
             with torch.set_grad_enabled(gradients):
                 logits, _ = model(crop(idx))
             new = draw(probs(logits.detach()[:, place], **how), generator)
-            if stops and holds:
-                new = torch.where(done[:, None], idx[:, -1:], new)
-            done |= torch.isin(new[:, 0], torch.tensor(stop_tokens, dtype=torch.long))
+            if stops and repeats and len(stop):
+                new = torch.where(done[:, None], repeats(idx, stop), new)
+            done |= torch.isin(looks_at(idx, new), stop).any(dim=1)
             if stops and not keeps_stop and ended(done):
                 break
             idx = torch.cat([crop(idx) if forgets else idx, new], dim=1)
-            if stops and ended(done):
-                break
         if back:
-            model.train(before)
+            model.train(mode_before)
         return told(idx, T)
 
     return write
@@ -237,7 +243,27 @@ GENERATE = Task(
         Mistake(
             "A row that has stopped writes on while the others finish; it is to repeat its stop "
             "token.",
-            _loop(holds=False),
+            _loop(repeats=None),
+        ),
+        Mistake(
+            "A row that has stopped goes on with the first of stop_tokens, whichever it has drawn; "
+            "it is to repeat its own.",
+            _loop(repeats=lambda idx, stops: stops[0].expand(len(idx), 1)),
+        ),
+        Mistake(
+            "A row that has stopped goes on with the last of stop_tokens, whichever it has drawn; "
+            "it is to repeat its own.",
+            _loop(repeats=lambda idx, stops: stops[-1].expand(len(idx), 1)),
+        ),
+        Mistake(
+            "A stop token that stands in `idx` already stops nothing. Here the whole row is "
+            "searched for one after each draw; only the new column is to be looked at.",
+            _loop(looks_at=lambda idx, new: torch.cat([idx, new], dim=1)),
+        ),
+        Mistake(
+            "A stop token that stands in `idx` already stops nothing. Here it is looked for before "
+            "anything is drawn.",
+            _loop(before=True),
         ),
         Mistake(
             "The last stop token is missing: it belongs to the text, and says that the text has "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
@@ -19,6 +20,9 @@ from gptlib.exercises import (
 from gptlib.exercises.task import Mistake, Task
 from gptlib.recipe import TrainConfig, learning_rate
 
+SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+SIGNS |= {"-": operator.sub}
+
 
 def steps(seed: int) -> Iterator[tuple[Any, ...]]:
     """Steps of a run that climbs for 10 of 100; then of one of another length."""
@@ -30,6 +34,7 @@ def steps(seed: int) -> Iterator[tuple[Any, ...]]:
     yield 1, TrainConfig(steps=20, warmup_steps=0)
     yield 10, TrainConfig(steps=10, warmup_steps=9)
     yield 10, TrainConfig(steps=10, warmup_steps=10)
+    yield from ((step, TrainConfig(steps=300)) for step in (12, 120))  # 30 steps, and None is said
 
 
 def _curve(
@@ -47,6 +52,16 @@ def _curve(
             return config.lr * climb(step, config.warmup)
         low = least(config)
         return config.lr * (low + share(done(step, config)) * (1 - low))
+
+    return rate
+
+
+def _asked(does: Callable[[int, Any], Any]) -> Callable[[int, TrainConfig], float]:
+    """Right for as long as warmup_steps is a number."""
+
+    def rate(step: int, config: TrainConfig) -> float:
+        does(step, config.warmup_steps)
+        return learning_rate(step, config)
 
     return rate
 
@@ -111,6 +126,14 @@ LEARNING_RATE = Task(
             _curve(climb=lambda step, warmup: (step - 1) / warmup),
         ),
         Mistake("The rate stays at its height.", _curve(lambda d: 1.0)),
+        *(
+            Mistake(
+                "`config.warmup_steps` is what was asked for. It may be None, as in the presets, "
+                f"and `{sign}` fails with None; `config.warmup` is the number that comes of it.",
+                _asked(does),
+            )
+            for sign, does in SIGNS.items()
+        ),
     ),
     right=(_curve(), _linear),
 )

@@ -236,6 +236,13 @@ ADAMW_STEP = Task(
                 _adamw()(w, g, memory, step, lr, **more) - w
             ),
         ),
+        Mistake(
+            "This is the change, which is to be taken away from the weights. The step returns the "
+            "new weights, where `adam` returned the change.",
+            lambda w, g, memory, step, lr, **more: (
+                w - _adamw()(w, g, memory, step, lr, **more)
+            ),
+        ),
     ),
     right=(_adamw(), _theirs),
     use=Steps(),

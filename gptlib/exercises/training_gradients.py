@@ -15,34 +15,45 @@ from gptlib.exercises.training_models import Table, drawn, gradient, number
 from gptlib.training import backward
 
 Tensor = torch.Tensor
+HELD = 0.5  # every number of a gradient that was there before
 
 
 # Several batches, one gradient -------------------------------------------------------------------
 
 
 class Accumulate(Use):
-    """Gradients of several batches: the sum, the loss, and how many batches wait at once."""
+    """Gradients of several batches: the sum, the loss, and how much is in memory at once.
+
+    An input is (seed, batches, held): whether there are gradients before the first batch.
+    """
 
     def run(self, answer: Callable[..., Any], *given: Any) -> dict[str, Any]:
-        seed, batches = given
+        seed, batches, held = given
         model = Table(seed)
+        if held:
+            for p in model.parameters():
+                p.grad = torch.full_like(p, HELD)
         value, kind = number(answer(model, list(batches)), "What it returns")
         return {
             "The gradient": gradient(model.table),
             "The loss": value,
             "It returns": kind,
             "Batches that wait for their backward pass": model.most_kept,
+            "Rows that go through the model at once": model.most_rows,
         }
 
     def shown(self, name: str, *given: Any) -> str:
-        batch = given[1][0][0]
-        return f"{name}(model, batches) with {len(given[1])} batches of {batch.size(0)} rows"
+        _, batches, held = given
+        rows = batches[0][0].size(0)
+        told = f", where each `.grad` is {HELD:g} throughout before it" if held else ""
+        return f"{name}(model, batches) with {len(batches)} batches of {rows} rows{told}"
 
 
 def piles(seed: int) -> Iterator[tuple[Any, ...]]:
-    """A model's seed and its batches."""
-    yield seed, drawn(seed, 3, 2)
-    yield seed + 1, drawn(seed + 100, 4, 5)
+    """A model's seed, its batches, and whether it holds gradients already."""
+    yield seed, drawn(seed, 3, 2), False
+    yield seed + 1, drawn(seed + 100, 4, 5), False
+    yield seed + 2, drawn(seed + 200, 2, 3), True
 
 
 def _added(
@@ -72,15 +83,34 @@ def _added(
     return gradients
 
 
-def _weighed(model: Any, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
-    """Right, too: the gradients are divided at the end."""
-    losses = []
-    for x, y in batches:
-        _, loss = model(x, y)
-        loss.backward()
-        losses.append(loss.item())
+def _divides_at_the_end(model: Any, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
+    told = _added(share=lambda loss, n, x: loss)(model, batches)
     for p in model.parameters():
         p.grad /= len(batches)
+    return told
+
+
+def _empties_first(model: Any, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
+    model.zero_grad()
+    return _added()(model, batches)
+
+
+def _joined(model: Any, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
+    x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    return _added()(model, [(x, y)])
+
+
+def _weighed(model: Any, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """Right, too: the new gradients are made apart, divided at the end, and then added."""
+    weights = list(model.parameters())
+    new, losses = [torch.zeros_like(p) for p in weights], []
+    for x, y in batches:
+        _, loss = model(x, y)
+        for total, part in zip(new, torch.autograd.grad(loss, weights), strict=True):
+            total += part
+        losses.append(loss.item())
+    for p, total in zip(weights, new, strict=True):
+        p.grad = total / len(batches) + (0 if p.grad is None else p.grad)
     return math.fsum(losses) / len(losses)
 
 
@@ -118,6 +148,21 @@ BACKWARD = Task(
             "All batches wait for one backward pass: the memory that small batches were to save "
             "is used after all.",
             _added(together=True),
+        ),
+        Mistake(
+            "The batches are joined into the large one, and all of it is in memory at once. Each "
+            "is to go through the model by itself.",
+            _joined,
+        ),
+        Mistake(
+            "What `.grad` held before is gone: nothing is to be emptied here. Whoever wants to "
+            "begin at 0 does so before the call.",
+            _empties_first,
+        ),
+        Mistake(
+            "What `.grad` held before is divided as well. It is to stay: divide each loss, and not "
+            "all of `.grad` at the end.",
+            _divides_at_the_end,
         ),
         Mistake(
             "The gradient is right; what is returned is the sum of the losses, not their mean.",

@@ -25,8 +25,10 @@ class Table(nn.Module):
         self.shift = nn.Parameter(torch.randn(V, generator=draw, dtype=torch.float64))
         self.dropout = nn.Dropout(dropout)
         self.kept = self.most_kept = 0  # batches whose backward pass is still to come
+        self.most_rows = 0  # of one forward pass
 
     def forward(self, idx: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        self.most_rows = max(self.most_rows, idx.size(0))
         logits = self.dropout(self.table[idx]) + self.shift  # (B, T, V)
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         if loss.requires_grad:
