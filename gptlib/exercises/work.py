@@ -135,7 +135,8 @@ def _elsewhere(answer: Callable[..., Any], fault: str) -> str:
         return ""
     name = unknown[1]
     methods = vars(answer).values() if isinstance(answer, type) else [inspect.unwrap(answer)]
-    known = next((f.__globals__ for f in methods if hasattr(f, "__globals__")), {}).get(name)
+    space: dict[str, Any] = next((f.__globals__ for f in methods if hasattr(f, "__globals__")), {})
+    known = space.get(name)
     inside = f"inside the {'class' if isinstance(answer, type) else 'function'}"
     imported = callable(known) and getattr(known, "__module__", None) != "__main__"
     if imported or isinstance(known, ModuleType):
