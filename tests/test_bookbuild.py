@@ -17,6 +17,7 @@ import nbformat
 import pytest
 from bookbuild import BuildError, alone, build, make_pages, publish
 from chapterfiles import ROOT
+from execution import kernel_environment
 from filelock import FileLock
 
 CODE = """\
@@ -312,3 +313,14 @@ def is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_what_torch_says_of_one_python_stands_in_no_chapter():
+    say = "import warnings; warnings.warn('{}', RuntimeWarning)"
+    for text, heard in (
+        ("Guards may run slower on Python 3.13.0. Consider upgrading to Python 3.13.1+.", False),
+        ("overflow encountered in exp", True),
+    ):
+        command = [sys.executable, "-c", say.format(text)]
+        run = subprocess.run(command, capture_output=True, text=True, env=kernel_environment())
+        assert (text in run.stderr) == heard

@@ -26,6 +26,9 @@ class ThisPython(AsyncKernelManager):
         return KernelSpecManager(kernel_dirs=[])
 
 
+SLOWER = "ignore:Guards may run slower on Python 3.13.0:RuntimeWarning"
+
+
 def kernel_environment() -> dict[str, str]:
     """The environment for running chapters: this one, without the user's own start-up files."""
     profile = PROFILE / "profile_default"
@@ -40,6 +43,8 @@ def kernel_environment() -> dict[str, str]:
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "GPTLIB_FIGURES": "bare",  # the book gives pictures their words itself
         "PYTHONPATH": str(ROOT),  # a copied environment may know another copy's gptlib
+        # What torch says of this one Python when it compiles is no part of a chapter's output.
+        "PYTHONWARNINGS": ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), SLOWER])),
     }
     return {**os.environ, **ours}
 
