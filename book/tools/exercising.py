@@ -158,7 +158,7 @@ def names_in(code: str) -> tuple[set[str], set[str]]:
 
 
 def rest_of(code: str, given: dict[str, str]) -> tuple[str, set[str]]:
-    """What stays of a cell of the course's own code, and the names that nobody has any more.
+    r"""What stays of a cell of the course's own code, and the names that nobody has any more.
 
     Imports and constants stay; a helper is taken from the module that has it.
 
