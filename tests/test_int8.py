@@ -163,3 +163,17 @@ def test_weights_that_have_blown_up_are_refused():
     whole.head.weight.data[0, 0] = float("nan")
     with pytest.raises(ValueError, match="must have finite weights"):
         quantized(whole)
+
+
+@pytest.mark.parametrize("width", [8, 24, 40, 64, 72])
+def test_a_row_of_any_width_is_read_to_its_end_and_no_further(width):
+    """The kernel takes whole registers: what stood in memory behind a shorter row came out."""
+    weight, scale = quantise(torch.randn(16, width))
+    layer = Int8Linear(weight, scale, None)
+    for _ in range(60):
+        behind = [
+            torch.full((n,), float("nan"), dtype=torch.bfloat16) for n in (width, 16, 64, 128)
+        ]
+        del behind
+        x = torch.randn(1, width)
+        assert (layer(x) - x @ (weight * scale[:, None]).T).abs().max() < 0.3
