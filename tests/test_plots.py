@@ -55,6 +55,16 @@ def line_figure():
     return fig
 
 
+def test_a_drawing_s_places_have_two_decimals_and_its_words_keep_theirs():
+    fig, ax = plt.subplots()
+    ax.plot([0, 1 / 3, 2], [0.1, 1 / 7, 1], marker="o")
+    drawing = plots.svg_of(fig, "From 0.12345 up.")
+    plt.close(fig)
+    places = re.findall(r' (?:d|x|y|width|height)="([^"]*)"|translate\(([^)]*)\)', drawing)
+    assert len(places) > 20 and not re.search(r"\.\d{3}", str(places))
+    assert re.search(r"\.\d\d", str(places)) and "From 0.12345 up." in drawing
+
+
 def test_the_alt_text_is_in_the_metadata_in_the_svg_and_in_the_plain_text(shown):
     alt = 'The loss falls from 6.5 to 0.4 & stays there: "done" <soon>.'
     plots.show(line_figure(), alt=alt)

@@ -133,6 +133,8 @@ def svg_of(fig: Figure, alt: str) -> str:
     drawing = drawing[drawing.index("<svg") :]  # no XML prologue: this stands inside a page
     # Millionths of a point and a line for each of them are nearly half of the text.
     drawing = re.sub(r' d="([^"]*)"', lambda path: f' d="{_short_path(path[1])}"', drawing)
+    places = r'translate\([^)]*\)| (?:x|y|width|height)="[^"]*"'
+    drawing = re.sub(places, lambda place: _rounded(place[0]), drawing)
     drawing = re.sub(r"\s*<!--.*?-->", "", re.sub(r"\s*\n\s*", " ", drawing))
     return re.sub(r"^<svg", f'<svg role="img" aria-label={quoteattr(alt)}', drawing, count=1)
 
@@ -142,8 +144,12 @@ def _short_path(steps: str) -> str:
 
     _short_path("M 1.23456 2 L 3 4 z ") -> "M1.23 2L3 4z"
     """
-    steps = re.sub(r"(\.\d\d)\d+", r"\1", steps)
-    return re.sub(r"\s*([A-Za-z])\s*", r"\1", steps).strip()
+    return re.sub(r"\s*([A-Za-z])\s*", r"\1", _rounded(steps)).strip()
+
+
+def _rounded(places: str) -> str:
+    """Two decimals of each number: _rounded("translate(1.23456 2)") -> "translate(1.23 2)"."""
+    return re.sub(r"(\.\d\d)\d+", r"\1", places)
 
 
 def _png(fig: Figure) -> tuple[str, dict[str, int]]:

@@ -119,7 +119,8 @@ function render({ model, el }) {
       title: `token ${s}, id ${id}`,
       kind: (settings.mask && s > t ? "gw-begun" : "") + (id === vocabulary.end ? " gw-end" : ""),
     })), t);
-    if (!done) return redraw(); // the text stands there; the numbers come when it is read
+    view.root.setAttribute("aria-busy", String(!done)); // until the text is read, its numbers are not there
+    if (!done) return redraw();
     late = !late && reading.version !== mapped; // a text that has changed: its map in the next frame
     if (late) redraw();
     else map.show(tableOf(reading, tables, layer, head, settings), T, t);

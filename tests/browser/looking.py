@@ -52,10 +52,13 @@ WAKE = """async () => {
     const failed = [...document.querySelectorAll('main .widget-failed')];
     return [...found, ...failed.map((e) => e.textContent)];
 }"""
-# Three frames: a widget draws once a frame, and a drawing may ask for one more.
+# Three frames with no widget busy: it draws once a frame, and a drawing may ask for one more.
 FRAMES = """new Promise(done => {
     let left = 3;
-    const next = () => left-- ? requestAnimationFrame(next) : done();
+    const next = () => {
+        if (document.querySelector('.gpt-widget[aria-busy=true]')) left = 3;
+        left-- ? requestAnimationFrame(next) : done();
+    };
     next();
 })"""
 SOURCES = ("source/attention.html", "source/given/plots.html")
