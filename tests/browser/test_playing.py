@@ -2450,6 +2450,22 @@ def take_away(path: Path, name: str) -> None:
 
 # All of them -------------------------------------------------------------------------------------
 
+# What compares a widget's whole picture with Python's.
+AGREES = {
+    "distribution": distribution_agrees,
+    "tokens": agrees_with,
+    "picture": counts_agree,
+    "growing_cache": growth_agrees,
+    "routed": routing_agrees,
+    "live": writing_agrees,
+    "attention": attention_agrees,
+    "attention_of_chapter_3": attention_agrees,
+    "signals": signals_agree,
+    "recorded_signals": signals_agree,
+    "scrubber": moment_agrees,
+    "rotations": rotations_agree,
+}
+
 
 @pytest.mark.parametrize(
     "follows",
