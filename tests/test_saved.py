@@ -6,7 +6,6 @@ And a hundred in parts, as several processes write them, each with the reason th
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import shutil
@@ -110,12 +109,12 @@ def forged(tmp_path_factory):
     return folder, done
 
 
-def read_by_another(folder: Path, batch_size: int, **settings: str) -> dict:
+def read_by_another(folder: Path, batch_size: int) -> dict:
     """What a process says that tried to load all checkpoints of a folder."""
     tests = Path(__file__).parent
     code = f"import sys; sys.path.insert(0, {str(tests)!r})\n{READER}"
     command = [sys.executable, "-c", code, str(folder), str(batch_size)]
-    answer = subprocess.run(command, capture_output=True, text=True, env=os.environ | settings)
+    answer = subprocess.run(command, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr[-3000:]
     return json.loads(answer.stdout)
 
@@ -173,7 +172,13 @@ def save_as_rank(rank: int, n: int, path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory):
+def patched():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory, patched):
     """A folder with a real checkpoint in two parts, and every forged one that there is."""
     folder, four = tmp_path_factory.mktemp("parts"), tmp_path_factory.mktemp("four")
     threads = torch.get_num_threads()
@@ -181,6 +186,7 @@ def parts(tmp_path_factory):
     for n, path in ((2, folder / "real"), (4, four / "real")):
         in_ranks(n, four / f"{n}", save_as_rank, n, path)
     torch.set_num_threads(threads)
+    patched.setenv("HARM", str(folder / "real-harm"))  # what a program would make
     for number, name in NUMBERED.items():
         forge_parts(folder / "real", four / "real", folder / number, name)
     return folder
@@ -188,7 +194,7 @@ def parts(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def told_of_parts(parts):
-    return read_by_another(parts, 4, HARM=str(parts / "real-harm"))
+    return read_by_another(parts, 4)
 
 
 def test_every_one_in_parts_is_refused_with_its_reason_and_changes_nothing(parts, told_of_parts):
@@ -198,7 +204,7 @@ def test_every_one_in_parts_is_refused_with_its_reason_and_changes_nothing(parts
         reason = KINDS[NUMBERED[number]][1]
         assert re.search(reason, said) and not odd.match(said), (NUMBERED[number], said)
         assert len(said) < 600, said
-    assert not (parts / "real-harm").exists()  # what a program in them would have made
+    assert not (parts / "real-harm").exists()
 
 
 def test_reading_parts_takes_a_small_multiple_of_their_size(parts, told_of_parts):
@@ -248,7 +254,8 @@ def load_as_rank(rank: int, paths: list[Path]) -> list[str]:
 @pytest.mark.usefixtures("one_thread")
 def test_a_model_in_parts_refuses_them_in_every_process(parts, tmp_path):
     """Also where only one of the processes would take the piece that is wrong."""
-    names = [name for name in KINDS if "piece" in name or "part" in name or "nan" in name]
+    words = ("piece", "part", "nan", "inf", "squares")
+    names = [name for name in KINDS if any(word in name for word in words)]
     assert len(names) >= 30
     numbers = {name: number for number, name in NUMBERED.items()}
     paths = [parts / numbers[name] for name in names]
@@ -256,6 +263,26 @@ def test_a_model_in_parts_refuses_them_in_every_process(parts, tmp_path):
         assert said.pop() == "accepted"
         for name, words in zip(names, said, strict=True):
             assert re.search(KINDS[name][1], words) and "changed some" not in words, (name, words)
+
+
+def save_a_broken_one_as_rank(rank: int, path: Path) -> str:
+    group = Processes(rank, 2)
+    run = small_run(1, 4, group)
+    if rank == 1:
+        with torch.no_grad():
+            next(run.model.parameters()).to_local()[0, 0] = float("nan")
+    try:
+        save_in_parts(path, group, run, TOKENIZER)
+    except ValueError as error:
+        return str(error)
+    return "saved"
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_model_that_is_broken_in_one_part_is_saved_by_no_process(tmp_path):
+    said = in_ranks(2, tmp_path / "ranks", save_a_broken_one_as_rank, tmp_path / "run")
+    assert ["token_embedding.weight holds nan or inf" in words for words in said] == [True, True]
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_command_line_refuses_a_model_whose_class_is_no_name(parts):
