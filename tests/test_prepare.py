@@ -128,6 +128,20 @@ def test_whole_documents_are_held_out_and_encoded_as_a_whole(here, monkeypatch, 
     assert prepare(["all.txt"], "out", tokenizer="bpe", vocab_size=280).validation.tolist() == first
 
 
+def test_of_two_documents_one_is_held_out(here):
+    (here / "two.txt").write_text(f"abc{END}cab{END}", encoding="utf-8")
+    about = prepare(["two.txt"], "out").about
+    assert [about[part]["documents"] for part in ("train", "validation")] == [1, 1]
+
+
+def test_stories_are_of_the_first_volume_unless_another_is_named(here):
+    for volume, more in ((1, {}), (2, {"volume": 2})):
+        made = prepare(["stories"], "out", tokenizer="bpe", vocab_size=257, stories=6, **more)
+        ids = [*made.train.tolist(), *made.validation.tolist()]
+        told = made.tokenizer.decode(ids).removesuffix(END).split(END)
+        assert sorted(told) == sorted(story.text for story in stories(6, 0, volume))
+
+
 def test_files_may_be_documents(here):
     for n in range(10):
         (here / f"{n}.txt").write_text(f"file {n}", encoding="utf-8")
@@ -212,7 +226,7 @@ def test_a_folder_of_something_else_stays_as_it_is(book, here):
 
 def test_a_damaged_folder_is_known(book, here):
     prepare([book], "out")
-    assert is_prepared("out") and not is_prepared(".")
+    assert is_prepared("out") and is_prepared(".") is False
     with (here / "out" / "train.bin").open("r+b") as file:
         file.write(b"\1")
     with pytest.raises(ValueError, match=r"out is not a whole folder .*train.bin has changed"):
