@@ -102,7 +102,7 @@ function render({ model, el }) {
     const t = Math.min(T - 1, over >= 0 ? over : model.get("query") < 0 ? T - 1 : model.get("query"));
     const settings = { mask: model.get("mask"), divisor: model.get("divisor") };
     hs = reading.hs;
-    if (document.activeElement !== text) text.value = model.get("text");
+    if (text.value !== model.get("text")) text.value = model.get("text");
     pressed.forEach((one, i) => one.setAttribute("aria-pressed", String(opened[i].reading === reading)));
     write(alert, said);
     mask.show(settings.mask);

@@ -1,5 +1,5 @@
 // The pictures of the attention explorer: maps of heads, what a query takes, and what comes of it.
-import { SHADES, attribute, axes, chart, curve, h, heatMap, linear, log10, percent, s, say, shade, styled, words } from "./drawing.js";
+import { SHADES, attribute, axes, chart, curve, h, heatMap, linear, log10, onPointer, percent, s, say, shade, styled, words } from "./drawing.js";
 
 // The shade of a weight is its root: one of 1 % can still be seen.
 const shadeOf = Math.sqrt;
@@ -21,26 +21,27 @@ export function shadeKey() {
 
 // One head's table of weights (T, T). Pressing a row picks its query; the pointer reads a number.
 export function headMap({ pick, read }) {
-  let weights = [], drawn = "", marks = "";
+  let weights = [], drawn = "", marks = "", at = null; // the square that is read
   const map = heatMap({
     rows: 1, columns: 1, paint: (pixels) => paint(pixels, weights), pick: (i) => pick(i),
     label: "the weights of the picked head: a row for each token that looks, a column for each that is looked at",
   });
   const said = h("p", { class: "gw-legend gw-read" });
   const resting = "A row for each token that looks, a column for each that is looked at. Press a row.";
-  said.textContent = resting;
-  map.canvas.addEventListener("pointermove", (event) => {
-    const size = map.canvas.width;
-    const [i, j] = map.place(event).map((at) => Math.min(size - 1, Math.max(0, at)));
-    said.textContent = read(i, j, weights[i * size + j]);
-  });
-  map.canvas.addEventListener("pointerleave", () => { said.textContent = resting; });
+  const tell = () => { said.textContent = at ? read(...at, weights[at[0] * map.canvas.width + at[1]]) : resting; };
+  tell();
+  onPointer(map.canvas, (event) => {
+    at = map.place(event).map((place) => Math.min(map.canvas.width - 1, Math.max(0, place)));
+    tell();
+  }, () => { at = null; tell(); });
   return {
     el: h("div", {}, map.el, said),
     show({ table, state }, size, marked) {
       if (drawn !== state) {
         [weights, drawn] = [table, state];
         map.draw(marked, size, size);
+        if (at?.some((place) => place >= size)) at = null;
+        tell();
       }
       if (marks === `${marked} ${size}`) return;
       marks = `${marked} ${size}`;

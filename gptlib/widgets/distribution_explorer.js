@@ -1,6 +1,6 @@
 // Logits become probabilities, and probabilities become draws.
 import { candidateList, legend, settings, settingSliders, shownOf } from "./candidates.js";
-import { batched, button, follow, frame, h, heatMap, percent, picker, put, row, say, visible, floats, write } from "./drawing.js";
+import { batched, button, follow, frame, h, heatMap, percent, picker, onPointer, put, row, say, visible, floats, write } from "./drawing.js";
 import { byProbability, entropy, nextTokenProbs, sampleCounts } from "./sampling.js";
 
 const SHOWN = 12; // tokens in the list; all others share its last line
@@ -37,9 +37,7 @@ function render({ model, el }) {
       const [i, j] = map.place(event);
       if (i >= 0 && j >= 0 && i < names.length && j < size) write(square, `${visible(names[i])}, then ${visible(labels[j])}: ${percent(plain[i][j])}`);
     };
-    map.canvas.addEventListener("pointermove", readSquare);
-    map.canvas.addEventListener("pointerdown", readSquare);
-    map.canvas.addEventListener("pointerleave", () => write(square, resting));
+    onPointer(map.canvas, readSquare, () => write(square, resting));
     write(square, resting);
   }
   const plain = map ? names.map((_, i) => nextTokenProbs(logitsOf(i))) : [];

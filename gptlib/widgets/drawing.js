@@ -288,6 +288,14 @@ export function heatMap({ rows, columns, value, paint = null, pick, label }) {
   return { el: h("div", { class: "gw-heat-box" }, canvas), canvas, draw, place };
 }
 
+// Words that follow a pointer over a picture, and rest when it has left. A finger lies on what it asks
+// about: its answer stays when it is lifted. `tell(event)` and `rest()` write.
+export function onPointer(picture, tell, rest) {
+  picture.addEventListener("pointermove", tell);
+  picture.addEventListener("pointerdown", tell);
+  picture.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") rest(); });
+}
+
 // Float32 numbers that Python sent as bytes.
 export function floats(view) {
   if (!view || !view.byteLength) return new Float32Array();

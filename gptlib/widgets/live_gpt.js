@@ -173,11 +173,12 @@ function desk(model, place, view, parts) {
     run.textContent = "write";
   }
 
-  // Look at the place before token i of the text; the place behind the last one is -1.
+  // Look at the place before token i of the text; the place behind the last one is -1, and before the
+  // first token there is none.
   function look(i) {
     halt();
     const { ids } = current();
-    put(model, "at", i >= ids.length ? -1 : i);
+    put(model, "at", i >= ids.length ? -1 : Math.max(1, i));
   }
 
   // Let candidate k stand where we are; what came after it is gone.
@@ -256,7 +257,7 @@ function desk(model, place, view, parts) {
       return { label: label(best), share, given: p[counted] };
     }), label(counted));
 
-    if (document.activeElement !== prompt) prompt.value = model.get("prompt");
+    if (prompt.value !== model.get("prompt")) prompt.value = model.get("prompt");
     bars.show(attention ? 1 : 0);
     barsSay.textContent = attention
       ? `Bars: how much block ${layer}, head ${head} takes from each token for ${at < ids.length ? `the place before ${label(ids[at])}` : "what comes next"}; the highest is ${percent(largest)}.`

@@ -1,5 +1,5 @@
 // RoPE as clock faces: each pair of a query and a key turns with its place; the score hears the distance.
-import { axes, batched, button, chart, curve, follow, frame, h, linear, put, row, s, say, slider, stops, write } from "./drawing.js";
+import { axes, batched, button, chart, curve, follow, frame, h, linear, onPointer, put, row, s, say, slider, stops, write } from "./drawing.js";
 import { explain, face, fixed, handKey, minus, periodOf, signed } from "./dial.js";
 import { contributions, newAngles, scaledBase, scoresByDistance, speedsOf, turned, turnsIn, withFaces } from "./turning.js";
 
@@ -168,14 +168,10 @@ function scoreChart({ trained, press }) {
     return Math.round(Math.min(last, Math.max(0, x.invert(((event.clientX - there.left) / there.width) * width))));
   };
   svg.addEventListener("pointerdown", (event) => { svg.setPointerCapture(event.pointerId); press(placeOf(event)); });
-  svg.addEventListener("pointermove", (event) => {
-    const d = placeOf(event);
-    if (event.buttons) press(d);
-    write(read, `distance ${say(d)}: score ${fixed(scores[d], 3)}`);
-  });
-  svg.addEventListener("pointerleave", rest);
-  function rest() { write(read, resting); }
-  let resting = "";
+  svg.addEventListener("pointermove", (event) => { if (event.buttons) press(placeOf(event)); });
+  onPointer(svg, (event) => { pointed = placeOf(event); tell(); }, () => { pointed = -1; tell(); });
+  function tell() { write(read, pointed < 0 ? resting : `distance ${say(pointed)}: score ${fixed(scores[pointed], 3)}`); }
+  let resting = "", pointed = -1;
 
   function prepare(now) {
     box = { left: 46, right: width - 12, top: 22, bottom: HEIGHT - 40 };
@@ -213,7 +209,8 @@ function scoreChart({ trained, press }) {
       number.setAttribute("y", box.top - 7);
       write(number, `${fixed(now.score)} at ${say(now.distance)}`);
       resting = `Press the curve to move the query to a distance.${now.plain ? " Dashed: with no pair slowed." : ""}`;
-      rest();
+      if (pointed > last) pointed = -1;
+      tell();
       svg.setAttribute("aria-label", `the score by distance from 0 to ${say(last)}: ${fixed(now.score, 3)} at ${say(now.distance)}, ` +
         `${fixed(scores[0], 3)} at 0, ${fixed(scores[last], 3)} at ${say(last)}`);
     },

@@ -231,8 +231,7 @@ def shown(browser, tmp_path):
             viewport={"width": width, "height": 1000},
             color_scheme=theme,
             java_script_enabled=script,
-            has_touch=True,
-            **settings,
+            **{"has_touch": True, **settings},
         )
         contexts.append(context)
         page = context.new_page()
@@ -426,40 +425,38 @@ def still(widget):
 # The distribution explorer -----------------------------------------------------------------------
 
 
+def distribution_agrees(page, widget: DistributionExplorer) -> None:
+    """List, others and heat map are what Python says of the same traits."""
+    settle(page)
+    got = numbers(page, ".gw-bars tbody tr:not([hidden]) td.gw-number:nth-child(2)")
+    order = widget._table[widget.row].softmax(0).topk(12).indices
+    wanted = widget.probs()[order].tolist()
+    assert got[:12] == pytest.approx(wanted, abs=6e-4)
+    assert got[12] == pytest.approx(1 - sum(wanted), abs=6e-4)
+    squares = green_of(widget._table.softmax(dim=1).sqrt()).flatten()
+    assert shades(page, "canvas.gw-heat") == pytest.approx(squares.tolist(), abs=1)
+
+
 def test_the_distribution_follows_its_controls(shown):
     widget = distribution()
     page = shown(widget)
-
-    def agrees():
-        got = numbers(page, ".gw-bars tbody tr:not([hidden]) td.gw-number:nth-child(2)")
-        order = widget._table[widget.row].softmax(0).topk(12).indices
-        wanted = widget.probs()[order].tolist()
-        assert got[:12] == pytest.approx(wanted, abs=6e-4)
-        assert got[12] == pytest.approx(1 - sum(wanted), abs=6e-4)
-        squares = green_of(widget._table.softmax(dim=1).sqrt()).flatten()
-        assert shades(page, "canvas.gw-heat") == pytest.approx(squares.tolist(), abs=1)
-
-    agrees()
+    distribution_agrees(page, widget)
     page.locator("select").select_option("2")
     widget.row = 2
-    settle(page)
-    agrees()
+    distribution_agrees(page, widget)
     temperature, top_k, top_p = (page.locator("input[type=range]").nth(i) for i in range(3))
     for _ in range(10):
         temperature.press("ArrowRight")
     widget.temperature = 1.5
-    settle(page)
-    agrees()
+    distribution_agrees(page, widget)
     top_k.press("Home")
     for _ in range(4):
         top_k.press("ArrowRight")
     widget.top_k = 5
-    settle(page)
-    agrees()
+    distribution_agrees(page, widget)
     top_p.press("Home")
-    settle(page)
     widget.top_k, widget.top_p = 5, 0.05
-    agrees()
+    distribution_agrees(page, widget)
     nats = -(widget.probs() * widget.probs().clamp_min(1e-30).log()).sum().item()
     facts = page.locator(".gw-facts").inner_text()
     assert f"entropy {abs(nats):.3f} nats" in facts
@@ -1063,126 +1060,132 @@ def test_each_expert_has_a_pattern_of_its_own(shown):
 # The live GPT ------------------------------------------------------------------------------------
 
 
+def writing_agrees(page, widget: LiveGPT) -> None:
+    """Candidates, guesses on the way and heads are what PyTorch says of the same traits."""
+    settle(page)
+    rows = ".gw-bars:not(.gw-lens) tbody tr:not([hidden])"
+    got = numbers(page, f"{rows} td.gw-number")
+    plain = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    settings = {name: getattr(widget, name) for name in plain}
+    for name, value in plain.items():
+        widget.set_trait(name, value)
+    before, order = widget.probs().sort(descending=True, stable=True)
+    for name, value in settings.items():
+        widget.set_trait(name, value)
+    wanted = with_others(widget.probs()[order])
+    assert got == pytest.approx(wanted, abs=6e-4)
+    before = with_others(before)
+    most = max(*wanted[:-1], *before[:-1])
+    for kind, shares in (("bar", wanted), ("outline", before)):
+        found = widths(page, f"{rows} .gw-{kind}")
+        assert found == pytest.approx([min(100, 100 * p / most) for p in shares], abs=0.02)
+    lens_agrees(page, widget)
+    heads_agree(page, widget)
+
+
+def with_others(probs: torch.Tensor) -> list[float]:
+    return [*probs[:12].tolist(), probs[12:].sum().item()]
+
+
+def heads_agree(page, widget: LiveGPT) -> None:
+    """What each head looks at most, and the bars below the tokens: surprise, or a head's."""
+    model, ids = widget._model, widget.whole()
+    at = widget.at if widget.at > 0 else len(ids)
+    looks = []  # of each block (n_head, at)
+    hooks = [
+        block.attention.register_forward_pre_hook(
+            lambda part, given: looks.append(part.weights(given[0])[0, :, at - 1, :at])
+        )
+        for block in model.blocks
+    ]
+    with torch.no_grad(), switched_off(model, widget.off):
+        logits = model(torch.tensor([ids]))[0][0]  # (T, V)
+    for hook in hooks:
+        hook.remove()
+    cells = page.locator(".gw-heads td:has(.gw-cell)").evaluate_all("""all => all.map(td => [
+        td.querySelector('.gw-cell').innerText, td.querySelector('.gw-much').textContent,
+        Number(td.style.getPropertyValue('--share'))])""")
+    names = [f"blocks.{i}.attention.{j}" for i in range(len(looks)) for j in range(2)]
+    for cell, name, look in zip(cells, names, torch.cat(looks), strict=True):
+        share, best = look.max(dim=0)
+        if name in widget.off:
+            assert cell == ["off", "", 0]
+            continue
+        assert cell[0] == readable(widget._tokenizer.decode([ids[best]]).encode())
+        assert float(cell[1].rstrip(" %")) == pytest.approx(100 * share.item(), abs=0.51)
+        assert cell[2] == pytest.approx(share.item(), abs=6e-4)
+    toks = page.locator(".gw-token:not([hidden])")
+    bars = toks.evaluate_all("all => all.map(e => +e.style.getPropertyValue('--share'))")
+    if widget.bars == "attention":
+        look = looks[widget.layer][widget.head]
+        wanted = [*(look / look.max()).tolist(), *[0] * (len(bars) - at)]
+    else:
+        given = logits[:-1].log_softmax(-1)[range(len(ids) - 1), ids[1:]]
+        surprise = (-given / math.log(logits.size(-1))).clamp(0, 1)
+        wanted = [0, *surprise.tolist(), 0]  # nothing is said of the first, and of what comes
+    assert bars == pytest.approx(wanted, abs=6e-4)
+
+
+def lens_agrees(page, widget: LiveGPT) -> None:
+    """What the stream would say before the first block and after each, and what it gives."""
+    model, ids = widget._model, widget.whole()
+    at = widget.at if widget.at > 0 else len(ids)
+    with torch.no_grad(), switched_off(model, widget.off):
+        stages = [model.token_embedding.weight[ids[:at]] + model.position_embedding.weight[:at]]
+        for block in model.blocks:
+            stages.append(block(stages[-1][None])[0])  # (T, C)
+        probs = model.head(model.final_norm(torch.stack(stages)[:, -1])).softmax(-1)
+        likeliest = model(torch.tensor([ids[:at]]))[0][0, -1].argmax().item()
+    counted = ids[at] if at < len(ids) else likeliest
+    rows = [row.split("\t") for row in page.locator(".gw-lens tbody tr").all_inner_texts()]
+    best, which = probs.max(dim=1)
+    assert [row[1] for row in rows] == [
+        readable(widget._tokenizer.decode([i]).encode()) for i in which.tolist()
+    ]
+    assert numbers(page, ".gw-lens .gw-number") == pytest.approx(best.tolist(), abs=6e-4)
+    said = page.locator(".gw-lens .gw-hidden").all_text_contents()
+    assert said == page.locator(".gw-lens .gw-bar").evaluate_all("all => all.map(b => b.title)")
+    given = [0.0 if "<" in text else float(text.rstrip(" %")) / 100 for text in said]
+    assert given == pytest.approx(probs[:, counted].tolist(), abs=6e-4)
+
+
 def test_the_model_in_the_page_says_what_pytorch_says(shown):
     """At the end, further back, with other settings, with parts switched off, after a choice."""
     widget = live()
     page = shown(widget)
     toks = page.locator(".gw-token:not([hidden])")
 
-    def agrees():
-        settle(page)
-        rows = ".gw-bars:not(.gw-lens) tbody tr:not([hidden])"
-        got = numbers(page, f"{rows} td.gw-number")
-        plain = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
-        settings = {name: getattr(widget, name) for name in plain}
-        for name, value in plain.items():
-            widget.set_trait(name, value)
-        before, order = widget.probs().sort(descending=True, stable=True)
-        for name, value in settings.items():
-            widget.set_trait(name, value)
-        wanted = with_others(widget.probs()[order])
-        assert got == pytest.approx(wanted, abs=6e-4)
-        before = with_others(before)
-        most = max(*wanted[:-1], *before[:-1])
-        for kind, shares in (("bar", wanted), ("outline", before)):
-            found = widths(page, f"{rows} .gw-{kind}")
-            assert found == pytest.approx([min(100, 100 * p / most) for p in shares], abs=0.02)
-        lens_agrees()
-        heads_agree()
-
-    def with_others(probs: torch.Tensor) -> list[float]:
-        return [*probs[:12].tolist(), probs[12:].sum().item()]
-
-    def heads_agree():
-        """What each head looks at most, and the bars below the tokens: surprise, or a head's."""
-        model, ids = widget._model, widget.whole()
-        at = widget.at if widget.at > 0 else len(ids)
-        looks = []  # of each block (n_head, at)
-        hooks = [
-            block.attention.register_forward_pre_hook(
-                lambda part, given: looks.append(part.weights(given[0])[0, :, at - 1, :at])
-            )
-            for block in model.blocks
-        ]
-        with torch.no_grad(), switched_off(model, widget.off):
-            logits = model(torch.tensor([ids]))[0][0]  # (T, V)
-        for hook in hooks:
-            hook.remove()
-        cells = page.locator(".gw-heads td:has(.gw-cell)").evaluate_all("""all => all.map(td => [
-            td.querySelector('.gw-cell').innerText, td.querySelector('.gw-much').textContent,
-            Number(td.style.getPropertyValue('--share'))])""")
-        names = [f"blocks.{i}.attention.{j}" for i in range(len(looks)) for j in range(2)]
-        for cell, name, look in zip(cells, names, torch.cat(looks), strict=True):
-            share, best = look.max(dim=0)
-            if name in widget.off:
-                assert cell == ["off", "", 0]
-                continue
-            assert cell[0] == readable(widget._tokenizer.decode([ids[best]]).encode())
-            assert float(cell[1].rstrip(" %")) == pytest.approx(100 * share.item(), abs=0.51)
-            assert cell[2] == pytest.approx(share.item(), abs=6e-4)
-        bars = toks.evaluate_all("all => all.map(e => +e.style.getPropertyValue('--share'))")
-        if widget.bars == "attention":
-            look = looks[widget.layer][widget.head]
-            wanted = [*(look / look.max()).tolist(), *[0] * (len(bars) - at)]
-        else:
-            given = logits[:-1].log_softmax(-1)[range(len(ids) - 1), ids[1:]]
-            surprise = (-given / math.log(logits.size(-1))).clamp(0, 1)
-            wanted = [0, *surprise.tolist(), 0]  # nothing is said of the first, and of what comes
-        assert bars == pytest.approx(wanted, abs=6e-4)
-
-    def lens_agrees():
-        """What the stream would say before the first block and after each, and what it gives."""
-        model, ids = widget._model, widget.whole()
-        at = widget.at if widget.at > 0 else len(ids)
-        with torch.no_grad(), switched_off(model, widget.off):
-            stages = [model.token_embedding.weight[ids[:at]] + model.position_embedding.weight[:at]]
-            for block in model.blocks:
-                stages.append(block(stages[-1][None])[0])  # (T, C)
-            probs = model.head(model.final_norm(torch.stack(stages)[:, -1])).softmax(-1)
-            likeliest = model(torch.tensor([ids[:at]]))[0][0, -1].argmax().item()
-        counted = ids[at] if at < len(ids) else likeliest
-        rows = [row.split("\t") for row in page.locator(".gw-lens tbody tr").all_inner_texts()]
-        best, which = probs.max(dim=1)
-        assert [row[1] for row in rows] == [
-            readable(widget._tokenizer.decode([i]).encode()) for i in which.tolist()
-        ]
-        assert numbers(page, ".gw-lens .gw-number") == pytest.approx(best.tolist(), abs=6e-4)
-        said = page.locator(".gw-lens .gw-hidden").all_text_contents()
-        assert said == page.locator(".gw-lens .gw-bar").evaluate_all("all => all.map(b => b.title)")
-        given = [0.0 if "<" in text else float(text.rstrip(" %")) / 100 for text in said]
-        assert given == pytest.approx(probs[:, counted].tolist(), abs=6e-4)
-
-    agrees()
+    writing_agrees(page, widget)
     page.get_by_role("slider", name="temperature").press("ArrowRight")
     page.get_by_role("slider", name="temperature").press("ArrowRight")
     widget.temperature = 1.1
-    agrees()
+    writing_agrees(page, widget)
     page.get_by_role("slider", name="top-k").press("Home")
     for _ in range(6):
         page.get_by_role("slider", name="top-k").press("ArrowRight")
     widget.top_k = 7
-    agrees()
+    writing_agrees(page, widget)
     for _ in range(2):
         page.get_by_role("slider", name="top-p").press("ArrowLeft")
     widget.top_p = 0.98
-    agrees()
+    writing_agrees(page, widget)
     assert 1 < (widget.probs() > 0).sum() < 7  # it leaves out more than top-k does
     toks.nth(9).click()
     widget.at = 9
-    agrees()
+    writing_agrees(page, widget)
     toks.nth(9).press("ArrowLeft")
     widget.at = 8
-    agrees()
+    writing_agrees(page, widget)
     page.get_by_role("checkbox", name="block 0, head 1 is on").press(" ")
     page.get_by_role("checkbox", name="block 1, feed-forward is on").click()
     widget.off = ["blocks.0.attention.1", "blocks.1.feed_forward"]
-    agrees()
+    writing_agrees(page, widget)
     page.get_by_role("button", name="block 1, head 0 looks at").tap()
     widget.bars, widget.layer = "attention", 1
-    agrees()
+    writing_agrees(page, widget)
     page.get_by_role("button", name="switch all on").tap()
     widget.off = []
-    agrees()
+    writing_agrees(page, widget)
     page.get_by_role("button", name="block 1, head 0 looks at").tap()
     widget.bars = "surprise"
     # Another candidate at a place of the prompt: the prompt ends there, and the text goes on.
@@ -1195,7 +1198,7 @@ def test_the_model_in_the_page_says_what_pytorch_says(shown):
     ids = [i for i in range(widget._tokenizer.vocab_size) if widget._tokenizer.decode([i]) == name]
     assert len(shown_text) == 1 and shown_text == [name] and widget.prompt == "lower lo"
     widget.ids, widget.at = ids, -1
-    agrees()
+    writing_agrees(page, widget)
     assert page.faults == []
 
 
@@ -1364,7 +1367,7 @@ def attention_agrees(page, widget: AttentionExplorer):
     ids, weights, scores = widget.ids(), widget.weights(), widget.scores()
     best = weights.sort(descending=True, stable=True).indices[:8]
     lines = page.locator(".gw-looks tbody tr:not([hidden])")
-    got = [line.split("\t") for line in lines.all_inner_texts()]
+    got = lines.evaluate_all("all => all.map(tr => [...tr.cells].map(td => td.textContent))")
     wanted = [
         [shown_as(widget, ids[s]), f"{s}", f"{scores[s]:.2f}", f"{widget.parts()[s].norm():.2f}"]
         for s in best.tolist()
@@ -2446,6 +2449,22 @@ def take_away(path: Path, name: str) -> None:
 
 
 # All of them -------------------------------------------------------------------------------------
+
+# What compares a widget's whole picture with Python's.
+AGREES = {
+    "distribution": distribution_agrees,
+    "tokens": agrees_with,
+    "picture": counts_agree,
+    "growing_cache": growth_agrees,
+    "routed": routing_agrees,
+    "live": writing_agrees,
+    "attention": attention_agrees,
+    "attention_of_chapter_3": attention_agrees,
+    "signals": signals_agree,
+    "recorded_signals": signals_agree,
+    "scrubber": moment_agrees,
+    "rotations": rotations_agree,
+}
 
 
 @pytest.mark.parametrize(

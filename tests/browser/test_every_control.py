@@ -1,0 +1,90 @@
+"""Every control of every widget, by mouse and by finger: it does what it says, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from control_tables import OPENS_FILES, TABLES
+from controls import HANDS, move, noting, those, told
+from looking import WIDE, settle
+from test_playing import AGREES, MADE, live, shown
+
+from gptlib.widgets import export_model
+
+__all__ = ["shown"]  # a fixture
+WIDTHS = {"mouse": WIDE, "finger": 360}
+
+
+def give(page, traits: dict) -> None:
+    """What a control needs: so Python may set it."""
+    page.evaluate("traits => model.set(traits)", traits)
+    settle(page)
+
+
+def near(found: dict, wanted: dict) -> bool:
+    """The same traits with the same values; where the page shows a rounded number, about that."""
+    return found.keys() == wanted.keys() and all(
+        found[k] == pytest.approx(v, rel=2e-3) if isinstance(v, float) else found[k] == v
+        for k, v in wanted.items()
+    )
+
+
+def answers(hand, seen, does) -> None:
+    """Move a control: its trait, what it shows of that, and the picture are to follow."""
+    if does.given:
+        give(hand.page, does.given(seen) if callable(does.given) else does.given)
+    move(hand, seen, does)
+    wanted = does.says(seen) if does.says else {}
+    new = {name: value for name, value in wanted.items() if seen.before[name] != value}
+    assert near(seen.changed, new), f"{seen.label}: {seen.changed}, and not {new}"
+    assert new or not does.says, f"{seen.label} does nothing"
+    assert seen.drawn or not does.draws, f"{seen.label} changes nothing that can be seen"
+    assert seen.kind != "slider" or seen.output == seen.said
+    if does.then:
+        does.then(hand, seen)
+
+
+def as_in(page, widget) -> None:
+    """Python's traits become the page's."""
+    now = page.evaluate("hands.traits()")
+    new = {k: v for k, v in now.items() if widget.has_trait(k) and getattr(widget, k) != v}
+    if "shown" in new:
+        widget.shown = new.pop("shown")  # it brings others
+    with widget.hold_trait_notifications():  # they are valid together
+        for name, value in new.items():
+            widget.set_trait(name, value)
+
+
+@pytest.mark.parametrize("by", HANDS)
+@pytest.mark.parametrize("name", MADE)
+def test_every_control_does_what_it_says(shown, tmp_path, name, by):
+    widget = told(MADE[name]())
+    page = shown(widget, width=WIDTHS[by], has_touch=by == "finger", spoil=noting)
+    settle(page)
+    hand, given = HANDS[by](page), []
+    if name in OPENS_FILES:
+        other = live(seed=5, n_layer=1)
+        given = [export_model(tmp_path / "mine", other._model, other._tokenizer)]
+    table = TABLES[name](widget, *given)
+    for label, does in table.items():
+        if by not in does.hands:
+            continue
+        if isinstance(does.given, dict):
+            give(page, does.given)
+        for seen in those(page, label, table):
+            answers(hand, seen, does)
+        if name in AGREES and does.agrees:
+            as_in(page, widget)
+            AGREES[name](page, widget)
+    assert page.faults == []
+
+
+def test_a_control_that_nobody_thought_of_is_found(shown):
+    """A part of a picture that listens to a finger, and has no line in the table."""
+    widget = told(MADE["one_run"]())
+    page = shown(widget, spoil=noting)
+    table = TABLES["one_run"](widget)
+    assert len(those(page, "slider step", table)) == 1
+    press = "document.querySelector('.gw-legend').addEventListener('pointerdown', () => {})"
+    page.evaluate(press)
+    with pytest.raises(AssertionError, match="picture gw-legend"):
+        those(page, "slider step", table)
