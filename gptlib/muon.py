@@ -22,7 +22,7 @@ def orthogonalise(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
     """The same directions, all about equally long: (R, C) -> (R, C), singular values near 1.
 
     Each step puts every singular value s through the polynomial. After five steps those that were
-    not tiny beside the others lie between 0.7 and 1.2. Errors: ValueError for steps below 1.
+    above 0.002 of the matrix's length are between 0.68 and 1.21. Errors: ValueError for steps < 1.
 
     orthogonalise(torch.diag(torch.tensor([3.0, 4.0])), steps=1) -> [[1.193, 0], [0, 0.9765]]
     """

@@ -66,7 +66,7 @@ UNGUARDED = {
     "04_layernorm_gelu": 1,
     "05_residuals": 0,
     "06_gpt": 0,
-    "07_training": 1,
+    "07_training": 0,
     "08_generation": 0,
     "09_modern": 0,
     "10_speed": 0,

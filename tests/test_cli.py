@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -142,6 +143,10 @@ def test_five_commands_take_a_text_to_a_folder_that_others_load(here, capsys):
     assert "bits per byte" in capsys.readouterr().out
     assert main(["export", "run", "--to", "transformers", "out", "--scores", "e.json"]) == 0
     assert "out is a GPT2LMHeadModel" in capsys.readouterr().out
+    assert main(["export", "run", "--to", "page", "site", "--scores", "e.json"]) == 0
+    assert re.search(r"site/index.html has the model in it, 0\.\d MB", capsys.readouterr().out)
+    page = (here / "site" / "index.html").read_text("utf-8")
+    assert "<dt>validation bits_per_byte</dt>" in page and "not measured" not in page
     for path, what in (("data", "a prepared text"), ("run", "a run"), ("out", "Transformers")):
         assert main(["info", path]) == 0
         assert what in capsys.readouterr().out
@@ -168,6 +173,8 @@ def test_the_curve_goes_where_it_is_wanted_and_the_plan_trains_nothing(trained, 
         (["train", "data", "--out", "run", "--lr", "1"], "lr is 0.0003 in the run at run, and 1.0"),
         (["train", "data", "--out", "r", "--curve", "a.txt"], "--curve must end in"),
         (["train", "nowhere", "--out", "r"], "There is no prepared text at nowhere"),
+        (["train", "data", "--out", "r", "--preset", "huge"], "preset must be one of small, "),
+        (["prepare", "my.txt", "--out", "d", "--split", "files"], "documents must be two or more"),
         (["generate", "data"], "data is not a whole checkpoint"),
         (["generate", "run", "--prompt", "?"], "which is none of the 9 characters"),
         (["generate", "run", "--checkpoint", "9"], "has no checkpoint 9; it has 4"),
@@ -264,6 +271,15 @@ def test_the_console_asks_until_it_is_told_to_leave(trained):
                  "top-k, 10 to 100 [50]: ", "(12 tokens, "):  # fmt: skip
         assert word in said
     assert said.count("temperature") == 1  # without sampling nobody asks for it
+    assert said.startswith(f"{chat.HELP}\n")
+
+
+@pytest.mark.parametrize(("answers", "taken"), [(["0", "4", "1"], 1), (["3"], 3), ([""], 2)])
+def test_both_ends_of_a_range_belong_to_it(answers, taken):
+    rest, said = iter(answers), []
+    console = chat.Console(lambda question: next(rest), said.append, {"count": 2})
+    assert console.number("count", 1, 3) == taken == console.offered["count"]
+    assert len(said) == len(answers) - 1 and list(rest) == []
 
 
 def test_what_is_wrong_is_asked_again_and_history_is_kept(trained):

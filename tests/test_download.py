@@ -649,6 +649,18 @@ def test_a_source_that_makes_no_sense(server, name, bad):
         source(server, **{name: bad})
 
 
+def test_a_source_of_one_byte_makes_sense(server):
+    assert source(server, size=1).size == 1
+
+
+def test_a_tag_of_any_letters_is_kept_as_it_came(tmp_path):
+    """A header is Latin-1, and so is the file: its bytes are those of the server."""
+    tag = '"Zürich-\xff"'
+    parts.remember_tag(SimpleNamespace(headers={"ETag": tag}), tmp_path / "a.part")
+    assert (tmp_path / "a.part.etag").read_bytes() == tag.encode("latin-1")
+    assert parts.kept_tag(tmp_path / "a.part") == tag and parts.kept_tag(tmp_path / "b.part") == ""
+
+
 def test_an_unknown_name():
     with pytest.raises(ValueError, match=r"source must be one of tinyshakespeare, .*got 'shakes'"):
         fetch("shakes")

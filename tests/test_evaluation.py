@@ -80,6 +80,7 @@ def test_bits_per_byte_do_not_depend_on_the_tokenizer(tmp_path):
 def test_counts_of_runs():
     assert repetition([[1, 2, 3, 4, 5]], 4) == 0 and repetition([[1] * 8], 4) == 0.8
     assert distinct([[1, 2, 3], [1, 2, 4]], 2) == 0.75 and distinct([], 1) == 0
+    assert repetition([[1]], 4) == 0  # no run of four
 
 
 @pytest.mark.parametrize("piece", [1, 3, 1000])
@@ -100,6 +101,7 @@ def test_novelty_is_that_of_sets(monkeypatch, piece):
 
 def test_three_lines_write_a_text(room):
     writer = Writer(room / "run")
+    assert writer.tokens == 0
     text = writer.text("the", 20, seed=1)
     assert text.startswith("the") and len(text) == 23 and writer.tokens == 20
     assert text == writer.text("the", 20, seed=1) != writer.text("the", 20, seed=2)
@@ -162,6 +164,21 @@ def test_stories_are_read_by_the_parser_and_scored_where_they_fit(room, monkeypa
     assert told["well_formed"] == 0.5 and told["new"] == 0  # it stands in the training text
 
 
+def test_a_model_that_sees_a_whole_story_is_compared_with_the_floor(room):
+    prepare(["stories"], room / "more", tokenizer=room / "tales" / "tokenizer.json", stories=60)
+    far = TINY | {"context_length": 450}
+    run = learn(room / "more", room / "far", log=lambda line: None, **far)
+    found = evaluate(run, room / "more", samples=2, length=12, most=1, device="cpu")
+    told = found["stories"]
+    assert "no_score" not in told and told["loss"] > told["floor"] > 0.1
+    assert told["above_floor"] == pytest.approx(told["loss"] / told["floor"] - 1)
+    assert "copy" in " ".join(told["skills"]) or len(told["skills"]) > 3
+    text = table(found)
+    assert f"above the floor  {told['above_floor']:.1%} ({told['loss']:.4f}, floor " in text
+    (rule, n), *_ = told["broken"].items()
+    assert f"broken rule      {rule}: {n}" in text
+
+
 def test_a_text_of_another_tokenizer_is_refused(room):
     with pytest.raises(ValueError, match="has another tokenizer than"):
         evaluate(room / "run", room / "tales")
@@ -171,10 +188,12 @@ def test_a_text_of_another_tokenizer_is_refused(room):
 
 def test_everything_can_say_what_it_is(room, tmp_path):
     assert describe(room / "text")["is"] == "a prepared text (gptlib text 1)"
+    assert describe(room / "text")["sources"] == str(room / "a.txt")
     run = describe(room / "run")
     assert run["is"] == "a run" and run["checkpoints"] == "2" and run["best"] == 2
     checkpoint = describe(room / "run" / "checkpoints" / "00000002")
     assert checkpoint["is"] == "a checkpoint" and checkpoint["step"] == 2
+    assert checkpoint["parameters"] == run["parameters"]
     export(room / "run", tmp_path / "out")
     assert describe(tmp_path / "out")["model"] == "gpt2"
     with pytest.raises(FileNotFoundError, match="There is nothing at"):

@@ -7,6 +7,7 @@ The other way round, GPT-2's own shapes come in.
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from gptlib.corpus import END
 from gptlib.engine.export import export, from_pretrained
 from gptlib.engine.foreign_tokenizer import foreign, signs
 from gptlib.engine.forms import form_of
+from gptlib.engine.learn import learn
 from gptlib.generation import generate
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.modern import ModernConfig, ModernGPT
@@ -133,6 +135,32 @@ def test_the_card_tells_what_is_known(tmp_path):
     assert "not measured" in (tmp_path / "out" / "README.md").read_text("utf-8")
 
 
+def test_the_card_begins_a_text_with_what_the_tokenizer_has(tmp_path):
+    letters = CharTokenizer("abcdefg")
+    few = GPT(GPTConfig(**SMALL | {"vocab_size": 7}))
+    for model, tokenizer, prompt in (
+        (few, letters, "d"),
+        (shaken(CLASSIC["as GPT-2"]), BPE, "Once"),
+    ):
+        save_checkpoint(tmp_path / "ours", model, tokenizer=tokenizer)
+        export(tmp_path / "ours", tmp_path / "out")
+        assert f'("{prompt}"' in (tmp_path / "out" / "README.md").read_text("utf-8")
+
+
+def test_the_card_tells_how_a_run_went(data, tmp_path):
+    small = {"n_layer": 1, "n_head": 2, "n_embd": 8, "context_length": 8, "device": "cpu"}
+    short = {"steps": 4, "eval_every": 2, "eval_batches": 1, "batch_size": 2}
+    run = learn(data, tmp_path / "run", log=lambda line: None, **small, **short)
+    export(run, tmp_path / "out", which="last")
+    text = (tmp_path / "out" / "README.md").read_text("utf-8")
+    last = json.loads((run / "log.jsonl").read_text("utf-8").splitlines()[-1])
+    lines = text.splitlines()
+    assert "- steps done: 4" in lines and f"- tokens seen: {4 * 2 * 8}" in lines
+    assert f"- val_loss, nats per token, at step 4: {round(last['val_loss'], 4)}" in lines
+    assert re.search(r"^- seconds of training: \d+\.\d$", text, flags=re.M)
+    assert "- lr: 0.0003" in lines and "- SHA-256 of train.bin: " in text
+
+
 # Tokens ------------------------------------------------------------------------------------------
 
 
@@ -155,6 +183,11 @@ def test_any_text_has_the_same_tokens(theirs, text):
     text = text.replace(END, "")
     assert theirs.encode(text).ids == BPE.encode(text)
     assert theirs.decode(BPE.encode(text), skip_special_tokens=False) == text
+
+
+@pytest.mark.parametrize("text", [f"the{END}cat", f"the {END} cat", f"{END}{END}\n", f"a{END}1"])
+def test_a_mark_is_the_mark_wherever_it_stands(theirs, text):
+    assert theirs.encode(text).ids == BPE.encode(text, allowed_special="all")
 
 
 @given(text=st.text(alphabet="abc 🍎\n"))
@@ -222,6 +255,10 @@ def test_what_is_no_gpt2_is_refused(tmp_path):
         from_pretrained(tmp_path)
     save_checkpoint(tmp_path / "ours", shaken(CLASSIC["as GPT-2"]), tokenizer=BPE)
     export(tmp_path / "ours", tmp_path / "out")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "config.json").write_bytes((tmp_path / "out" / "config.json").read_bytes())
+    with pytest.raises(ValueError, match=r"must be a folder with config.json and model.saf"):
+        from_pretrained(tmp_path / "half")
     told = json.loads((tmp_path / "out" / "config.json").read_text("utf-8"))
     for changes, reason in (
         ({"model_type": "llama"}, "model_type must be 'gpt2' for a GPT of ours; it is 'llama'"),

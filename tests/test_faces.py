@@ -101,6 +101,9 @@ def test_the_figure_of_a_model_in_the_page_has_its_most_likely_tokens():
     best = widget.probs().sort(descending=True)
     assert lengths(ax) == near(best.values)
     assert ticks(ax.yaxis) == [LETTERS.decode([i]) for i in best.indices.tolist()]
+    assert widget.words().count("%") == 3  # the three likeliest
+    widget.at = 0  # nothing stands before it: the place behind the text
+    assert torch.equal(widget.probs(), best.values[best.indices.argsort()])
 
 
 def test_an_attention_explorer_s_figure_has_the_map_and_one_row():

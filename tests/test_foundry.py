@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -55,6 +56,7 @@ def test_the_program_without_a_fault_is_the_course_s_own(texts, healthy):
     config = TrainConfig.preset(
         "stories", batch_size=32, steps=200, context_length=16, device="cpu"
     )
+    assert replace(RECIPE, context_length=16, device="cpu") == config
     torch.manual_seed(0)
     run = Run(GPT(CONFIG), texts[0][0], config, texts[0][1])
     for i in (1, 3):
@@ -431,6 +433,12 @@ def test_the_picture_has_its_gauges_in_words(monkeypatch, capsys):
         fig, alt = shown.pop()
         titles = tuple(ax.get_title(loc="left") for ax in fig.axes)
         assert titles == fingerprints.PANELS
+        assert all(ax.get_legend() for ax in fig.axes)
+        losses = {line.get_label(): line.get_xydata() for line in fig.axes[0].lines}
+        ((at, exam),) = losses.pop("exam")  # a star beside the end of the run
+        assert at == 205 and exam == pytest.approx(sum(bug(seed).traces["exam"]) / 16)
+        low, high = fig.axes[0].get_ylim()
+        assert low == 0 and high >= max(8, exam, *bug(seed).traces["train"])
         assert "band of 16 healthy runs in grey" in alt and "The exam ends at " in alt
         assert f"{bug(seed).traces['exam'][0]:.2g}" in alt
         lines = capsys.readouterr().out.split("\n")

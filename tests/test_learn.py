@@ -10,20 +10,28 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import pytest
 import torch
+from forging import sign
+from matplotlib.figure import Figure
 from safetensors.torch import load_file
 
+from gptlib.checkpoint import save_checkpoint
 from gptlib.engine import curve, recipes, runs
 from gptlib.engine.learn import Stopped, learn
 from gptlib.engine.prepare import prepare
+from gptlib.engine.prepared import Prepared
 from gptlib.engine.recipes import RECIPES, build, model_config, plan, settings_of, train_config
+from gptlib.engine.reporter import Reporter
+from gptlib.engine.signals import signals
 from gptlib.gpt import GPTConfig
 from gptlib.recipe import TrainConfig
 
@@ -86,6 +94,8 @@ def test_the_plan_is_arithmetic():
     assert "294,912,000,000 (32.8 times the text)" in text and "124,337,664" in text
     hours = 854_438_400 * 294_912_000_000 / (0.4 * 8 * 3.12e14) / 3600
     assert f"eight A100, 40 % of peak     {hours:.1f} hours" in text
+    short = plan(settings_of("small"), 65, 1_000_000)
+    assert re.search(r"eight A100, 40 % of peak     0\.\d minutes", short)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +170,18 @@ def test_a_line_says_loss_speed_share_and_time_left(data, tmp_path):
     assert "step 3 to 4" in lines[-1]
 
 
+def test_speed_and_time_left_are_those_since_the_line_before(data, tmp_path):
+    said: list[str] = []
+    settings = settings_of("small", **TINY | {"steps": 40, "log_every": 10})
+    reporter = Reporter(tmp_path, settings, Prepared.open(data), said.append, None)
+    usual = {"loss": 1.0, "lr": 1e-3}
+    for step, seconds in ((0, 0.0), (10, 5.0), (20, 5.0), (30, 25.0)):
+        reporter(step, None, usual | {"step": step, "tokens": 100 * step, "seconds": seconds})
+    assert "200 tokens/s" in said[1] and said[1].endswith("0:00:15 left")  # half a second a step
+    assert "200 tokens/s" in said[2]  # no time has passed
+    assert "50 tokens/s" in said[3] and said[3].endswith("0:00:20 left")
+
+
 def test_the_modern_model_learns_too(data, tmp_path):
     modern = TINY | {"preset": "modern", "n_kv_head": 1, "steps": 3, "dropout": None}
     out = learn(data, tmp_path / "run", log=lambda line: None, **modern)
@@ -188,11 +210,29 @@ def test_a_signal_stops_it_after_saving_and_it_goes_on(data, whole, tmp_path, nu
     with pytest.raises(Stopped, match=r"saved at step 3 of 12. Go on with: gptlib train ") as end:
         learn(data, out, log=log, **TINY)
     assert end.value.signal == number and signal.getsignal(number) is before
+    assert str(end.value).startswith("stopped and saved")
     assert int(runs.checkpoints(out)[0].name) == 3
     learn(data, out, log=lambda line: None)  # by the settings that the run has
     assert same(out, whole)
     lines = [json.loads(line) for line in (out / runs.LOG).read_text("utf-8").splitlines()]
     assert [line["step"] for line in lines] == [0, 3, 4, 6, 8, 9, 12]
+
+
+def test_a_second_signal_acts_as_always_unless_all_are_noted():
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(kind) for kind in kinds]
+    with signals() as noted:
+        assert noted() is None
+    assert [signal.getsignal(kind) for kind in kinds] == before
+    with pytest.raises(KeyboardInterrupt), signals() as noted:
+        signal.raise_signal(signal.SIGINT)
+        assert noted() == signal.SIGINT and signal.getsignal(signal.SIGTERM) is before[1]
+        signal.raise_signal(signal.SIGINT)
+    with signals(once=False) as noted:
+        for kind in (signal.SIGTERM, signal.SIGINT):
+            signal.raise_signal(kind)
+        assert noted() == signal.SIGTERM
+    assert [signal.getsignal(kind) for kind in kinds] == before
 
 
 @pytest.mark.parametrize("harm", ["cut", "empty", "newer"])
@@ -210,7 +250,10 @@ def test_a_damaged_checkpoint_is_put_aside_for_the_one_before(data, whole, tmp_p
         (newest / "manifest.json").write_text(text, "utf-8")
     _, _, used, passed = runs.load(out, "last")
     assert used.name == "00000010" and "00000012 is not a whole checkpoint" in passed[0]
+    left = newest.parent / ".00000014.0123456789ab.tmp"  # by a process that was killed
+    left.mkdir()
     lines = quiet(data, out)
+    assert not left.exists()
     assert "put aside as 00000012.damaged" in lines[0] and lines[1] == "Goes on from step 10 of 12."
     assert same(out, whole) and (newest.parent / "00000012.damaged").is_dir()
 
@@ -310,6 +353,20 @@ def test_a_checkpoint_is_asked_for_by_its_step(whole):
         runs.load(whole, "7")
 
 
+def test_a_checkpoint_without_a_tokenizer_and_one_of_too_large_a_model_are_refused(whole, tmp_path):
+    save_checkpoint(tmp_path / "bare", build(settings_of(**small()), 9))
+    with pytest.raises(ValueError, match=r"has no tokenizer: save it with the model, tokenizer="):
+        runs.load(tmp_path / "bare")
+    shutil.copytree(runs.checkpoints(whole)[0], tmp_path / "large")
+    file = tmp_path / "large" / "config.json"
+    told = json.loads(file.read_text("utf-8"))
+    told["config"]["vocab_size"] = 10**12  # more than any memory: it is counted, and not built
+    file.write_text(json.dumps(told), "utf-8")
+    sign(tmp_path / "large")
+    with pytest.raises(ValueError, match=r"weights; its model has 8000000\d+"):
+        runs.load(tmp_path / "large")
+
+
 # Killed ------------------------------------------------------------------------------------------
 
 
@@ -362,6 +419,28 @@ def test_the_curve_falls_in_the_terminal():
     assert dots[0][0] & 0x01 and dots[1][3] & 0x80  # first dot at the top, last one at the bottom
     assert rows[2].endswith("step 0 to 10")
     assert curve.in_terminal([]) == "" and curve.in_terminal([(0, 1.0)])
+    assert {len(row) for row in curve.in_terminal([(0, 1.0)]).splitlines()[:-1]} == {68}
+
+
+def test_dots_are_those_of_braille():
+    """Unicode's names count them down the left column and the right one, the lowest row last."""
+    found = [[unicodedata.name(chr(0x2800 + dot))[-1] for dot in row] for row in curve.DOTS]
+    assert found == [["1", "4"], ["2", "5"], ["3", "6"], ["7", "8"]]
+
+
+def test_the_drawn_curves_have_names_and_few_points_are_marked(tmp_path, monkeypatch):
+    drawn, save = [], Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *a, **k: (drawn.append(self), save(self, *a, **k))
+    )
+    points = [(step, 1 / (1 + step)) for step in range(9)]
+    curve.to_file(tmp_path / "a.png", {"few": points[:8], "many": points, "none": []})
+    (axes,) = drawn[0].axes
+    assert [(line.get_label(), line.get_marker()) for line in axes.lines] == [
+        ("few", "."),
+        ("many", ""),
+    ]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["few", "many"]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,9 @@ def test_what_is_told_is_told_as_text_and_long_parts_are_folded():
     told = json.loads(settings)
     assert "<" not in settings and told["prompt"] == "a<" and told["title"] == "Write with <mine>"
     assert told["bare"] is True and told["top_k"] == 13 and "model_file" not in told
+    many = CharTokenizer("".join(map(chr, range(65, 165))))
+    page = own_page.page(GPT(GPTConfig(**SIZES | {"vocab_size": 100})), many, "mine", {})
+    assert json.loads(pieces(page, "settings")[0])["top_k"] == 50
 
 
 def test_the_script_alone_is_allowed_and_ends_where_it_should():

@@ -188,6 +188,69 @@ def test_the_mutation_tool_reaches_every_module(monkeypatch):
         assert (ROOT / "tests" / f"test_{name}.py").is_file(), name
 
 
+def measured_in(text: str) -> tuple[list[str], list[str]]:
+    """The modules with a row of figures in tests/mutation/README.md, and those without a share."""
+    before, list_of_others = text.split("## Without a share")
+    rows = re.findall(r"^\| `([\w/]+)` \| \d", before, re.MULTILINE)
+    listed = re.findall(r"^\| (`.*?) \| \S", list_of_others.split("\n## ")[0], re.MULTILINE)
+    return rows, [name for cell in listed for name in re.findall(r"`([\w/]+)`", cell)]
+
+
+def without_a_share(text: str, sources: dict[str, str]) -> dict[str, set[str]]:
+    """What is wrong in that file, given the package's modules: name such as cli/main -> source."""
+    rows, listed = measured_in(text)
+    # Exercises, their bugs and their answers are what answers.py changes.
+    asks = re.compile(r"\b(Task|Question)\(|^(TASKS|QUESTIONS)\b", re.MULTILINE)
+    machinery = {
+        name
+        for name, source in sources.items()
+        if not (name.startswith("exercises/") and asks.search(source))
+    }
+    return {
+        "no row and no reason": machinery - {*rows, *listed},
+        "gone": {*rows, *listed} - sources.keys(),
+        "a row and a reason": {*rows} & {*listed},
+        "two reasons": {name for name in listed if listed.count(name) > 1},
+    }
+
+
+MEASURED = (ROOT / "tests" / "mutation" / "README.md").read_text(encoding="utf-8")
+SOURCES = {
+    name.replace(".", "/"): path.read_text(encoding="utf-8")
+    for name, path in FILES.items()
+    if path.name != "__init__.py"
+}
+
+
+def test_every_module_has_its_share_of_noticed_changes_or_a_reason():
+    assert {
+        what: names for what, names in without_a_share(MEASURED, SOURCES).items() if names
+    } == {}
+
+
+@pytest.mark.parametrize(
+    ("was", "stands", "found"),
+    [
+        ("| `cli/main` | 12", "| `cli/first` | 12", ["cli/first", "cli/main"]),
+        ("| `cli/main` | 12", "| `cli/main` | ", ["cli/main"]),  # a row without figures
+        ("| `exercises/task` | 10", "| `exercises` | 10", ["exercises", "exercises/task"]),
+        ("| `corpus/tales` |", "| `corpus/tales` `cli/main` |", ["cli/main"]),
+        ("| `corpus/tales` |", "| `corpus/fables` |", ["corpus/fables", "corpus/tales"]),
+        ("| `given/unicode16` |", "| `corpus/tales` |", ["corpus/tales", "given/unicode16"]),
+    ],
+)
+def test_a_missing_row_one_too_many_and_a_row_for_what_is_gone_are_seen(was, stands, found):
+    assert MEASURED.count(was) == 1
+    wrong = without_a_share(MEASURED.replace(was, stands), SOURCES)
+    assert sorted(name for names in wrong.values() for name in names) == found
+
+
+def test_a_new_module_asks_for_a_row_and_an_exercise_for_none():
+    new = {"widgets/heat": "x = 1", "exercises/more": "x = 1", "exercises/own": "TASKS = ()\n"}
+    wrong = without_a_share(MEASURED, SOURCES | new)
+    assert wrong["no row and no reason"] == {"widgets/heat", "exercises/more"}
+
+
 def test_a_change_that_is_excused_still_has_its_line():
     """An entry of equivalent.toml whose line is gone excuses nothing, or something else."""
     text = (ROOT / "tests" / "mutation" / "equivalent.toml").read_text(encoding="utf-8")

@@ -128,12 +128,38 @@ def test_whole_documents_are_held_out_and_encoded_as_a_whole(here, monkeypatch, 
     assert prepare(["all.txt"], "out", tokenizer="bpe", vocab_size=280).validation.tolist() == first
 
 
+def test_of_two_documents_one_is_held_out(here):
+    (here / "two.txt").write_text(f"abc{END}cab{END}", encoding="utf-8")
+    about = prepare(["two.txt"], "out").about
+    assert [about[part]["documents"] for part in ("train", "validation")] == [1, 1]
+
+
+def test_stories_are_of_the_first_volume_unless_another_is_named(here):
+    for volume, more in ((1, {}), (2, {"volume": 2})):
+        made = prepare(["stories"], "out", tokenizer="bpe", vocab_size=257, stories=6, **more)
+        ids = [*made.train.tolist(), *made.validation.tolist()]
+        told = made.tokenizer.decode(ids).removesuffix(END).split(END)
+        assert sorted(told) == sorted(story.text for story in stories(6, 0, volume))
+
+
 def test_files_may_be_documents(here):
     for n in range(10):
         (here / f"{n}.txt").write_text(f"file {n}", encoding="utf-8")
     made = prepare(["*.txt"], "out", split="files", tokenizer="bpe", vocab_size=258)
     text = made.tokenizer.decode(made.train.tolist())
     assert text.count(END) == 9 and made.about["train"]["documents"] == 9
+
+
+def test_the_command_says_where_far_more_is_held_out_than_was_asked_for(here, book, capsys):
+    (here / "few.txt").write_text(f"short{END}{TEXT}", encoding="utf-8")
+    held_out = {}
+    for seed in range(4):
+        assert main(["prepare", "few.txt", "--out", f"few{seed}", "--seed", str(seed)]) == 0
+        held_out[seed] = capsys.readouterr().out
+    many = [said for said in held_out.values() if "99% of the text is held out" in said]
+    assert many and all("10% were asked for" in s and "--split position" in s for s in many)
+    assert main(["prepare", "book.txt", "--out", "book"]) == 0
+    assert "held out" not in capsys.readouterr().out
 
 
 def test_merges_are_learned_from_what_is_not_held_out(here, monkeypatch):
@@ -212,7 +238,7 @@ def test_a_folder_of_something_else_stays_as_it_is(book, here):
 
 def test_a_damaged_folder_is_known(book, here):
     prepare([book], "out")
-    assert is_prepared("out") and not is_prepared(".")
+    assert is_prepared("out") and is_prepared(".") is False
     with (here / "out" / "train.bin").open("r+b") as file:
         file.write(b"\1")
     with pytest.raises(ValueError, match=r"out is not a whole folder .*train.bin has changed"):

@@ -6,18 +6,16 @@ They are started by torchrun, as a user does it; what needs no command line is f
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
-from queue import Empty
 
 import pytest
 import torch
 import torch.distributed as dist
+from ranks import in_ranks
 
 from gptlib import training
 from gptlib.engine import runs
@@ -77,36 +75,6 @@ def assert_alike(run: Path, other: Path) -> None:
     assert ours[-1]["tokens"] == theirs[-1]["tokens"] == 12 * 2 * 4 * 8
     saved = [runs.load(r, "last")[0].state_dict() for r in (run, other)]
     torch.testing.assert_close(*saved, **CLOSE)
-
-
-def in_ranks(n: int, folder: Path, work, *args) -> list:
-    """What work(rank, *args) gives in n forked processes that share a gloo group."""
-    folder.mkdir()
-    forked = multiprocessing.get_context("fork")
-    queue = forked.Queue()
-    processes = [
-        forked.Process(target=_as_rank, args=(rank, n, folder, queue, work, args))
-        for rank in range(n)
-    ]
-    for process in processes:
-        process.start()
-    found: dict = {}
-    while len(found) < n:
-        assert all(process.exitcode in (None, 0) for process in processes)
-        with suppress(Empty):
-            found |= [queue.get(timeout=1)]
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
-    return [found[rank] for rank in range(n)]
-
-
-def _as_rank(rank, n, folder, queue, work, args):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=n)
-    queue.put((rank, work(rank, *args)))
-    dist.barrier()
-    dist.destroy_process_group()
 
 
 # The same run ------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ TESTS = [
 ]
 # Minutes of work that depends on no Python: reading what was written, checking types.
 SLOW = "not one_text_one_derivation and not labelled_places and not the_types_fit"
-THREE = ("01_tokenizer", "02_bigram", "04_layernorm_gelu")
+THREE = ("01_tokenizer", "02_bigram", "09_modern")
 CHAPTERS = [str(path) for path in chapters(course()) if path.stem in THREE]
 OTHERS = environment.others()
 

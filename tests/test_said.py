@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import fields
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -17,7 +18,7 @@ from claims import text_of
 from torch import nn
 
 from gptlib import corpus
-from gptlib.attention import MultiHeadAttention
+from gptlib.attention import MultiHeadAttention, attention_weights, causal_mask
 from gptlib.batches import get_batch
 from gptlib.corpus.scoring import story_starts
 from gptlib.generation import keep_top_p, next_token_probs
@@ -231,6 +232,40 @@ def test_the_luckiest_of_32_keys_gets_a_sixth_and_undivided_most():
     saturation = of_cells("03_attention", "b8d8ea69")["saturation"]
     assert round(1 / 32, 2) == 0.03
     assert f"{saturation(64, True)[0]:.0%}" == "16%" and f"{saturation(64, False)[0]:.0%}" == "81%"
+    # At the query it is the other way round: what is not divided pulls harder, by its length.
+    undivided, divided = ([saturation(d, s)[2] for d in (4, 16, 64, 256)] for s in (False, True))
+    assert undivided == sorted(undivided) and all(0.2 < pull < 0.25 for pull in divided)
+    assert undivided[0] > 1.5 * divided[0] and undivided[-1] > 5 * divided[-1]
+
+
+def test_a_mask_taken_for_hide_is_nan_by_hand_and_leaks_fused():
+    """True for "may look", read as True for "hide": a token sees the future without itself."""
+    query, key, value = torch.randn(3, 1, 6, 4, generator=torch.Generator().manual_seed(0))
+    hide = causal_mask(6)
+    by_hand = attention_weights(query, key, ~hide) @ value  # (B, T, hs)
+    assert by_hand.isnan().any(dim=-1).tolist() == [[False] * 5 + [True]] and by_hand.mean().isnan()
+    fused = partial(F.scaled_dot_product_attention, query, key, attn_mask=~hide)
+    assert torch.equal(fused(value)[:, -1], torch.zeros(1, 4))
+    edited = torch.cat([value[:, :3], value[:, 3:] + 1], dim=1)
+    assert (fused(edited) - fused(value)).abs().amax(dim=-1)[0, :3].min() > 0.1
+
+
+def test_the_rest_of_an_ending_is_known_by_heart():
+    """Neither the first word nor *the*: each other word of an ending tells the next."""
+    nexts: dict[str, set[str]] = {}
+    endings = {
+        story.text[label.start : label.end]
+        for story in corpus.stories(2000, seed=3)
+        for label in story.labels
+        if label.skill == "ending"
+    }
+    for phrase in endings:
+        for before, after in pairwise(phrase.split()):
+            nexts.setdefault(before, set()).add(after)
+    assert len(endings) > 40 and nexts["small"] == {"farm"}
+    several = {word for word, after in nexts.items() if len(after) > 1}
+    firsts = {phrase.split()[0] for phrase in endings}
+    assert several <= firsts | {"the", "a"}, several
 
 
 def test_twelve_heads_take_thirty_six_small_products():
@@ -277,6 +312,24 @@ def test_left_of_zero_gelu_has_a_slope_down_to_about_minus_three():
         assert slope[0].abs() > 0.003 and slope.min() < -0.1 < 0 < slope[-1]
     (slope,) = torch.autograd.grad(torch.relu(x).sum(), x)
     assert slope.eq(0).all()
+
+
+def test_it_is_the_subtraction_that_lets_the_gradients_grow_behind_relu():
+    """Chapter 4: thirty layers of ReLU behind a norm, with and without its subtraction."""
+
+    def first_over_last(subtract: bool, seed: int, width: int = 128) -> float:
+        draw = torch.Generator().manual_seed(seed)
+        x, weights = torch.randn(100, width, generator=draw), []
+        for _ in range(30):
+            weights.append(torch.randn(width, width, generator=draw) / width**0.5)
+            centred = x - subtract * x.mean(dim=-1, keepdim=True)
+            root = (centred.pow(2).mean(dim=-1, keepdim=True) + 1e-5).sqrt()
+            x = torch.relu(centred / root @ weights[-1].requires_grad_().T)
+        (x * torch.randn(100, width, generator=draw)).sum().backward()
+        return float(weights[0].grad.std() / weights[-1].grad.std())
+
+    assert all(first_over_last(True, seed) > 100 for seed in range(2))
+    assert all(1 / 3 < first_over_last(False, seed) < 3 for seed in range(2))
 
 
 def test_of_a_short_run_s_stories_one_in_twenty_has_come_before():

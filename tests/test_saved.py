@@ -1,22 +1,37 @@
-"""400 damaged and forged checkpoints, of both kinds: refused, nothing changed, memory bounded."""
+"""400 damaged and forged checkpoints, of both kinds: refused, nothing changed, memory bounded.
+
+And a hundred in parts, as several processes write them, each with the reason that is to be heard.
+"""
 
 from __future__ import annotations
 
 import json
 import random
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from forging import bombs, forge_file, forge_folder, save_old
+from forging import bombs, forge_file, forge_folder, save_old, sign
+from forging_parts import DAMAGED, FORGED, ONE, TWO, forge_parts, pickled
+from ranks import in_ranks
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
 from gptlib.checkpoint import load_checkpoint, save_checkpoint
+from gptlib.engine import runs
+from gptlib.engine.parts import save_in_parts
+from gptlib.engine.processes import Processes
+from gptlib.engine.shared import shared
+from gptlib.given.shards import _whole
 from gptlib.gpt import GPT, GPTConfig
+from gptlib.tokenizer import CharTokenizer
 from gptlib.training import Run, TrainConfig
 
 DATA = torch.arange(400) * 3 % 7
+TOKENIZER = CharTokenizer("abcdefg")
 COUNT = 200  # of each kind
 MULTIPLE = 6  # what a reader may take, in sizes of the file
 
@@ -25,19 +40,19 @@ READER = """
 import json, sys
 from pathlib import Path
 from forging import peak
-from test_saved import same_state, small_run
+from test_saved import TOKENIZER, same_state, small_run
 from gptlib.checkpoint import load_checkpoint
 
-folder, (run, before) = Path(sys.argv[1]), (small_run(1), small_run(1))
-load_checkpoint(folder / "real", small_run(2).model)
-load_checkpoint(folder / "real.pt", small_run(2).model)
-told = {}
+folder, batch, told = Path(sys.argv[1]), int(sys.argv[2]), {}
+run, before = small_run(1, batch), small_run(1, batch)
+for path in sorted(folder.glob("real*")):
+    load_checkpoint(path, small_run(2).model)
 for path in sorted(folder.iterdir()):
-    if path.stem == "real":
+    if path.stem.startswith("real"):
         continue
     start = peak()
     try:
-        load_checkpoint(path, run.model, run)
+        load_checkpoint(path, run.model, run, TOKENIZER)
         told[path.name] = ["accepted", 0]
     except ValueError as error:
         told[path.name] = [str(error), peak() - start]
@@ -45,17 +60,20 @@ for path in sorted(folder.iterdir()):
         told[path.name] = [f"raised {type(error).__name__}: {error}", 0]
     if not same_state(run, before):
         told[path.name] = ["changed something", 0]
-        run, before = small_run(1), small_run(1)
+        run, before = small_run(1, batch), small_run(1, batch)
 print(json.dumps(told))
 """
 
 
-def small_run(seed: int) -> Run:
-    """A run of two steps on a tiny model; another seed is another run."""
+def small_run(seed: int, batch_size: int = 2, group: Processes | None = None) -> Run:
+    """A run of two steps on a tiny model, in a group in parts; another seed is another run."""
     torch.manual_seed(seed)
     shape = {"vocab_size": 7, "context_length": 8, "n_layer": 1, "n_head": 2, "n_embd": 16}
-    settings = {"steps": 9, "batch_size": 2, "context_length": 8, "device": "cpu"}
-    run = Run(GPT(GPTConfig(**shape, dropout=0.1)), DATA, TrainConfig(**settings))
+    settings = {"steps": 9, "batch_size": batch_size, "context_length": 8, "device": "cpu"}
+    model = GPT(GPTConfig(**shape, dropout=0.1))
+    if group is not None:
+        model = shared(model, group, torch.device("cpu"), shard=True)
+    run = Run(model, DATA, TrainConfig(**settings))
     for _ in range(2):
         run.history.append(run.update())
     return run
@@ -91,15 +109,20 @@ def forged(tmp_path_factory):
     return folder, done
 
 
-@pytest.fixture(scope="module")
-def told(forged):
-    """What a process that tried to load them says."""
+def read_by_another(folder: Path, batch_size: int) -> dict:
+    """What a process says that tried to load all checkpoints of a folder."""
     tests = Path(__file__).parent
     code = f"import sys; sys.path.insert(0, {str(tests)!r})\n{READER}"
-    command = [sys.executable, "-c", code, str(forged[0])]
+    command = [sys.executable, "-c", code, str(folder), str(batch_size)]
     answer = subprocess.run(command, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr[-3000:]
     return json.loads(answer.stdout)
+
+
+@pytest.fixture(scope="module")
+def told(forged):
+    """What a process that tried to load them says."""
+    return read_by_another(forged[0], 2)
 
 
 def test_every_one_is_refused_with_a_reason_and_changes_nothing(forged, told):
@@ -109,8 +132,17 @@ def test_every_one_is_refused_with_a_reason_and_changes_nothing(forged, told):
     assert {name: (forged[1][name], said) for name, said in bad.items()} == {}
 
 
+def test_a_reason_is_more_than_what_python_says_of_another_form(told):
+    words = ("has no attribute", "indices must be", "unsupported operand", "is not iterable")
+    for name, (said, _) in told.items():
+        assert "another form" in said or not any(word in said for word in words), (name, said)
+
+
 def test_reading_takes_a_small_multiple_of_the_size(forged, told):
-    folder = forged[0]
+    assert_bounded(forged[0], told)
+
+
+def assert_bounded(folder: Path, told: dict) -> None:
     for name, (_, grown) in told.items():
         path = folder / name
         files = path.iterdir() if path.is_dir() else [path]
@@ -126,3 +158,168 @@ def test_the_real_ones_come_back(forged):
         load_checkpoint(forged[0] / name, run.model, run)
         assert same_state(run, saved)
         load_checkpoint(forged[0] / name, small_run(1).model)
+
+
+# In parts ----------------------------------------------------------------------------------------
+
+KINDS = FORGED | DAMAGED
+NUMBERED = {f"p{number:03d}": name for number, name in enumerate(KINDS)}
+
+
+def save_as_rank(rank: int, n: int, path: Path) -> None:
+    group = Processes(rank, n)
+    save_in_parts(path, group, small_run(0, 4, group), TOKENIZER)
+
+
+@pytest.fixture(scope="module")
+def patched():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory, patched):
+    """A folder with a real checkpoint in two parts, and every forged one that there is."""
+    folder, four = tmp_path_factory.mktemp("parts"), tmp_path_factory.mktemp("four")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # what is forked here trains
+    for n, path in ((2, folder / "real"), (4, four / "real")):
+        in_ranks(n, four / f"{n}", save_as_rank, n, path)
+    torch.set_num_threads(threads)
+    patched.setenv("HARM", str(folder / "real-harm"))  # what a program would make
+    for number, name in NUMBERED.items():
+        forge_parts(folder / "real", four / "real", folder / number, name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def told_of_parts(parts):
+    return read_by_another(parts, 4)
+
+
+def test_every_one_in_parts_is_refused_with_its_reason_and_changes_nothing(parts, told_of_parts):
+    assert told_of_parts.keys() == NUMBERED.keys() and len(NUMBERED) >= 100
+    odd = re.compile("accepted|changed something|raised |another form")
+    for number, (said, _) in told_of_parts.items():
+        reason = KINDS[NUMBERED[number]][1]
+        assert re.search(reason, said) and not odd.match(said), (NUMBERED[number], said)
+        assert len(said) < 600, said
+    assert not (parts / "real-harm").exists()
+
+
+def test_reading_parts_takes_a_small_multiple_of_their_size(parts, told_of_parts):
+    assert_bounded(parts, told_of_parts)
+
+
+def test_the_real_one_in_parts_comes_back_whatever_its_parts_are_called(
+    parts, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HARM", str(tmp_path / "harm"))
+    run, other = small_run(1, 4), small_run(2, 4)
+    load_checkpoint(parts / "real", run.model, run, TOKENIZER)
+    assert run.step == 2 and [told["step"] for told in run.history] == [1, 2]
+    assert not same_state(run, other)
+    changed = tmp_path / "changed"
+    shutil.copytree(parts / "real", changed)
+    for old, new in ((ONE, "x"), (TWO, ONE), ("x", TWO)):
+        (changed / old).rename(changed / new)
+    sign(changed)
+    # Files that torch's own format has, and that are programs: nobody looks at them.
+    for name in (".metadata", "__0_0.distcp"):
+        (changed / name).write_bytes(pickled())
+    load_checkpoint(changed, other.model, other, TOKENIZER)
+    assert same_state(run, other) and not (tmp_path / "harm").exists()
+
+
+def state_of_rank(run: Run) -> list[bytes]:
+    tensors = [*run.model.parameters(), *(t for t in run.state_dict()["optimizer"].values())]
+    own = [t.to_local() if hasattr(t, "to_local") else t for t in tensors]
+    return [t.detach().numpy().tobytes() for t in own] + [str([run.step, run.history]).encode()]
+
+
+def load_as_rank(rank: int, paths: list[Path]) -> list[str]:
+    run = small_run(1, 4, Processes(rank, 2))
+    before, said = state_of_rank(run), []
+    for path in paths:
+        try:
+            load_checkpoint(path, run.model, run, TOKENIZER)
+            said.append("accepted")
+        except ValueError as error:
+            said.append(str(error))
+        if (state_of_rank(run) != before) != (said[-1] == "accepted"):
+            said[-1] = f"changed something: {said[-1]}"
+    return said
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_model_in_parts_refuses_them_in_every_process(parts, tmp_path):
+    """Also where only one of the processes would take the piece that is wrong."""
+    words = ("piece", "part", "nan", "inf", "squares")
+    names = [name for name in KINDS if any(word in name for word in words)]
+    assert len(names) >= 30
+    numbers = {name: number for number, name in NUMBERED.items()}
+    paths = [parts / numbers[name] for name in names]
+    for said in in_ranks(2, tmp_path / "ranks", load_as_rank, [*paths, parts / "real"]):
+        assert said.pop() == "accepted"
+        for name, words in zip(names, said, strict=True):
+            assert re.search(KINDS[name][1], words) and "changed some" not in words, (name, words)
+
+
+def save_a_broken_one_as_rank(rank: int, path: Path) -> str:
+    group = Processes(rank, 2)
+    run = small_run(1, 4, group)
+    if rank == 1:
+        with torch.no_grad():
+            next(run.model.parameters()).to_local()[0, 0] = float("nan")
+    try:
+        save_in_parts(path, group, run, TOKENIZER)
+    except ValueError as error:
+        return str(error)
+    return "saved"
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_model_that_is_broken_in_one_part_is_saved_by_no_process(tmp_path):
+    said = in_ranks(2, tmp_path / "ranks", save_a_broken_one_as_rank, tmp_path / "run")
+    assert ["token_embedding.weight holds nan or inf" in words for words in said] == [True, True]
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line_refuses_a_model_whose_class_is_no_name(parts):
+    number = next(n for n, name in NUMBERED.items() if name == "a list for a class")
+    with pytest.raises(ValueError, match=r"its config\.json describes no model"):
+        runs.load(parts / number)
+
+
+def test_a_part_that_goes_away_while_it_is_read_is_an_error_like_others(parts, monkeypatch):
+    """What torch raises then is no Exception, and would end the program."""
+
+    def read_data(*_):
+        raise FileNotFoundError(ONE)
+
+    monkeypatch.setattr(HuggingFaceStorageReader, "read_data", read_data)
+    with pytest.raises(ValueError, match="its parts cannot be read, or have changed meanwhile"):
+        load_checkpoint(parts / "real", small_run(1).model)
+
+
+def test_pieces_lie_one_behind_the_other():
+    byte, half = torch.int8, torch.float16
+    for pieces, whole in (
+        ([([0, 0], (2, 3), byte)], (2, 3)),
+        ([([2, 0], (1, 3), byte), ([0, 0], (2, 3), byte)], (3, 3)),
+        ([([2], (0,), byte), ([0], (2,), byte), ([2], (0,), byte)], (2,)),  # no row for some
+        ([([], (), byte)], ()),
+    ):
+        assert _whole("x", pieces) == (whole, byte)
+    for pieces in (
+        [([1], (2,), byte)],
+        [([], (), byte)] * 2,
+        [([0], (2,), byte), ([2], (), byte)],
+        [([0], (2,), byte), ([], (), byte)],
+        [([0, 0], (2, 3), byte), ([2, 0], (2, 4), byte)],
+        [([0, 0], (2, 3), byte), ([0, 3], (2, 3), byte)],
+    ):
+        with pytest.raises(ValueError, match="its parts do not make a whole x"):
+            _whole("x", pieces)
+    with pytest.raises(ValueError, match="its pieces of x are not of one kind"):
+        _whole("x", [([0], (2,), byte), ([2], (2,), half)])

@@ -147,28 +147,26 @@ PIECES = Question(
 )
 
 
-OFTEN = {"once": 1, "twice": 2, "three times": 3, "four times": 4}
-
-
 def _ragged(seed: int) -> dict[str, Any]:
     if seed == 0:
-        return {"ranks": 7, "n": 997, "often": "once"}
+        return {"ranks": 7, "n": 997, "often": 1}
     draw = Random(seed)
     ranks = draw.randrange(6, 12)
     n = ranks * draw.randrange(60, 200) + draw.randrange(3, ranks - 1)
-    return {"ranks": ranks, "n": n, "often": draw.choice([*OFTEN])}
+    return {"ranks": ranks, "n": n, "often": draw.choice((1, 2, 3, 4))}
 
 
-def _apart(ranks: int, n: int, often: str) -> int:
+def _apart(ranks: int, n: int, often: int) -> int:
     """Numbers between the rank that sends most and the one that sends least, measured."""
     _, sent = ring_all_reduce([torch.zeros(n) for _ in range(ranks)])
-    return OFTEN[often] * (max(sent) - min(sent))
+    return often * (max(sent) - min(sent))
 
 
 UNEVEN = Question(
     name="scale.uneven",
-    asks="{ranks} ranks add vectors of {n} numbers along the ring, {often}. By how many numbers do "
-    "the rank that sends most and the rank that sends least differ? Guess, and then measure.",
+    asks="{ranks} ranks add vectors of {n} numbers along the ring. They do so this "
+    "often: {often}. By how many numbers do the rank that sends most and the rank that sends "
+    "least differ? Guess, and then measure.",
     figures=_ragged,
     answer=_apart,
     kind="measurement",
@@ -185,12 +183,12 @@ UNEVEN = Question(
         ),
         Mistake(
             "That is by how much two pieces differ. A rank leaves two of its pieces out once.",
-            lambda ranks, n, often: OFTEN[often],
+            lambda ranks, n, often: often,
         ),
         Mistake(
             "That is what is left over when the numbers are dealt out; it makes so many pieces "
             "longer, by one each.",
-            lambda ranks, n, often: OFTEN[often] * (n % ranks),
+            lambda ranks, n, often: often * (n % ranks),
         ),
         Mistake(
             "That is the length of a piece.",

@@ -63,6 +63,8 @@ def read_saved(
                 raise ValueError("its run has no sums of the data")
         if not all(map(torch.is_tensor, saved["model"].values())):
             raise ValueError("its model has parts that are no tensors")
+        if saved["config"] is not None and not isinstance(saved["config"]["model"], str):
+            raise ValueError("its config.json describes no model")
         if saved["run"] is not None:
             check_form(saved["run"])
         return saved
@@ -70,6 +72,8 @@ def read_saved(
         raise FileNotFoundError(f"There is no checkpoint at {path}.") from error
     except Exception as error:  # json, safetensors, zipfile and pickle each raise several kinds
         reason = next(iter(str(error).splitlines()), type(error).__name__)
+        if isinstance(error, (AttributeError, KeyError, TypeError)):
+            reason = f"something in it has another form than it should ({error!r})"
         raise ValueError(
             f"{path} is not a whole checkpoint of gptlib: {reason}. Take an earlier one; a file "
             f"from elsewhere may have been cut short on its way."

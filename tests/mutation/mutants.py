@@ -55,7 +55,7 @@ TESTS = {
     "given/parts": ["download"],
     "given/run_state": ["checkpoint"],
     "given/saved": ["saved", "checkpoint"],
-    "given/shards": ["processes"],
+    "given/shards": ["saved", "processes"],
     "given/sources": ["download"],
     "given/unicode16": ["tokenizer"],
     "given/web": ["download"],
@@ -80,12 +80,14 @@ TESTS = {
     **{f"engine/{name}": ["prepare"] for name in ("texts", "prepared", "prepare")},
     **{f"engine/{name}": ["learn"] for name in ("recipes", "runs", "curve", "reporter", "learn")},
     "engine/signals": ["learn"],
-    **{f"engine/{name}": ["processes"] for name in ("processes", "shared", "parts")},
+    "engine/processes": ["processes"],
+    **{f"engine/{name}": ["processes", "saved"] for name in ("shared", "parts")},
     **{
         f"engine/{name}": ["evaluation"]
         for name in ("writer", "measures", "evaluation", "describe")
     },
     **{f"engine/{name}": ["export"] for name in ("forms", "foreign_tokenizer", "card", "export")},
+    "engine/export": ["export", "own_page"],
     "engine/tracking": ["tracking", "learn"],
     "engine/conversation": ["cli"],
     "widgets/own_page": ["own_page"],

@@ -31,7 +31,7 @@ def check_finite_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """The weights of a model by their names. Errors: ValueError if a parameter is not finite."""
     weights = weights_of(model)
     for name, tensor in weights.items():
-        if isinstance(tensor, nn.Parameter) and not tensor.isfinite().all():
+        if isinstance(tensor, nn.Parameter) and not _all(tensor.isfinite()):
             raise ValueError(
                 f"model must have finite weights; {name} holds nan or inf. It has blown up: what "
                 f"was saved before stays, go on from there with a lower learning rate."
@@ -51,7 +51,7 @@ def check_weights(path: Any, model: nn.Module, theirs: Mapping[str, torch.Tensor
         if kinds[0] != kinds[1] and not all(kind.is_floating_point for kind in kinds):
             raise ValueError(_another_model(path, name, *kinds))
         # As they will be: a number may be too large for a type of fewer bits.
-        if isinstance(ours[name], nn.Parameter) and not tensor.to(kinds[1]).isfinite().all():
+        if isinstance(ours[name], nn.Parameter) and not _all(tensor.to(kinds[1]).isfinite()):
             raise ValueError(
                 f"{path} cannot be used: {name} holds nan or inf, so its model has blown up. Take "
                 f"an earlier checkpoint."
@@ -160,13 +160,13 @@ def _check_averages(
         _ask(shapes[0] == shapes[1], f"has {name} as {shapes[0]} and not {shapes[1]}")
         tensor = theirs[name]
         _ask(tensor.dtype == ours[name].dtype, f"has {name} as {tensor.dtype}")
-        _ask(bool(tensor.isfinite().all()), f"holds nan or inf in {name}")
+        _ask(_all(tensor.isfinite()), f"holds nan or inf in {name}")
         kind = name.rpartition(".")[2]
         if kind == AVERAGES[0]:
             count = tensor.item()
             _ask(0 <= count <= step and count == round(count), f"has {name} {count}")
         if kind == AVERAGES[2]:
-            _ask(bool((tensor >= 0).all()), f"holds squares below 0 in {name}")
+            _ask(_all(tensor >= 0), f"holds squares below 0 in {name}")
 
 
 def _check_random(theirs: Mapping[str, torch.Tensor], ours: Mapping[str, torch.Tensor]) -> None:
@@ -185,6 +185,15 @@ def _check_random(theirs: Mapping[str, torch.Tensor], ours: Mapping[str, torch.T
 def _same(one: Any, other: Any) -> bool:
     """Whether two values are the same in JSON, where a tuple is a list and True is not 1."""
     return json.dumps(one, default=plain) == json.dumps(other, default=plain)
+
+
+def _all(fits: torch.Tensor) -> bool:
+    """Whether all of it is True; of a tensor in parts the processes ask one another.
+
+    Each would look at its own part alone, and one would refuse what the others go on with.
+    """
+    wrong: Any = (~fits).sum()
+    return not (wrong.full_tensor() if hasattr(wrong, "full_tensor") else wrong)
 
 
 def _is_number(value: Any) -> bool:
