@@ -155,7 +155,7 @@ def picture(widget) -> dict[str, Does]:
         "toggle tied: .*": Does(ticked("tied")),
         **{
             re.escape(f"button preset {one['name']}: {one['label']}"): Does(
-                becomes(**one["config"]), then=pressed
+                becomes(**one["config"]), then=pressed, agrees=one in (presets[0], presets[-1])
             )
             for one in presets
         },
