@@ -478,7 +478,7 @@ def course_training(widget) -> dict[str, Does]:
 
     table = training(widget)
     table["choice (block|head)"] = Does(draws=False, then=looks)
-    order = ["button one step", "choice (block|head)", "slider token"]
+    order = ["button one step", "choice (block|head)", "slider token", "picture gw-heat"]
     return {
         **{name: table[name] for name in table if name not in order},
         **{name: table[name] for name in order},
