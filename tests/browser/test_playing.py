@@ -2461,7 +2461,6 @@ AGREES = {
     "routed": routing_agrees,
     "live": writing_agrees,
     "attention": attention_agrees,
-    "attention_of_chapter_3": attention_agrees,
     "signals": signals_agree,
     "recorded_signals": signals_agree,
     "scrubber": moment_agrees,
