@@ -319,10 +319,10 @@ def signals(widget) -> dict[str, Does]:
         "choice activation": Does(anew(chosen("activation", "none", "relu", "gelu", "tanh"))),
         "choice norm": Does(anew(chosen("norm", "none", "pre", "post"))),
         "choice of the kind": Does(
-            anew(chosen("norm_kind", "layer", "rms")), given={"norm": "pre"}
+            anew(chosen("norm_kind", "layer", "rms")), given={"norm": "pre"}, agrees=False
         ),
         "toggle shortcuts": Does(anew(ticked("shortcut"))),
-        "button train 50 steps": Does(becomes(steps=50), then=trained),
+        "button train 50 steps": Does(becomes(steps=50), given={"depth": 10}, then=trained),
         "choice with": Does(anew(chosen("optimizer", "adam", "sgd")), given={"steps": 3}),
         "button back to the start": Does(becomes(steps=0), given={"steps": 3}),
         **recorded_signals(widget, choice=False),
