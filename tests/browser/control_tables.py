@@ -460,7 +460,7 @@ def training(widget) -> dict[str, Does]:
         "choice (block|head)": Does(draws=False, hands=()),
         "button one step": Does(draws=False, then=step, given={"mistakes": []}),
         "slider token": Does(then=row),
-        "picture gw-heat": Does(at=(0.5, 0.001), then=looks("token 0, ")),
+        "picture gw-heat": Does(at=(0.5, 0.99), then=looks(", takes ")),
         "button (train|go on|pause)": Does(draws=False, then=goes),
         "button keep the model": Does(draws=False, downloads=True),
         "button begin again": Does(then=begun),
