@@ -30,6 +30,7 @@ WORDS = {  # "largest" is left out on a CPU, if nobody asks for it
     "symptoms": ["--seeds", "1"],
     "tales": ["book", "modern", "short_first", "larger", "largest"],
 }
+PEER = set() if "GPTLIB_NANOGPT" in os.environ else {"nanogpt", "ratio", "middle_half"}
 # What needs a package that some systems have no wheel of is run where it is.
 HERE = [name for name in SCRIPTS if name != "mlx_port" or importlib.util.find_spec("mlx")]
 
@@ -111,8 +112,9 @@ def test_a_script_runs_to_its_end_and_leaves_the_records_alone(name, rehearse, t
     assert new["about"].pop("command") == f"{command} --steps 2"
     # Parts that were added later, or on another machine, say so in a table of their own.
     old["about"] = {k: v for k, v in old["about"].items() if not isinstance(v, dict)}
-    # The same record, in small: the chapters find in it what they ask for.
-    assert ways(old) - ways(new) == set()
+    # The same record, in small: the chapters find in it what they ask for. A peer may be missing.
+    lacking = {way for way in ways(old) - ways(new) if PEER.isdisjoint(way)}
+    assert lacking == set()
     assert len(numbers_in(new)) > 10 and all(map(math.isfinite, numbers_in(new)))
     made = {path.name for path in out.parent.iterdir()}
     assert made == {out.name} | ({"stories.safetensors"} if name == "decoding" else set())

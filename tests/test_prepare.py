@@ -150,6 +150,18 @@ def test_files_may_be_documents(here):
     assert text.count(END) == 9 and made.about["train"]["documents"] == 9
 
 
+def test_the_command_says_where_far_more_is_held_out_than_was_asked_for(here, book, capsys):
+    (here / "few.txt").write_text(f"short{END}{TEXT}", encoding="utf-8")
+    held_out = {}
+    for seed in range(4):
+        assert main(["prepare", "few.txt", "--out", f"few{seed}", "--seed", str(seed)]) == 0
+        held_out[seed] = capsys.readouterr().out
+    many = [said for said in held_out.values() if "99% of the text is held out" in said]
+    assert many and all("10% were asked for" in s and "--split position" in s for s in many)
+    assert main(["prepare", "book.txt", "--out", "book"]) == 0
+    assert "held out" not in capsys.readouterr().out
+
+
 def test_merges_are_learned_from_what_is_not_held_out(here, monkeypatch):
     (here / "a.txt").write_text("ab" * 400 + "xyz" * 80, encoding="utf-8")
     made = prepare(["a.txt"], "out", tokenizer="bpe", vocab_size=259, validation=0.3)

@@ -314,6 +314,24 @@ def test_left_of_zero_gelu_has_a_slope_down_to_about_minus_three():
     assert slope.eq(0).all()
 
 
+def test_it_is_the_subtraction_that_lets_the_gradients_grow_behind_relu():
+    """Chapter 4: thirty layers of ReLU behind a norm, with and without its subtraction."""
+
+    def first_over_last(subtract: bool, seed: int, width: int = 128) -> float:
+        draw = torch.Generator().manual_seed(seed)
+        x, weights = torch.randn(100, width, generator=draw), []
+        for _ in range(30):
+            weights.append(torch.randn(width, width, generator=draw) / width**0.5)
+            centred = x - subtract * x.mean(dim=-1, keepdim=True)
+            root = (centred.pow(2).mean(dim=-1, keepdim=True) + 1e-5).sqrt()
+            x = torch.relu(centred / root @ weights[-1].requires_grad_().T)
+        (x * torch.randn(100, width, generator=draw)).sum().backward()
+        return float(weights[0].grad.std() / weights[-1].grad.std())
+
+    assert all(first_over_last(True, seed) > 100 for seed in range(2))
+    assert all(1 / 3 < first_over_last(False, seed) < 3 for seed in range(2))
+
+
 def test_of_a_short_run_s_stories_one_in_twenty_has_come_before():
     """Chapter 5's loop: 150 steps of 8, from ten thousand beginnings, by the same generator."""
     data, starts = torch.arange(10_000 * 40 + 40), torch.arange(10_000) * 40

@@ -47,5 +47,12 @@ def run(told: argparse.Namespace) -> str:
         + f" {about[name]['documents']:>9,} documents" * bool(about[name]["documents"])
         for name in ("train", "validation")
     ]
+    characters = [about[name]["characters"] for name in ("train", "validation")]
+    share, asked = characters[1] / sum(characters), told.validation
+    if not asked / 2 <= share <= 2 * asked:
+        lines.append(
+            f"{share:.0%} of the text is held out, where {asked:.0%} were asked for: its documents "
+            f"are few, or of unequal length. --split position cuts it by length."
+        )
     lines.append(f"{about['tokenizer']} with {about['vocab_size']:,} tokens, in {told.out}")
     return "\n".join([*lines, f"Now: gptlib train {told.out} --out RUN"])
