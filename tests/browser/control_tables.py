@@ -225,16 +225,17 @@ def writing(widget, path, heads=2) -> dict[str, Does]:
         return {"ids": [*seen.before["ids"], names[seen.aimed["text"]]]}
 
     opened_it = becomes(ids=[], at=-1, layer=0, head=0, off=[], marks=False)
-    return sampling(size) | {
+    return {
+        "fold Look inside.*": FOLD,
+        **sampling(size),
         "field the story begins": Does(lambda seen: {"prompt": seen.value}, text=prompt),
         "button next token": Does(wrote),
-        "button (write|stop)": Does(wrote, then=again, given={"ids": []}),
+        "button (write|stop)": Does(wrote, then=again, given={"ids": []}, agrees=False),
         "button one back": Does(becomes(ids=[1]), given={"ids": [1, 2]}),
         "pick": Does(takes, given={"ids": []}),
         "button back to the beginning": Does(becomes(ids=[]), given={"ids": [1, 2, 1]}),
         "token": Does(last, given=lambda seen: {"at": 2 if seen.order == 3 else 3}),
         "choice bars below .*": Does(chosen("bars", "surprise", "attention")),
-        "fold Look inside.*": FOLD,
         "toggle block .* is on": Does(part),
         "button switch all on": Does(becomes(off=[]), given={"off": ["blocks.0.attention.1"]}),
         "cell": Does(cell, given={"bars": "surprise"}),

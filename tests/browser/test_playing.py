@@ -2463,7 +2463,7 @@ AGREES = {
     "signals": signals_agree,
     "recorded_signals": signals_agree,
     "scrubber": moment_agrees,
-    "rotations": rotations_agree,
+    "rotations": lambda page, widget: rotations_agree(page, widget, widget.drawn_to or 512),
 }
 
 
