@@ -2,7 +2,7 @@
 
 Claim: from a hundred steps at a low rate on, ten times the steps bring the most, a higher rate and
 twice the width about half of that, twice the depth hardly anything, and a tenth of the text costs
-little in runs as short as these.
+little in runs as short as these, and five times as much in runs ten times as long.
 
     python experiments/capstone.py                     # fetches the text; half an hour on one core
     python experiments/capstone.py --data PATH --children PATH    # the same with copies of yours

@@ -336,9 +336,9 @@ def _computed(node: ast.expr, known: dict[str, Any]) -> Any:
     if isinstance(node, ast.BinOp):
         pair = _number(node.left, known), _number(node.right, known)
         if isinstance(node.op, ast.Pow):
-            return _number_of(
-                math.pow(*pair) if min(pair) < 0 or max(pair) > 64 else pair[0] ** pair[1]
-            )
+            whole = all(isinstance(one, int) for one in pair) and abs(pair[0]) < 2**53
+            exact = whole and 0 <= pair[1] <= 64  # 1600**2 is 2560000, and no power takes a minute
+            return _number_of(pair[0] ** pair[1] if exact else math.pow(*pair))
         return _number_of(SIGNS[type(node.op)](*pair))
     raise ValueError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
@@ -11,6 +12,7 @@ from instructor.similar import Alike
 from instructor.submissions import Student
 from instructor.tables import Asked, Rows, got, most, number, total
 
+SAID = re.compile(r"^not yet(\.|: .*?\.) ")  # a typed answer differs where the mistake is one
 STATES = {"right": "right", "wrong": "not yet", "not attempted": "not attempted"}
 HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -87,7 +89,7 @@ def class_page(
 
 def _commonest(rows: Rows, shown: int = 15) -> str:
     said = Counter(
-        (name, mark.words.splitlines()[0].removeprefix("not yet. "))
+        (name, SAID.sub("", mark.words.splitlines()[0]))
         for _, marked in rows for name, mark in marked.marks.items() if mark.state == "wrong"
     )  # fmt: skip
     if not said:

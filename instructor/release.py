@@ -34,18 +34,29 @@ README = """# Chapters {chapters}
 
 {due}1. Python 3.11 or newer. In this folder: `python -m venv .venv`, then
    `.venv/bin/pip install {wheel} jupyterlab` (on Windows `.venv\\Scripts\\pip`).
-2. `.venv/bin/jupyter lab`, and open the notebooks. Cells with `...  # your code` are yours.
+2. `.venv/bin/jupyter lab` (`.venv\\Scripts\\jupyter lab`), and open the notebooks. Three dots
+   stand where you write: below a line `@exercise("…")`, or in `answer("…", ...)`. A bug hunt has no
+   dots; its code runs and is wrong. Leave the names as they are: by them your answers are found.
    A cell that needs what you have not written says so, and the others go on.
 3. What is right is kept in the folder `my_gpt`, and the next notebook finds it there.
-4. Hand in the notebooks.
+4. Save the notebooks, and hand in {files}. The folder `my_gpt` stays with you.
 """
+SETUP = """\
+# Says what to do where gptlib is missing. Elsewhere it does nothing.
+import importlib.util
+
+if importlib.util.find_spec("gptlib") is None:
+    raise ModuleNotFoundError(
+        "This notebook needs gptlib, and this Python lacks it. README.md, beside the "
+        "notebook, says how to install it from the .whl file there."
+    )"""
 
 
 def release(
     folder: Path, chapters: Iterable[int], seed: int = 0, due: str = "",
     overlay: Path | None = None,
 ) -> list[Path]:  # fmt: skip
-    """Make the folder for students, and the same as a zip file beside it; the files in it.
+    """Make the folder for students, and the same as a zip file beside it; all these files.
 
     overlay: a private folder; its files are laid over the release, except `points.toml`, which
     says what exercises are worth, and hidden checks. Errors: FileExistsError where the folder
@@ -66,9 +77,9 @@ def release(
             write_text(made / path.name, text)
         due_line = f"To be handed in by {due}.\n\n" if due else ""
         named = ", ".join(map(str, numbers))
-        write_text(
-            made / "README.md", README.format(chapters=named, wheel=wheel.name, due=due_line)
-        )
+        files = " and ".join(f"`{path.name}`" for path in sorted(made.glob("*.ipynb")))
+        words = README.format(chapters=named, wheel=wheel.name, due=due_line, files=files)
+        write_text(made / "README.md", words)
         if overlay is not None:
             private.lay_over(overlay, made)
         worth = {one.name: points_of(one, points) for one in asked}
@@ -76,12 +87,14 @@ def release(
         write_text(made / "release.json", json.dumps(told, indent=1) + "\n")
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copytree(made, folder, dirs_exist_ok=True)
-        shutil.make_archive(str(folder), "zip", made)
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+        whole = shutil.make_archive(str(folder), "zip", made)
+    return [*sorted(path for path in folder.rglob("*") if path.is_file()), Path(whole)]
 
 
-# Not so in a release: what is not written yet is missing below.
-GOES_ON = re.compile(r" ?[^.\n]*\bgo(?:es)? on with its own\.")
+# Not so in a release: what is not written yet is missing below, and there is no solution to open.
+GOES_ON = re.compile(
+    r" ?[^.\n]*\bgo(?:es)? on with its own\.|Try each one before you open the solution\. ?"
+)
 
 
 def stripped(notebook: Any, asked: Iterable[Task | Question], seed: int) -> Any:
@@ -114,7 +127,9 @@ def stripped(notebook: Any, asked: Iterable[Task | Question], seed: int) -> Any:
             (number,) = re.findall(r"^\*\*(\d+)\. Find the bug", kept[-1].source)
             kept[-1].source = f"**{number}. Find the bug.** {hunts[hunt[1]].asks} Mend it."
         if cell.cell_type == "markdown":
-            cell.source = GOES_ON.sub("", cell.source)
+            cell.source = GOES_ON.sub("", cell.source).rstrip()
+        if "setup" in tags:
+            cell.source = SETUP
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
         kept.append(cell)
@@ -242,17 +257,17 @@ def recorded(task: Task) -> dict[str, Any]:
     inputs = [given for seed in SEEDS for given in task.inputs(seed)]
     unique = {wire.pack(given): given for given in inputs}
 
-    def results(made: Any) -> list[bytes | None]:
-        found: list[bytes | None] = []
+    def results(made: Any) -> list[bytes | tuple[str, str]]:
+        found: list[bytes | tuple[str, str]] = []
         for key in unique:
             try:
                 found.append(wire.pack(task.use.run(made, *wire.unpack(key))))
-            except Exception:  # a mistake may be one that raises
-                found.append(None)
+            except Exception as error:  # a mistake may be one that raises
+                found.append((type(error).__name__, str(error)))
         return found
 
     right = results(task.reference)
-    if None in right:
+    if any(isinstance(one, tuple) for one in right):
         raise ValueError(f"{task.name} does not run on its inputs after they were sent")
     kind: type[Use] = type(task.use)
     return {

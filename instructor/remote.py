@@ -100,8 +100,8 @@ class Remote:
             for at, value in told["changed"].items():
                 _change(given[at], value)
             if "raised" in told:
-                kind, text = map(str, told["raised"])
-                raise _raised(kind, text)
+                kind, text, line = map(str, told["raised"])
+                raise _raised(kind, text, line)
             return wire.unpack(told["value"]), seconds
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, wire.Broken) as error:
             if isinstance(error, Raised):
@@ -120,11 +120,11 @@ class Raised(Exception):
     """An error that a student's code raised; a subclass has the name that it had there."""
 
 
-def _raised(kind: str, text: str) -> Exception:
+def _raised(kind: str, text: str, line: str) -> Exception:
     if kind == "Wrong":  # what is done with a class has found a fault in it
         return Wrong(text)
     name = re.sub(r"\W", "_", kind)[:60] or "Exception"
-    made: Exception = type(name, (Raised,), {})(text)
+    made: Exception = type(name, (Raised,), {"line_there": line})(text)
     return made
 
 

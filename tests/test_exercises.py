@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import math
 import re
 import threading
 import time
@@ -20,7 +21,7 @@ from gptlib.attention import attention_weights, causal_mask
 from gptlib.counts import cache_bytes
 from gptlib.exercises import exercise, hint, solution
 from gptlib.exercises.book import CHAPTERS, QUESTIONS, TASKS
-from gptlib.exercises.comparing import difference, shown
+from gptlib.exercises.comparing import both, difference, shown
 from gptlib.exercises.ending import Endless, at_most
 from gptlib.exercises.hunts import dealt
 from gptlib.exercises.layers_beyond import silent_units
@@ -30,7 +31,7 @@ from gptlib.exercises.slopes import CUT, WithSlopes
 from gptlib.exercises.task import KINDS, SECONDS, Mistake, Use, judge, share
 from gptlib.exercises.written import attempted
 from gptlib.experts import Experts
-from gptlib.layers import gelu
+from gptlib.layers import gelu, layer_norm
 from gptlib.loss import next_token_loss
 from gptlib.merges import apply_merges, train_merges
 from gptlib.modern import ModernConfig
@@ -455,6 +456,26 @@ OTHERS = {
         "`norm` is known in `__init__` alone. Keep it there, as `self.norm = norm`, and use "
         "`self.norm`.",
     ),
+    "a name that nothing has": (
+        "attention.causal_mask",
+        lambda context_length: torch.ones(T, T).tril(),  # noqa: F821
+        "Nothing is called `T` here. What the function is given is called `context_length`;",
+    ),
+    "a view of axes that have changed places": (
+        "attention.join_heads",
+        lambda heads: heads.transpose(1, 2).view(*heads.transpose(1, 2).shape[:2], -1),
+        "`reshape` copies them where it has to",
+    ),
+    "math for many numbers": (
+        "layers.gelu",
+        lambda x, approximate="tanh": math.tanh(x),
+        "torch has functions of the same names",
+    ),
+    "None for what may be left out": (
+        "layers.layer_norm",
+        lambda x, weight=None, bias=None, eps=1e-5: layer_norm(x, eps=eps) * weight + bias,
+        "Something is None here: an argument that may be left out and was",
+    ),
     "what __init__ has made": (
         "gpt.GPT",
         ForgetfulGPT,
@@ -478,7 +499,7 @@ OTHERS = {
     "a number without a place": (
         "bigram.next_token_loss",
         lambda logits, targets: logits.sum() * 0 + 7,
-        "What comes out: It is 7.0 and not ",
+        "not yet. It is 7.0 and not ",
     ),
     "whole numbers that should be others": (
         "bigram.bigram_probs",
@@ -683,9 +704,25 @@ def test_places_that_are_no_number_are_told_unless_they_should_be_none():
 
 def test_values_stand_in_messages_short_and_as_one_would_write_them():
     assert shown((torch.tensor([0.12345, 2.0]), 3)) == "([0.123, 2.0], 3)"
-    assert shown({"a": torch.ones(4, 5), "b": [1 / 3]}) == "a: numbers of shape (4, 5); b: [0.333]"
+    assert shown({"a": torch.rand(4, 5), "b": [1 / 3]}) == "a: numbers of shape (4, 5); b: [0.333]"
     assert shown(ModernConfig(n_layer=2, tied=False)) == "ModernConfig(n_layer=2, tied=False)"
     assert shown(ModernConfig) == repr(ModernConfig)
+
+
+def test_values_that_are_too_large_are_shown_where_they_differ_most():
+    one, other = torch.rand(4, 5), torch.rand(4, 5)
+    one[2, 3], other[2, 3] = 0.5, -7.0
+    said = ("numbers of shape (4, 5), at [2, 3] 0.5", "numbers of shape (4, 5), at [2, 3] -7.0")
+    assert both(one, other) == said
+    assert both({"a": one}, {"a": other}) == tuple(f"a: {words}" for words in said)
+
+
+def test_of_several_values_it_is_said_which_are_not_right():
+    question = QUESTIONS["attention.two_scores"]
+    for value, words in {(0.75, 0.7, 0.9): "of the 3 values, number 2 is not right.",
+                         (0.7, 0.75, 0.8): "of the 3 values, numbers 1 and 3 are not right.",
+                         (0.7, 0.7, 0.7): "none of the 3 values is right."}.items():  # fmt: skip
+        assert mark(question, value).words == f"not yet. {value}: {words}"
 
 
 def test_a_value_may_be_typed_in_as_a_tensor_of_one_number():

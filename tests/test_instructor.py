@@ -426,6 +426,9 @@ def test_typed_answers_are_read_and_not_run(tmp_path):
     assert found_in(tmp_path, "n = 5", 'answer("attention.parameters", (n, "rows"))').answers == {
         "attention.parameters": (5, "rows")
     }
+    whole = found_in(tmp_path, 'answer("attention.parameters", (4 * 1600**2, 2**0.5, 4**-1))')
+    assert whole.answers == {"attention.parameters": (10_240_000, 2**0.5, 0.25)}
+    assert type(whole.answers["attention.parameters"][0]) is int
     for hostile in ("9**9**9**9", "__import__('os').system('x')", "'x' * 10**12", "model(x)"):
         work = found_in(tmp_path, f'answer("attention.parameters", {hostile})')
         assert work.answers == {} and "only a value" in work.unread["attention.parameters"]
@@ -972,9 +975,14 @@ print(attention.causal_mask(2).tolist())
 @exercise("{WEIGHTS}")
 def attention_weights(query, key, mask=None):
     ...
+@exercise("{WEIGHTS}")
+def attention_weights(query, key, mask=None):
+    scores = query @ key.permute(*range(key.dim())[::-1]) / query.size(-1) ** 0.5
+    return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
 """
     said = as_student(package, tmp_path, code)
     assert "The mask is upside down" in said and "Hint 1 of 3" in said
+    assert "`.T` turns all axes round" in said  # a mistake that raises is known, too
     assert said.count("not written:") == 2 and f"{MASK}: right." in said
     assert "[[True, False], [True, True]]" in said and "nothing is written yet" in said
     assert "tril()" in (tmp_path / "attention" / "causal_mask.py").read_text(encoding="utf-8")

@@ -193,6 +193,13 @@ ATTENTION_WEIGHTS = Task(
             ),
         ),
         Mistake(
+            "`.T` turns all axes round, and there may be more than two: a batch, heads. Only the "
+            "last two are to change places.",
+            lambda q, k, mask=None: F.softmax(
+                _hide(q @ k.permute(*range(k.dim())[::-1]) / k.size(-1) ** 0.5, mask), dim=-1
+            ),
+        ),
+        Mistake(
             "The mask is not used.",
             lambda q, k, mask=None: F.softmax(_scores(q, k) / k.size(-1) ** 0.5, dim=-1),
         ),

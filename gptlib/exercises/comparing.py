@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 SMALL = 16  # numbers, up to which a tensor is shown in a message
+WHOLE = 36  # the same for one of whole numbers, which are short
 CLOSE = 1e-5  # how far numbers may differ; beside large ones, as a share of the largest
 
 
@@ -56,13 +57,17 @@ def difference(got: Any, wanted: Any) -> str | None:
         return None
     if got.isnan().any() and not wanted.isnan().any():
         return "There are places with nan, which is no number, as 0 divided by 0 is none."
+    if not got.dim():
+        return f"It is {instead(got, wanted)}."
+    at = _farthest(got, wanted)
+    return f"The shape is right. At {list(at)} it is {instead(got[at], wanted[at])}."
+
+
+def _farthest(got: Any, wanted: Any) -> tuple[int, ...]:
+    """The place at which two tensors of one shape differ most."""
     apart = (got.double() - wanted.double()).abs()
     apart[(got == wanted) | (got.isnan() & wanted.isnan())] = 0  # infinite ones have no difference
-    at = torch.unravel_index(apart.argmax(), apart.shape)
-    if not apart.dim():
-        return f"It is {instead(got, wanted)}."
-    place = ", ".join(str(int(i)) for i in at)
-    return f"The shape is right. At [{place}] it is {instead(got[at], wanted[at])}."
+    return tuple(int(i) for i in torch.unravel_index(apart.argmax(), apart.shape))
 
 
 def unlike(got: Any, wanted: Any) -> str:
@@ -149,18 +154,36 @@ def shown(value: Any, digits: int = 3) -> str:
         return f"({', '.join(shown(one, digits) for one in value)})"
     if not torch.is_tensor(value):
         return repr(_rounded(value.tolist() if hasattr(value, "tolist") else value, digits))
-    if value.numel() > SMALL:
+    if value.numel() > (WHOLE if _whole(value) else SMALL):
         return f"numbers of shape {tuple(value.shape)}"
     return str(_rounded(value.tolist(), digits))
+
+
+def _whole(value: Any) -> bool:
+    """Whether all numbers of a tensor are whole ones, held as floats."""
+    there = value.is_floating_point() and value.device.type != "meta"
+    return there and value.numel() <= WHOLE and not bool((value % 1).any())
 
 
 def both(one: Any, other: Any) -> tuple[str, str]:
     """Two values that differ as they stand in a message, with as many digits as that takes.
 
+    Of tensors that are too large to be shown, the place where they differ most is.
+
     both(0.12345, 0.12346) -> ("0.12345", "0.12346")
     """
-    short = shown(one), shown(other)
-    return short if short[0] != short[1] else (shown(one, digits=6), shown(other, digits=6))
+    for digits in (3, 6):
+        said = shown(one, digits), shown(other, digits)
+        if said[0] != said[1]:
+            return said
+    parts = [list(part.values()) if isinstance(part, dict) else [part] for part in (one, other)]
+    if len(parts[0]) == 1 and all(torch.is_tensor(part[0]) for part in parts):
+        (a,), (b,) = parts
+        if a.shape == b.shape and a.dim():
+            at = _farthest(a, b)
+            there = both(a[at], b[at])
+            return f"{said[0]}, at {list(at)} {there[0]}", f"{said[1]}, at {list(at)} {there[1]}"
+    return said
 
 
 def instead(got: Any, wanted: Any) -> str:

@@ -75,6 +75,11 @@ LAYER_NORM = Task(
             lambda x, w, b: _norm(x, w, b, eps=0.0),
         ),
         Mistake(
+            "The row is divided by torch's standard deviation plus 1e-5. That divides by C - 1, "
+            "where a layer norm divides by C; and the small number belongs to the variance.",
+            lambda x, w, b: _norm(x, w, b, unbiased=True, size=lambda var: var.sqrt() + 1e-5),
+        ),
+        Mistake(
             "The numbers are divided by the variance, and not by its root.",
             lambda x, w, b: _norm(x, w, b, size=lambda var: var + 1e-5),
         ),

@@ -173,6 +173,11 @@ RMS_NORM = Task(
             _rms(lambda x: x.pow(2).sum(dim=-1, keepdim=True)),
         ),
         Mistake(
+            "This is the row divided by its length, `norm`: the root of the sum of its squares, "
+            "where the root of their mean is asked for.",
+            lambda x, w: x / x.norm(dim=-1, keepdim=True) * w,
+        ),
+        Mistake(
             "The row is divided by the mean of its squares; the root of that is its size.",
             _rms(_squares, root=lambda mean: mean + 1e-5),
         ),

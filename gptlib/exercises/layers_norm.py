@@ -124,6 +124,11 @@ LAYER_NORM_MODULE = Task(
             _with(size=lambda var, eps: var.sqrt() + eps),
         ),
         Mistake(
+            "The row is divided by torch's standard deviation plus eps. That divides by C - 1, "
+            "where a layer norm divides by C; and eps belongs to the variance.",
+            _with(unbiased=True, size=lambda var, eps: var.sqrt() + eps),
+        ),
+        Mistake(
             "eps is taken and not used: here it is 0.5, and the result is that of 0.00001.",
             _norm(lambda self, x: layer_norm(x, self.weight, self.bias)),
         ),

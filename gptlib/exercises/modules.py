@@ -41,7 +41,7 @@ class MakeModule(Use):
         try:
             return self.filled(answer, settings, weights)
         except Wrong as fault:
-            raise Wrong(f"Made with {told(settings)}: {fault}") from None
+            raise Wrong(f"{fault}\n  made with {told(settings)}") from None
 
     def filled(self, answer: Any, settings: dict[str, Any], weights: dict[str, Any]) -> nn.Module:
         """The same, with errors that do not name the settings."""

@@ -84,7 +84,8 @@ def mark(question: Question, said: Any, seed: int = 0) -> Verdict:
     for mistake in question.mistakes:
         if _is_of(mistake, said, figures, question.within):
             return Verdict("wrong", f"not yet: {shown(said)}. {mistake.says}")
-    return Verdict("wrong", f"not yet. {_kind(said, wanted) or f'{shown(said)} is not it.'}")
+    why = _kind(said, wanted) or _parts(question, said, wanted)
+    return Verdict("wrong", f"not yet. {why or f'{shown(said)} is not it.'}")
 
 
 def _plain(said: Any) -> Any:
@@ -99,6 +100,20 @@ def _is_of(mistake: Mistake, said: Any, figures: dict[str, Any], within: float) 
         return same(said, mistake.made(**figures), within)
     except Exception:  # a mistake may make no sense for some figures
         return False
+
+
+def _parts(question: Question, said: Any, wanted: Answer) -> str | None:
+    """Which of several values are not right; nothing where there is one, or all are wrong."""
+    if not isinstance(wanted, tuple):
+        return None
+    places = question.places
+    each = places if isinstance(places, tuple) else (places,) * len(wanted)
+    pairs = enumerate(zip(said, wanted, each, strict=True), 1)
+    wrong = [str(n) for n, (a, b, p) in pairs if not same(a, b, question.within, p)]
+    if len(wrong) == len(wanted):
+        return f"{shown(said)}: none of the {len(wanted)} values is right."
+    which = f"number {wrong[0]} is" if len(wrong) == 1 else f"numbers {' and '.join(wrong)} are"
+    return f"{shown(said)}: of the {len(wanted)} values, {which} not right."
 
 
 def _kind(said: Any, wanted: Answer) -> str | None:

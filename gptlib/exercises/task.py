@@ -26,6 +26,7 @@ ASKS_A_NUMBER = ("called on meta tensors", "register_meta function", "fake impl 
 # What PyTorch warns of where torch.tensor is put around numbers that want a gradient, which a check
 # wants and the learner has not asked for.
 GRADIENT_WANTED = "Converting a tensor with requires_grad"
+OUT = "What comes out"  # where an answer has several sides, the name of the first
 KINDS = ("warm-up", "core", "bug", "paper", "measurement", "stretch")
 
 
@@ -176,8 +177,8 @@ def compare(
     if fault is None:
         return
     keys = up_to(got, wanted) if task.use.in_order else []
-    pair = [{keys[-1]: one[keys[-1]]} if keys else one for one in (wanted, got)]
-    ours, theirs = both(*pair)
+    ours, theirs = both(*(_last(one, keys) for one in (wanted, got)))
+    fault = fault.removeprefix(f"{OUT}: ")
     example = f"\n  asked     {call}\n  expected  {ours}\n  got       {theirs}"
     if task.bug is not None and does(task, task.bug, given, got):
         raise Untouched(f"the bug is still there. {task.asks}{example}")
@@ -189,6 +190,16 @@ def compare(
         if len(begun) == 1:
             raise Wrong(begun[0].says + example)
     raise Wrong(fault + _as_given(got, wanted, given) + example + held(task, before))
+
+
+def _last(value: Any, keys: list[str]) -> Any:
+    """The entry at which a comparison ended, as a message shows it; what comes out needs no name.
+
+    _last({"What comes out": 3, "The mask": 4}, ["What comes out"]) -> 3
+    """
+    if not keys:
+        return value
+    return value[OUT] if keys[-1] == OUT else {keys[-1]: value[keys[-1]]}
 
 
 def _as_given(got: Any, wanted: Any, given: tuple[Any, ...]) -> str:

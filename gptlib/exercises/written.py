@@ -59,11 +59,30 @@ def _names_of_init(answer: Callable[..., Any]) -> tuple[str, ...]:
     return code.co_varnames[1:] if code else ()
 
 
+def _unknown(name: str, answers: tuple[Callable[..., Any], ...]) -> str:
+    """What to do about a name that nothing has.
+
+    _unknown("T", (len,)) -> "Nothing is called `T` here: it needs a value first, or an import."
+    """
+    code = next((one.__code__ for one in answers if hasattr(one, "__code__")), None)
+    given = ", ".join(f"`{one}`" for one in code.co_varnames[: code.co_argcount]) if code else ""
+    if not given:
+        return f"Nothing is called `{name}` here: it needs a value first, or an import."
+    return (
+        f"Nothing is called `{name}` here. What the function is given is called {given}; any other "
+        "name needs a value first, or an import."
+    )
+
+
 def line_of(error: Exception) -> str:
     """The line of the learner's that raised, as an end for a message; nothing if it is not known.
 
-    It is the last one that stands in a notebook, or in a file that belongs to no package.
+    It is the last one that stands in a notebook, or in a file that belongs to no package. An error
+    that was raised in another process brings its line along, as `line_there`.
     """
+    there = getattr(error, "line_there", None)
+    if there is not None:
+        return f"\n  in line   {there}" if there else ""
     frames = traceback.extract_tb(error.__traceback__)
     own = [one for one in frames if one.line and not one.filename.startswith(OTHERS)]
     return f"\n  in line   {own[-1].line}" if own else ""
@@ -81,6 +100,23 @@ def advice(error: str, *answers: Callable[..., Any]) -> str:
         return (
             f"\n`{name}` is known in `__init__` alone. Keep it there, as `self.{name} = {name}`, "
             f"and use `self.{name}`."
+        )
+    if unknown:
+        return f"\n{_unknown(unknown[1], answers)}"
+    if "'NoneType'" in error:
+        return (
+            "\nSomething is None here: an argument that may be left out and was, or what comes "
+            "from a function without a `return`. `is None` asks for that."
+        )
+    if "only one element tensors" in error or "single element" in error:
+        return (
+            "\n`math` and float() take one number. For a tensor of many, torch has functions of "
+            "the same names."
+        )
+    if "view size is not compatible" in error:
+        return (
+            "\n`view` asks that the numbers lie in the new order already, and exchanging axes "
+            "moves none of them; `reshape` copies them where it has to."
         )
     if "leaf Variable" in error:  # no input of a check is one
         return (

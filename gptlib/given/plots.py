@@ -148,7 +148,10 @@ def _short_path(steps: str) -> str:
 
 
 def _rounded(places: str) -> str:
-    """Two decimals of each number: _rounded("translate(1.23456 2)") -> "translate(1.23 2)"."""
+    """Two decimals of each number.
+
+    _rounded("translate(1.23456 2)") -> "translate(1.23 2)"
+    """
     return re.sub(r"(\.\d\d)\d+", r"\1", places)
 
 

@@ -121,7 +121,7 @@ def _whole(name: str, pieces: list[Piece]) -> tuple[tuple[int, ...], torch.dtype
 
     Errors: ValueError where one of them is missing, overlaps or is of another type or shape.
 
-    _whole("x", [([2], (3,), torch.int8), ([0], (2,), torch.int8)]) -> ((5,), torch.int8)
+    _whole("x", [([2], (3,), "F32"), ([0], (2,), "F32")]) -> ((5,), "F32")
     """
     (_, first, kind), end = pieces[0], 0
     fits = len(pieces) == 1 or bool(first)

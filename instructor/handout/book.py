@@ -19,6 +19,7 @@ from gptlib.exercises.comparing import shown
 from gptlib.exercises.task import Mistake, Task, Use, judge
 
 HERE = Path(__file__).parent
+Result = bytes | tuple[str, str]  # what came out, or an error's name and words
 _told: dict[str, int] = {}
 
 
@@ -27,17 +28,21 @@ class NotWritten(NotImplementedError):
 
 
 class Recorded:
-    """Gives what somebody's code gave, for the inputs that were recorded."""
+    """Gives what somebody's code gave, for the inputs that were recorded; raises what it raised."""
 
-    def __init__(self, results: dict[bytes, bytes], module: str, name: str) -> None:
+    def __init__(self, results: dict[bytes, Result], module: str, name: str) -> None:
         self.results, self.__module__, self.__name__ = results, module, name
 
     def __call__(self, *given: Any) -> Any:
         return self.replay(given)
 
     def replay(self, given: tuple[Any, ...]) -> Any:
-        """What came out for these inputs. Errors: LookupError where that was an error."""
-        return wire.unpack(self.results[wire.pack(given)])
+        """What came out for these inputs. Errors: one of the name and words that came of it."""
+        out = self.results[wire.pack(given)]
+        if isinstance(out, bytes):
+            return wire.unpack(out)
+        kind, words = out
+        raise type(kind, (Exception,), {})(words)
 
 
 class Replay(Use):
@@ -73,9 +78,9 @@ def _task(name: str, told: dict[str, Any]) -> Task:
     def those(seed: int) -> Iterator[tuple[Any, ...]]:
         yield from (wire.unpack(wire.pack(one)) for one in inputs)
 
-    def recorded(results: list[bytes | None]) -> Recorded:
+    def recorded(results: list[Result]) -> Recorded:
         pairs = zip(told["inputs"], results, strict=True)
-        by_input = {wire.pack(wire.unpack(key)): out for key, out in pairs if out is not None}
+        by_input = {wire.pack(wire.unpack(key)): out for key, out in pairs}
         return Recorded(by_input, home, name.split(".")[-1])
 
     return Task(

@@ -17,6 +17,7 @@ import random
 import socket
 import sys
 import time
+import traceback
 import types
 from collections.abc import Callable
 from typing import Any
@@ -80,7 +81,7 @@ class Space:
 
     def run(self, label: str, source: str, defines: str, name: str) -> None:
         """Run one statement of the student; where it is an answer, keep what it defines."""
-        path = f"<{label}>"
+        path = f"<{label}, {defines}>"
         linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)
         try:
             exec(compile(source, path, "exec"), self.names)
@@ -104,9 +105,9 @@ class Space:
             out = run(self.asked[name], *mine)
             answer: dict[str, Any] = {"value": wire.pack(out)}
         except Exception as error:
-            answer = {"raised": [type(error).__name__, said(error, alone=True)]}
+            answer = {"raised": [type(error).__name__, said(error, alone=True), line_of(error)]}
         except SystemExit:
-            answer = {"raised": ["SystemExit", "it ends Python"]}
+            answer = {"raised": ["SystemExit", "it ends Python", ""]}
         answer["seconds"] = time.process_time() - began
         pairs = enumerate(zip(mine, given, strict=True))
         answer["changed"] = {i: after for i, (after, before) in pairs if differs(after, before)}
@@ -124,6 +125,16 @@ def differs(after: Any, before: Any) -> bool:
         return wire.pack(after) != wire.pack(before)
     except Exception:
         return True
+
+
+def line_of(error: Exception) -> str:
+    """The last line of the student's own that an error came through, or nothing."""
+    try:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [one.line or "" for one in frames if one.filename.startswith("<cell ")]
+    except Exception:  # what a student's code may have broken
+        return ""
+    return str(own[-1])[:SAID] if own else ""
 
 
 def said(error: BaseException, alone: bool = False) -> str:
