@@ -1310,6 +1310,42 @@ def test_the_pairs_and_the_author_of_tiny_shakespeare():
     assert again["temperature 1.2"] < 0.01 and 0.42 < author["novel_8"] < 0.44
 
 
+def test_an_hour_of_ten_million_parameters_buys_sentences():
+    ten = record("ten_million")
+    long, tales = ten["long"], ten["long"]["tales"]
+    assert long["parameters"] > 10e6 and 0.35 < long["tokens"] / long["parameters"] < 0.4
+    assert 50 < long["seconds"] / 60 < 56 and 0.58 < long["above_floor"] < 0.6
+    until = sorted(tales["right_until"])
+    assert tales["well_formed"] == 0 and len(until) == 40 and 0.36 < until[20] < 0.38
+    (verdict,) = corpus.judge(tales["texts"][0], volume=2).verdicts
+    told, at = verdict.text, verdict.position
+    assert told[:at].endswith("paper, stone, copper and silver. The ") and told[at:][:5] == "ivory"
+    assert abs(at / len(told) - tales["right_until"][0]) < 1e-3
+    largest = record("tales")["largest"]["0"]
+    here, there = (run["curve"][-1]["skills"] for run in (long, largest))
+    taken = ("rule", "pronoun", "thing", "colour")
+    assert min(here[name] for name in taken) > 0.5 and min(there[name] for name in taken) > 0.8
+    unknown = ("door", "number", "order", "sum")
+    assert max(here[name] for name in unknown) < 0.1 and 0.5 < there["sum"] < 0.6
+    assert min(there[name] for name in unknown[:3]) > 0.99
+    assert largest["parameters"] < 7e6 and 1.4e8 < largest["tokens"] < 1.6e8
+
+
+def test_a_quarter_of_the_hour_ends_as_low_and_nanogpt_higher():
+    ten = record("ten_million")
+    long, ours, peer = (ten[name] for name in ("long", "ours", "nanogpt"))
+    assert ours["above_floor"] < long["above_floor"] < ours["above_floor"] + 0.03
+    assert 0.25 < ours["seconds"] / long["seconds"] < 0.3
+    assert ours["tokens"] == peer["tokens"] < 0.28 * long["tokens"]
+    assert 3 < peer["above_floor"] + 1 < 3.2 and peer["parameters"] > 11e6
+    pace = ten["pace"]
+    assert 1.25 < pace["nanogpt"]["tokens_a_second"] / pace["ours"]["tokens_a_second"] < 1.33
+    assert pace["ours"]["share"] < 0.45 < 0.55 < pace["nanogpt"]["share"]
+    tales = record("tales")  # chapter 9: short windows first, as many tokens
+    ends = {n: [run["above_floor"] for run in tales[n].values()] for n in ("modern", "short_first")}
+    assert max(ends["short_first"]) < min(ends["modern"])
+
+
 def test_one_recipe_knows_tinystories_better_than_tiny_shakespeare():
     found = record("capstone")["texts"]
     shakespeare, children = (list(found[n].values()) for n in ("Tiny Shakespeare", "TinyStories"))
