@@ -141,6 +141,9 @@ class Finger:
             point = {"x": x + (to_x - x) * k / 4, "y": y + (to_y - y) * k / 4}
             touch = {"type": "touchMove" if k else "touchStart", "touchPoints": [point]}
             self.tools.send("Input.dispatchTouchEvent", touch)
+        # It rests before it leaves: after a fling the browser swallows the next tap.
+        self.page.wait_for_timeout(150)
+        self.tools.send("Input.dispatchTouchEvent", touch)
         self.tools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 

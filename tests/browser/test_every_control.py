@@ -12,6 +12,8 @@ from gptlib.widgets import export_model
 
 __all__ = ["shown"]  # a fixture
 WIDTHS = {"mouse": WIDE, "finger": 360}
+# Whose controls are those, or some of those, of another of MADE.
+ALIKE = {"attention_of_chapter_3", "rotations_of_a_large_head", "one_run", "live", "training"}
 
 
 def give(page, traits: dict) -> None:
@@ -55,7 +57,7 @@ def as_in(page, widget) -> None:
 
 
 @pytest.mark.parametrize("by", HANDS)
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", [name for name in MADE if name not in ALIKE])
 def test_every_control_does_what_it_says(shown, tmp_path, name, by):
     widget = told(MADE[name]())
     page = shown(widget, width=WIDTHS[by], has_touch=by == "finger", spoil=noting)
