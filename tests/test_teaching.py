@@ -47,8 +47,7 @@ def test_a_chapter_is_as_long_as_the_notes_say(chapter):
     row = re.search(rf"(?m)^\| {chapter} \| ([\d,]+) \| ([\d,]+) \| (\d+) \|$", TEXT)
     said = [int(one.replace(",", "")) for one in row.groups()]
     assert said == pytest.approx([words, lines, words / 200 + lines / 20], rel=0.1)
-    short = chapter == 12  # a walk, to be made again with a text of one's own
-    assert (said[2] < 45) == short, "no plan of 50 minutes takes in a whole chapter but this one"
+    assert said[2] >= 45, "no plan of 50 minutes takes in a whole chapter"
 
 
 @pytest.mark.parametrize("chapter", sorted(NOTES))
