@@ -1,6 +1,6 @@
 // A GPT that runs in the page: it writes, and what it has in mind can be looked at and changed.
 import { candidateList, legend, settings, settingSliders, shownOf } from "./candidates.js";
-import { batched, button, follow, frame, h, percent, picker, put, row, say, write } from "./drawing.js";
+import { batched, button, follow, frame, h, percent, picker, put, row, say, toggle, write } from "./drawing.js";
 import { keyView } from "./key_view.js";
 import { openModel, readModel } from "./model_file.js";
 import { fold, headTable, inText, lensTable, most, tokenText } from "./model_view.js";
@@ -9,7 +9,8 @@ import { byProbability, nextTokenProbs, randomNumbers, sample, softmax } from ".
 
 const CANDIDATES = 12; // in the list; all others share its last line
 const STRIDE = 200; // milliseconds of writing in one go where motion is to be reduced
-const TRAITS = ["prompt", "ids", "seed", "temperature", "top_k", "top_p", "at", "layer", "head", "bars", "off", "marks", "bare"];
+const SLICE = 10; // and where it is to be fast: the rest of a frame is for the drawing
+const TRAITS = ["prompt", "ids", "seed", "temperature", "top_k", "top_p", "at", "layer", "head", "bars", "off", "marks", "bare", "fast"];
 
 function render({ model, el }) {
   const place = h("div", {});
@@ -80,8 +81,9 @@ function desk(model, place, view, parts) {
   const prompt = h("textarea", { rows: 2, spellcheck: "false", oninput: () => rewrite({ prompt: prompt.value, ids: [] }) });
   const said = h("p", { class: "gw-legend", role: "alert" });
   const run = button("write", () => (running ? halt() : go()), { "aria-pressed": "false" });
+  const fast = toggle({ label: "as fast as this page can", change: (on) => put(model, "fast", on) });
   const buttons = row(
-    button("next token", () => { halt(); step(); }), run,
+    button("next token", () => { halt(); step(); }), run, fast.el,
     button("one back", () => { halt(); rewrite({ ids: model.get("ids").slice(0, -1) }); }),
     button("back to the beginning", () => { halt(); rewrite({ ids: [] }); }));
   const sliders = settingSliders(model, size);
@@ -135,19 +137,22 @@ function desk(model, place, view, parts) {
     model.save_changes();
   }
 
-  // Draw one token with the present settings and write it down.
-  function step() {
-    const { ids } = current();
+  // Draw a token with the present settings, and others while `on(id)` is true; write them down.
+  function step(on = () => false) {
+    const { ids } = current(), written = [...model.get("ids")], by = settings(model, size);
+    let seed = model.get("seed"), next;
     heal();
-    const began = performance.now();
-    reader.read(ids);
-    const { logits } = reader.look(reader.ids.length);
-    const seed = model.get("seed");
-    const next = sample(nextTokenProbs(logits, settings(model, size)), randomNumbers(seed));
-    const took = performance.now() - began;
-    perToken = perToken ? 0.9 * perToken + 0.1 * took : took;
-    rewrite({ ids: [...model.get("ids"), next], seed: seed + 1 });
-    return next;
+    do {
+      const began = performance.now();
+      reader.read(ids);
+      const { logits } = reader.look(reader.ids.length);
+      next = sample(nextTokenProbs(logits, by), randomNumbers(seed++));
+      ids.push(next);
+      written.push(next);
+      const took = performance.now() - began;
+      perToken = perToken ? 0.9 * perToken + 0.1 * took : took;
+    } while (on(next));
+    rewrite({ ids: written, seed });
   }
 
   function go() {
@@ -157,11 +162,11 @@ function desk(model, place, view, parts) {
     let left = Math.max(config.context_length, 1) * 2;
     const on = () => {
       running = 0;
-      const until = performance.now() + (still ? STRIDE : 0);
-      do {
-        if (step() === vocabulary.end || --left <= 0) return halt();
-      } while (performance.now() < until);
-      running = requestAnimationFrame(on);
+      const until = performance.now() + (still ? STRIDE : model.get("fast") ? SLICE : 0);
+      let over = false;
+      step((id) => !(over = id === vocabulary.end || --left <= 0) && performance.now() < until);
+      if (over) halt();
+      else running = requestAnimationFrame(on);
     };
     running = requestAnimationFrame(on);
   }
@@ -263,6 +268,7 @@ function desk(model, place, view, parts) {
       ? `Bars: how much block ${layer}, head ${head} takes from each token for ${at < ids.length ? `the place before ${label(ids[at])}` : "what comes next"}; the highest is ${percent(largest)}.`
       : "Bars: the surprise at each token, as the model says it. A full bar is a blind guess among all tokens.";
     sliders.show();
+    fast.show(model.get("fast"));
     answers.show(noted.words);
     whole.disabled = !model.get("off").length;
     const full = gone ? `; the context of ${config.context_length} is full, so the first ${gone} are forgotten` : "";

@@ -35,7 +35,8 @@ class LiveGPT(Widget):
     (the place looked at: that before token `at` of the whole text, END included; -1 for the next),
     layer and head (whose attention is drawn) and off (parts that are switched off, such as
     "blocks.0.attention.3" or "blocks.1.feed_forward") may be set from Python and follow the reader.
-    bare: no END is put before a prompt. begins: the name of the prompt's field.
+    bare: no END is put before a prompt. begins: the name of the prompt's field. fast: the page
+    writes as many tokens at once as fit between two pictures, and not one.
     answer_key: for a model of the stories, mark in the text which words are forced and where a
     story first breaks a rule (the trait marks switches it off); offer an exam on `exam_stories`.
     numbers: how the weights travel to the page, see `model_bytes`. Errors: ValueError as there, and
@@ -49,6 +50,7 @@ class LiveGPT(Widget):
     title = traitlets.Unicode("Write with the model").tag(sync=True)
     begins = traitlets.Unicode("the story begins").tag(sync=True)
     bare = traitlets.Bool(False).tag(sync=True)
+    fast = traitlets.Bool(False).tag(sync=True)
     model_name = traitlets.Unicode("The model").tag(sync=True)
     model_file = traitlets.Bytes().tag(sync=True)
     prompt = traitlets.Unicode("").tag(sync=True)

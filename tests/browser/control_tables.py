@@ -231,6 +231,7 @@ def writing(widget, path, heads=2) -> dict[str, Does]:
         "field the story begins": Does(lambda seen: {"prompt": seen.value}, text=prompt),
         "button next token": Does(wrote),
         "button (write|stop)": Does(wrote, then=again, given={"ids": []}, agrees=False),
+        "toggle as fast as .*": Does(ticked("fast"), draws=False),
         "button one back": Does(becomes(ids=[1]), given={"ids": [1, 2]}),
         "pick": Does(takes, given={"ids": []}),
         "button back to the beginning": Does(becomes(ids=[]), given={"ids": [1, 2, 1]}),

@@ -1284,6 +1284,41 @@ def test_the_model_in_the_page_writes(shown):
     assert page.faults == []
 
 
+def test_as_fast_as_it_can_it_writes_the_same_and_as_many_as_fit_between_two_pictures(shown):
+    """A clock that stands still: all in one go, and one picture; one that runs: one by one."""
+    widget = live(temperature=0.0)
+    page = shown(widget)
+    page.evaluate(
+        """() => {
+            window.ticks = 0, window.now = 0, window.pictures = 0;
+            performance.now = () => (now += ticks);
+            const toks = document.querySelector(".gw-tokens");
+            new MutationObserver(() => (pictures += 1)).observe(toks, { childList: true });
+        }"""
+    )
+    page.get_by_role("checkbox", name="as fast as this page can").tap()
+    write = page.get_by_role("button", name="write", exact=True)
+    write.tap()
+    page.wait_for_function("document.querySelectorAll('.gw-written:not([hidden])').length === 48")
+    settle(page)
+    right = list(stream(widget._model, torch.tensor([widget.whole()]), 48, temperature=0.0))
+    written = page.locator(".gw-written:not([hidden])")
+    assert written.all_inner_texts() == [widget._tokenizer.decode([i]) for i in right]
+    assert page.evaluate("pictures") == 1 and write.get_attribute("aria-pressed") == "false"
+    page.get_by_role("button", name="back to the beginning").tap()
+    settle(page)
+    page.evaluate("ticks = 20")  # each token takes longer than there is room for
+    write.tap()
+    settle(page)
+    page.get_by_role("button", name="stop", exact=True).tap()
+    settle(page)
+    assert 1 < written.count() < 20
+    widget.ids = right[: written.count()]
+    widget.fast = True
+    writing_agrees(page, widget)
+    assert page.faults == []
+
+
 @pytest.mark.parametrize("clock", [0, 150])
 def test_with_reduced_motion_it_writes_in_strides_and_can_be_stopped(shown, clock):
     """A model that needs no time writes all in one go; a slow one leaves the page alive."""
