@@ -1,5 +1,5 @@
 // A GPT that runs in the page: it writes, and what it has in mind can be looked at and changed.
-import { candidateList, legend, settings, settingSliders, shownOf } from "./candidates.js";
+import { candidateList, foundWords, legend, listControls, LIST_TRAITS, settings, settingSliders, shownOf } from "./candidates.js";
 import { batched, button, follow, frame, h, percent, picker, put, row, say, toggle, write } from "./drawing.js";
 import { keyView } from "./key_view.js";
 import { openModel, readModel } from "./model_file.js";
@@ -7,10 +7,9 @@ import { fold, headTable, inText, lensTable, most, tokenText } from "./model_vie
 import { ready, Reader } from "./reader.js";
 import { byProbability, nextTokenProbs, randomNumbers, sample, softmax } from "./sampling.js";
 
-const CANDIDATES = 12; // in the list; all others share its last line
 const STRIDE = 200; // milliseconds of writing in one go where motion is to be reduced
-const SLICE = 10; // and where it is to be fast: the rest of a frame is for the drawing
-const TRAITS = ["prompt", "ids", "seed", "temperature", "top_k", "top_p", "at", "layer", "head", "bars", "off", "marks", "bare", "fast"];
+const SLICE = 40; // and where it is to be fast: with the drawing between them, some twenty pictures a second
+const TRAITS = ["prompt", "ids", "seed", "temperature", "top_k", "top_p", "at", "layer", "head", "bars", "off", "marks", "bare", "fast", ...LIST_TRAITS];
 
 function render({ model, el }) {
   const place = h("div", {});
@@ -95,7 +94,8 @@ function desk(model, place, view, parts) {
   });
   const barsSay = h("p", { class: "gw-legend" });
   const heading = h("p", { class: "gw-heading" });
-  const list = candidateList({ length: Math.min(CANDIDATES, size) + 1, pick: choose });
+  const list = candidateList({ pick: choose });
+  const others = listControls(model, size);
   const facts = h("p", { class: "gw-facts" });
   const heads = headTable({
     layers: config.n_layer, heads: config.n_head, flip,
@@ -114,7 +114,7 @@ function desk(model, place, view, parts) {
   place.append(
     h("label", { class: "gw-prompt" }, h("span", { class: "gw-name" }, model.get("begins")), prompt), said, buttons,
     row(...sliders.els), text.el, row(bars.el), barsSay, answers.line,
-    heading, list.el, legend(), facts, inside, answers.exam);
+    heading, list.el, others.el, legend(), facts, inside, answers.exam);
   let shown = [];
   const stop = follow(model, TRAITS, redraw);
 
@@ -168,7 +168,7 @@ function desk(model, place, view, parts) {
       if (over) halt();
       else running = requestAnimationFrame(on);
     };
-    running = requestAnimationFrame(on);
+    on();
   }
 
   function halt() {
@@ -225,14 +225,15 @@ function desk(model, place, view, parts) {
     const probs = nextTokenProbs(logits, settings(model, size));
     const order = byProbability(before);
     const chosen = ids[at]; // undefined at the end
-    shown = shownOf(order, Math.min(CANDIDATES, size) + 1, { label, p: probs, before });
+    shown = shownOf(order, model, { label, p: probs, before });
     for (const one of shown) one.chosen = chosen !== undefined && one.id === chosen;
     list.show(shown);
+    others.show();
     const { temperature, topK, topP } = settings(model, size);
     const asItSays = temperature === 1 && !topK && topP >= 1;
     heading.textContent = (chosen === undefined ? "What comes next? Press one to take it."
       : `What could stand here instead of ${label(chosen)}? Press one to change history.`) +
-      (asItSays ? "" : " The number is the one it is drawn with, after temperature, top-k and top-p.");
+      (asItSays ? "" : " The probability is the one it is drawn with, after temperature, top-k and top-p.");
 
     const [layer, head] = [Math.min(model.get("layer"), config.n_layer - 1), Math.min(model.get("head"), config.n_head - 1)];
     const looked = weights[layer].subarray(head * (at - gone), (head + 1) * (at - gone));
@@ -276,7 +277,7 @@ function desk(model, place, view, parts) {
     if (!running) {
       view.tell((chosen === undefined ? "Next" : `Instead of ${label(chosen)}`) +
         `: most likely ${label(order[0])}, ${percent(before[order[0]])} as the model says it. Block ${layer}, head ${head} looks at ${label(ids[gone + best])}.` +
-        (model.get("off").length ? ` Switched off: ${model.get("off").length}.` : "") + (noted.words && ` ${noted.words}`));
+        (model.get("off").length ? ` Switched off: ${model.get("off").length}.` : "") + (noted.words && ` ${noted.words}`) + foundWords(model, shown));
     }
   }
 

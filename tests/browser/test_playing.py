@@ -428,13 +428,31 @@ def still(widget):
 def distribution_agrees(page, widget: DistributionExplorer) -> None:
     """List, others and heat map are what Python says of the same traits."""
     settle(page)
-    got = numbers(page, ".gw-bars tbody tr:not([hidden]) td.gw-number:nth-child(2)")
-    order = widget._table[widget.row].softmax(0).topk(12).indices
-    wanted = widget.probs()[order].tolist()
-    assert got[:12] == pytest.approx(wanted, abs=6e-4)
-    assert got[12] == pytest.approx(1 - sum(wanted), abs=6e-4)
+    plain = widget._table[widget.row].softmax(0)
+    list_agrees(page, widget, [text.replace(" ", "␣") for text in widget.labels], plain)
     squares = green_of(widget._table.softmax(dim=1).sqrt()).flatten()
     assert shades(page, "canvas.gw-heat") == pytest.approx(squares.tolist(), abs=1)
+
+
+def list_agrees(page, widget, labels: list[str], plain: torch.Tensor) -> tuple[list, list]:
+    """The tokens with a line each, the others' line, and both their probabilities.
+
+    Returns what is drawn of each line: the probability with the settings, and before them.
+    """
+    order = plain.sort(descending=True, stable=True).indices.tolist()
+    sought = widget.sought.replace(" ", "␣").lower()
+    own = [i for i in order if sought in labels[i].lower()][: widget.listed]
+    left = [i for i in order if i not in own]
+    rows = ".gw-candidates tbody tr:not([hidden])"
+    names = [*(labels[i] for i in own), *([f"{len(left)} others"] if left else [])]
+    assert page.locator(f"{rows} th").all_inner_texts() == names
+    both = []
+    for column, probs in ((2, widget.probs()), (3, plain)):
+        wanted = [*probs[own].tolist(), *([probs[left].sum().item()] if left else [])]
+        got = numbers(page, f"{rows} td:nth-child({column})")
+        assert got == pytest.approx(wanted, abs=6e-4)
+        both.append(wanted)
+    return both[0], both[1]
 
 
 def test_the_distribution_follows_its_controls(shown):
@@ -510,7 +528,7 @@ def test_draws_come_near_to_the_probabilities(shown):
         settle(page)
         counts = draws(probs, n).bincount(minlength=len(probs))[order]
         shares = [count / n for count in (*counts[:12].tolist(), counts[12:].sum().item())]
-        drawn = numbers(page, ".gw-bars tbody tr:not([hidden]) td.gw-number:nth-child(4)")
+        drawn = numbers(page, ".gw-bars tbody tr:not([hidden]) td.gw-number:nth-child(5)")
         assert drawn == pytest.approx(shares, abs=6e-4)
         most = max(probs.max().item(), *shares[:12])
         left = dots.evaluate_all("all => all.map(dot => parseFloat(dot.style.left))")
@@ -548,6 +566,87 @@ def test_bars_of_tokens_are_to_be_seen_where_all_others_have_more(shown):
     assert bars.first.bounding_box()["width"] > 110  # a third of the telephone
     assert last == 100 and "gw-longer" in bars.last.get_attribute("class")
     assert page.locator(".gw-bars .gw-longer").count() == 2  # its bar and its outline
+
+
+@pytest.mark.parametrize("press", ["tap", "click", "Enter"])
+def test_every_token_can_be_brought_into_the_list(shown, press):
+    """By more lines and by a part of its text; each with its number before the settings."""
+    widget = distribution()
+    widget.temperature = 2.0
+    page = shown(widget, width=NARROW - 30)
+    more, fewer = (page.get_by_role("button", name=name) for name in ("more tokens", "fewer"))
+    assert fewer.is_disabled()
+    for button, listed in ((more, 24), (more, 40), (fewer, 20), (fewer, 12), (more, 24)):
+        button.press(press) if press == "Enter" else getattr(button, press)()
+        widget.listed = listed
+        distribution_agrees(page, widget)
+        assert more.is_disabled() == (listed == 40) and fewer.is_disabled() == (listed == 12)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    find = page.get_by_role("textbox", name="find a token")
+    for text, found in (("T3", 11), ("t39", 1), (" ", 0), ("", 24)):
+        find.fill(text)
+        widget.sought = text
+        distribution_agrees(page, widget)
+        own = page.locator(".gw-candidates tbody tr:not([hidden]) th:not(:has-text('others'))")
+        assert own.count() == found
+        if found == 1:
+            tells(page, "In the list: 1 with “t39”.")
+    assert page.faults == []
+
+
+def test_a_token_that_is_found_is_taken(shown):
+    widget = live()
+    page = shown(widget)
+    labels = [widget._tokenizer.decode([i]) for i in range(widget._tokenizer.vocab_size)]
+    rare = labels[widget.probs().argmin()]  # it has no line of its own
+    assert rare not in page.locator(".gw-candidates .gw-pick").all_inner_texts()
+    page.get_by_role("textbox", name="find a token").fill(rare)
+    widget.sought = rare
+    writing_agrees(page, widget)
+    page.locator(".gw-candidates").get_by_role("button", name=rare, exact=True).press("Enter")
+    widget.ids = [labels.index(rare)]
+    writing_agrees(page, widget)
+    assert page.locator(".gw-written:not([hidden])").all_inner_texts() == [rare]
+    assert page.faults == []
+
+
+def test_a_square_of_the_table_tells_its_number_to_the_keyboard(shown):
+    widget = distribution()
+    page = shown(widget)
+    map, read = page.get_by_role("slider", name="the table as a heat map"), page.locator(".gw-read")
+    mark, resting = page.locator(".gw-square"), read.inner_text()
+    page.get_by_role("textbox", name="find a token").focus()
+    page.keyboard.press("Tab")
+    at = [1, 0]  # the row that is picked
+    steps = {
+        "": (0, 0), "ArrowRight": (0, 1), "ArrowDown": (1, 0), "End": (0, 99), "ArrowLeft": (0, -1),
+        "PageUp": (-10, 0), "ArrowUp": (-1, 0), "PageDown": (10, 0), "Home": (0, -99),
+    }  # fmt: skip
+    for key, (down, across) in steps.items():
+        if key:
+            page.keyboard.press(key)
+        at = [min(4, max(0, at[0] + down)), min(39, max(0, at[1] + across))]
+        share = widget._table[at[0]].softmax(0)[at[1]].item()
+        said = re.fullmatch(
+            rf"{['x', '␣', '⏎', 'y', 'z'][at[0]]}, then t{at[1]}: (.*) %", read.inner_text()
+        )
+        number = 0.0 if said[1].startswith("<") else float(said[1]) / 100
+        assert number == pytest.approx(share, abs=6e-4)
+        assert map.get_attribute("aria-valuetext") == read.inner_text()
+        assert map.get_attribute("aria-valuenow") == str(40 * at[0] + at[1])
+        box, seen = map.bounding_box(), mark.bounding_box()
+        for side, long, k, n in (("y", "height", at[0], 5), ("x", "width", at[1], 40)):
+            middle = (seen[side] + seen[long] / 2 - box[side]) / box[long]
+            assert middle == pytest.approx((k + 0.5) / n, abs=0.01)
+    assert page.locator("select").input_value() == "1"
+    page.keyboard.press("Enter")
+    settle(page)
+    widget.row = 4
+    assert page.locator("select").input_value() == "4"
+    distribution_agrees(page, widget)
+    page.keyboard.press("Shift+Tab")
+    assert read.inner_text() == resting and not mark.is_visible()
+    assert page.faults == []
 
 
 def test_a_row_of_the_table_is_picked_with_the_pointer(shown):
@@ -1065,28 +1164,23 @@ def test_each_expert_has_a_pattern_of_its_own(shown):
 def writing_agrees(page, widget: LiveGPT) -> None:
     """Candidates, guesses on the way and heads are what PyTorch says of the same traits."""
     settle(page)
-    rows = ".gw-bars:not(.gw-lens) tbody tr:not([hidden])"
-    got = numbers(page, f"{rows} td.gw-number")
     plain = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
     settings = {name: getattr(widget, name) for name in plain}
     for name, value in plain.items():
         widget.set_trait(name, value)
-    before, order = widget.probs().sort(descending=True, stable=True)
+    as_it_says = widget.probs()
     for name, value in settings.items():
         widget.set_trait(name, value)
-    wanted = with_others(widget.probs()[order])
-    assert got == pytest.approx(wanted, abs=6e-4)
-    before = with_others(before)
-    most = max(*wanted[:-1], *before[:-1])
+    tokenizer = widget._tokenizer
+    labels = [readable(tokenizer.decode([i]).encode()) for i in range(tokenizer.vocab_size)]
+    wanted, before = list_agrees(page, widget, labels, as_it_says)
+    own = slice(None, -1) if len(wanted) < len(labels) else slice(None)  # not that of the others
+    most = max(*wanted[own], *before[own])
     for kind, shares in (("bar", wanted), ("outline", before)):
-        found = widths(page, f"{rows} .gw-{kind}")
+        found = widths(page, f".gw-candidates tbody tr:not([hidden]) .gw-{kind}")
         assert found == pytest.approx([min(100, 100 * p / most) for p in shares], abs=0.02)
     lens_agrees(page, widget)
     heads_agree(page, widget)
-
-
-def with_others(probs: torch.Tensor) -> list[float]:
-    return [*probs[:12].tolist(), probs[12:].sum().item()]
 
 
 def heads_agree(page, widget: LiveGPT) -> None:
@@ -1542,6 +1636,48 @@ def test_a_token_below_the_pointer_looks_until_it_leaves(shown):
     page.mouse.move(box["x"] + box["width"] * 9.5 / 33, box["y"] + box["height"] * 7.5 / 33)
     assert "may not see token 9" in page.locator(".gw-read").inner_text()
     assert page.faults == []
+
+
+def test_a_square_of_a_head_s_map_tells_its_number_to_the_keyboard(shown):
+    """Also after the text, the head or the mask have changed."""
+    widget = attention(query=7)
+    page = shown(widget)
+    attention_agrees(page, widget)
+    map, read = (
+        page.get_by_role("slider", name="the weights of the picked head"),
+        page.locator(".gw-read"),
+    )
+
+    def agrees(i: int, j: int):
+        said = read.inner_text()
+        assert said.startswith(f"Token {i}, ") and map.get_attribute("aria-valuetext") == said
+        weight = widget.table()[i, j].item()
+        if widget.mask and j > i:
+            assert f"may not see token {j}, " in said
+            return
+        told = re.search(rf"takes (.*) % from token {j}, ", said)[1]
+        assert 0 if told.startswith("<") else float(told) / 100 == pytest.approx(weight, abs=6e-4)
+
+    map.press("ArrowRight")
+    agrees(7, 1)
+    for _ in range(7):
+        page.keyboard.press("ArrowRight")
+    agrees(7, 8)
+    page.keyboard.press("ArrowDown")
+    agrees(8, 8)
+    page.keyboard.press("Enter")
+    widget.query = 8
+    attention_agrees(page, widget)
+    agrees(8, 8)
+    page.evaluate("document.querySelectorAll('.gw-thumb')[3].click()")  # the keyboard stays here
+    widget.layer = widget.head = 1
+    attention_agrees(page, widget)
+    agrees(8, 8)
+    page.keyboard.press("PageDown")
+    page.keyboard.press("End")
+    agrees(18, len(widget.ids()) - 1)
+    page.keyboard.press("Tab")
+    assert read.inner_text().startswith("A row for each token") and page.faults == []
 
 
 def test_the_small_maps_are_those_of_the_heads(shown):
