@@ -161,7 +161,7 @@ def story(page: Any, tools: Any) -> tuple[int, float, float]:
 def busy(tools: Any) -> float:
     """Seconds that the page's thread has worked so far."""
     metrics = tools.send("Performance.getMetrics")["metrics"]
-    return next(one["value"] for one in metrics if one["name"] == "TaskDuration")
+    return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
 
 
 def measure(

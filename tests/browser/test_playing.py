@@ -434,10 +434,10 @@ def distribution_agrees(page, widget: DistributionExplorer) -> None:
     assert shades(page, "canvas.gw-heat") == pytest.approx(squares.tolist(), abs=1)
 
 
-def list_agrees(page, widget, labels: list[str], plain: torch.Tensor) -> tuple[list, list]:
+def list_agrees(page, widget, labels: list[str], plain: torch.Tensor) -> tuple[int, list, list]:
     """The tokens with a line each, the others' line, and both their probabilities.
 
-    Returns what is drawn of each line: the probability with the settings, and before them.
+    Returns how many have a line each, and what is drawn: with the settings, and before them.
     """
     order = plain.sort(descending=True, stable=True).indices.tolist()
     sought = widget.sought.replace(" ", "␣").lower()
@@ -452,7 +452,7 @@ def list_agrees(page, widget, labels: list[str], plain: torch.Tensor) -> tuple[l
         got = numbers(page, f"{rows} td:nth-child({column})")
         assert got == pytest.approx(wanted, abs=6e-4)
         both.append(wanted)
-    return both[0], both[1]
+    return len(own), both[0], both[1]
 
 
 def test_the_distribution_follows_its_controls(shown):
@@ -1173,9 +1173,8 @@ def writing_agrees(page, widget: LiveGPT) -> None:
         widget.set_trait(name, value)
     tokenizer = widget._tokenizer
     labels = [readable(tokenizer.decode([i]).encode()) for i in range(tokenizer.vocab_size)]
-    wanted, before = list_agrees(page, widget, labels, as_it_says)
-    own = slice(None, -1) if len(wanted) < len(labels) else slice(None)  # not that of the others
-    most = max(*wanted[own], *before[own])
+    own, wanted, before = list_agrees(page, widget, labels, as_it_says)
+    most = max(*wanted[:own], *before[:own])  # without the others
     for kind, shares in (("bar", wanted), ("outline", before)):
         found = widths(page, f".gw-candidates tbody tr:not([hidden]) .gw-{kind}")
         assert found == pytest.approx([min(100, 100 * p / most) for p in shares], abs=0.02)
