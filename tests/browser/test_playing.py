@@ -1288,7 +1288,7 @@ def test_the_model_in_the_page_says_what_pytorch_says(shown):
     name = other.inner_text()
     other.click()
     settle(page)
-    widget.prompt = page.locator("textarea").input_value()
+    widget.prompt = page.locator("textarea").first.input_value()
     shown_text = page.locator(".gw-token.gw-written:not([hidden])").all_inner_texts()
     ids = [i for i in range(widget._tokenizer.vocab_size) if widget._tokenizer.decode([i]) == name]
     assert len(shown_text) == 1 and shown_text == [name] and widget.prompt == "lower lo"
@@ -1371,7 +1371,7 @@ def test_the_model_in_the_page_writes(shown):
     page.get_by_role("button", name="back to the beginning").tap()
     settle(page)
     assert page.locator(".gw-written:not([hidden])").count() == 0
-    page.locator("textarea").fill("lower ?")
+    page.locator("textarea").first.fill("lower ?")
     settle(page)
     assert 'holds "?"' in page.get_by_role("alert").inner_text()
     assert page.faults == []
@@ -1447,7 +1447,7 @@ def test_the_page_opens_a_model_of_the_readers_own(shown, tmp_path):
     path = export_model(tmp_path / "mine", other._model, other._tokenizer)
     page.locator("input[type=file]").set_input_files(path)
     page.get_by_text("mine.gpt.safetensors: blocks 1, heads 2").wait_for()
-    other.prompt = page.locator("textarea").input_value()
+    other.prompt = page.locator("textarea").first.input_value()
     got = numbers(page, ".gw-bars:not(.gw-lens) tbody tr:not([hidden]) td.gw-number")[:12]
     assert got == pytest.approx(other.probs().topk(12).values.tolist(), abs=6e-4)
     for name, data in (("cut", path.read_bytes()[:-5]), ("photo.png", b"\x89PNG" * 50)):
@@ -1740,7 +1740,7 @@ def test_the_answer_key_marks_what_is_forced_and_what_breaks_a_rule(shown):
     other = next(s for s in ("red", "blue") if s != story.text[last.start : last.end])
     spoilt = story.text[: last.start] + other + story.text[last.end :]
     verdict = corpus.judge(spoilt).verdicts[0]
-    page.locator("textarea").fill(spoilt)
+    page.locator("textarea").first.fill(spoilt)
     [(broken, title)] = marked(page, "broken")
     before = len(tokenizer.decode(tokenizer.encode(spoilt)[:broken]))
     assert before <= verdict.position < before + 1 + len(other)
@@ -1751,11 +1751,11 @@ def test_the_answer_key_marks_what_is_forced_and_what_breaks_a_rule(shown):
     tells(page, fault)
 
     early = story.text[: story.text.index(". ") + 1]
-    page.locator("textarea").fill(early + corpus.END)
+    page.locator("textarea").first.fill(early + corpus.END)
     settle(page)
     # in a prompt END is plain text, as in Python's encode
     assert len(marked(page, "broken")) == 1
-    page.locator("textarea").fill(early)
+    page.locator("textarea").first.fill(early)
     assert not marked(page, "broken")
     for _ in range(30):
         page.get_by_role("button", name="next token").press("Enter")
