@@ -75,8 +75,8 @@ def read_saved(
         if isinstance(error, (AttributeError, KeyError, TypeError)):
             reason = f"something in it has another form than it should ({error!r})"
         raise ValueError(
-            f"{path} is not a whole checkpoint of gptlib: {reason}. Take an earlier one; a file "
-            f"from elsewhere may have been cut short on its way."
+            f"{path} is not a whole checkpoint of gptlib: {reason.removesuffix('.')}. Take an "
+            f"earlier one; a file from elsewhere may have been cut short on its way."
         ) from error
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gptlib.given.checks.tensors import is_whole
+from gptlib.given.checks.numbers import is_whole
 from gptlib.given.files import parse_json
 from gptlib.given.folders import read_json
 from gptlib.given.run_state import weights_of

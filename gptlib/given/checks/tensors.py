@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from numbers import Integral, Real
-from typing import Any
+from numbers import Real
+from typing import Any, get_type_hints
 
 import torch
 
+from gptlib.given.checks.numbers import is_whole
 from gptlib.given.models import vocab_size_of
 
 PIECE = 2**24  # ids looked at at a time: they may lie in a file that is larger than the memory
@@ -121,8 +122,16 @@ def check_starts(starts: torch.Tensor, n_ids: int, n_windows: int) -> None:
 def check_count(**counts: int) -> None:
     """Each argument is a whole number of 1 or more."""
     for name, value in counts.items():
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        if not is_whole(value) or value < 1:
             raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}.")
+
+
+def check_flags(config: Any) -> None:
+    """Each field of a dataclass that is declared as a bool holds one; `bool | None` may be None."""
+    for name, kind in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if kind in (bool, bool | None) and not isinstance(value, kind):
+            raise ValueError(f"{name} must be True or False; got {value!r}.")
 
 
 def check_heads(n_embd: int, n_head: int) -> None:
@@ -156,7 +165,7 @@ def check_length(x: torch.Tensor, context_length: int) -> None:
 
 def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
     """value is one of the allowed words."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
 
 
@@ -225,8 +234,3 @@ def check_request(
 def is_whole_type(dtype: torch.dtype) -> bool:
     """Whether tensors of this type hold whole numbers; True and False are not meant as numbers."""
     return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
-
-
-def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number; True and False are not meant as numbers."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
