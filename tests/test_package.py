@@ -364,9 +364,9 @@ ONCE = {
             isinstance(n, ast.Call)
             and (ast.unparse(n.func) == "os.replace" or getattr(n.func, "attr", "") == "rename")
         ),
-        # And those that run before anything is installed, or swap folders of pages.
-        {"given.files", "given.folders", "given.parts", "book/tools/environment.py"}
-        | {"book/tools/locking.py", "book/tools/bookbuild.py", "book/tasks.py"},
+        # And what runs before anything is installed, or swaps folders of pages.
+        {"given.files", "given.folders", "given.parts", "book/tools/running.py"}
+        | {"book/tools/bookbuild.py"},
     ),
     "the mode of a part of a model": (
         lambda n: (
