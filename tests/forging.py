@@ -214,6 +214,11 @@ def forge_file(real: Path, to: Path, rng: random.Random) -> str:
     return kind
 
 
+def with_more(values: str, told: str) -> str:
+    """A JSON object that has some values more, each with a comma behind it."""
+    return f'{{"more": [{values}0], {told.lstrip()[1:]}'
+
+
 def bombs(folder: Path, real: Path) -> dict[str, Path]:
     """Files that are small and ask for much."""
     found = {name: folder / f"{name}.pt" for name in ("listed often", "packed", "numbers")}
@@ -234,4 +239,17 @@ def bombs(folder: Path, real: Path) -> dict[str, Path]:
         for name, content in parts.items():  # a pickle that asks for 4 GiB of zeros
             asking = b"\x80\x02\x96" + b"\xff" * 4 + bytes(4)
             archive.writestr(name, asking if name.endswith("data.pkl") else content)
+    units = ("[],", "{},", '"a",', "1e9,", '{"a":1},')  # JSON that takes 10 to 25 times its size
+    for number, unit in enumerate(units):
+        for name in ("run.json", "config.json", "manifest.json"):
+            where = found[f"{unit} in {name}"] = folder / f"json-{number}-{name}"
+            shutil.copytree(real.with_suffix(""), where)
+            n = 2**20 * (3 if name == "run.json" else 1) // len(unit)
+            (where / name).write_text(with_more(unit * n, (where / name).read_text()))
+            if name != "manifest.json":
+                sign(where)
+    found["in an old file"] = folder / "json.pt"
+    state = torch.load(real, weights_only=True)
+    state["run"]["json"] = with_more("[]," * 2**18, state["run"]["json"])
+    torch.save(state, found["in an old file"])
     return found

@@ -92,8 +92,10 @@ def check_described(
         values = [told.get(name, "missing"), ours["config"].get(name, "missing")]
         if name not in skipped and not _same(*values):
             raise ValueError(_another_model(path, name, *map(repr, values)))
+    free = {name: told[name] for name in skipped if name in defaults}
     try:  # what need not be the same must be possible
-        replace(config, **{name: told[name] for name in skipped if name in defaults})
+        if free and not isinstance(config, type):
+            replace(config, **free)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} describes no model that can be: {error}") from error
 
