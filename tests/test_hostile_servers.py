@@ -444,11 +444,17 @@ class Waiting(socket.socket):
     """A socket that nobody answers, but at one address; each keeps what it was told to wait."""
 
     told: ClassVar[list[float]] = []
+    left_open: ClassVar[set] = set()
+
+    def close(self):
+        self.left_open.discard(self)
+        super().close()
 
     def connect(self, address):
         if address[0] == "127.0.0.1":
             return super().connect(address)
         self.told.append(self.gettimeout())
+        self.left_open.add(self)
         threading.Event().wait(self.gettimeout())
         raise TimeoutError
 
@@ -479,6 +485,7 @@ def dead(monkeypatch):
     """A name with twelve addresses at which nobody answers; the limits that sockets were given."""
     monkeypatch.setattr(reaching.socket, "socket", Waiting)
     monkeypatch.setattr(Waiting, "told", [])
+    monkeypatch.setattr(Waiting, "left_open", set())
     found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (f"192.0.2.{n}", 80)) for n in range(12)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     return found
@@ -494,7 +501,7 @@ def test_a_name_with_dead_addresses_is_given_up_at_the_deadline(cache, dead):
 def test_all_dead_addresses_are_tried_while_there_is_time(cache, dead):
     with pytest.raises(DownloadError, match=r"many\.invalid sent nothing for 0\.01 seconds:"):
         fetch(some_source(80), timeout=0.01, deadline=60, attempts=1, progress=False)
-    assert Waiting.told == [0.01] * len(dead)
+    assert Waiting.told == [0.01] * len(dead) and Waiting.left_open == set()
 
 
 def test_the_address_that_answers_is_found_behind_dead_ones(cache, dead, play):
@@ -559,3 +566,19 @@ def test_a_name_without_an_address_is_told(cache, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
     with pytest.raises(DownloadError, match=r"there is no connection to many\.invalid"):
         fetch(some_source(80), timeout=60, attempts=1, progress=False)
+
+
+def test_what_comes_next_has_the_time_that_is_left(play):
+    """A handshake waits as long as the socket is told to; never without an end, and never not."""
+
+    class Clock(reaching.Clock):
+        def wait(self, why):
+            found = super().wait(why)
+            self.end += self.later * why.endswith("sent nothing")
+            return found
+
+    for later, timeout in ((0, 5), (-57.0, 3), (-1000, 0.001)):
+        clock = Clock(60, 5, 0)
+        clock.later = later
+        with reaching.reach("127.0.0.1", play, clock) as sock:
+            assert 0.8 * timeout <= sock.gettimeout() <= timeout
