@@ -17,6 +17,7 @@ from gptlib.engine.texts import find
 from gptlib.exercises import bug
 from gptlib.exercises.comparing import difference
 from gptlib.given.checks.numbers import is_number, is_whole, whole_number
+from gptlib.given.checks.tensors import check_sampling
 from gptlib.given.download import check_numbers
 from gptlib.given.sources import Source
 from gptlib.gpt import GPTConfig
@@ -103,6 +104,7 @@ REFUSED = {
     "a recipe": (lambda no: settings_of("small", keep=no), "^keep must be a whole number"),
     "training": (lambda no: train_config(settings_of("small", batch_size=no)), "^batch_size must"),
     "a file from elsewhere": (lambda no: Source(**ADDRESS, size=no), "^size must be a whole"),
+    "a length": (lambda no: GPTConfig(n_layer=no), "^n_layer must be a whole number"),
     "attempts": (lambda no: check_numbers(attempts=no), "^attempts must be"),
 }  # fmt: skip
 
@@ -118,6 +120,17 @@ def test_true_and_broken_numbers_are_none(name, no):
 def test_a_seed_of_a_text_is_asked_for_first(tmp_path):
     with pytest.raises(ValueError, match=r"^seed must be a whole number; got 1\.5"):
         prepare(["stories"], tmp_path / "out", seed=1.5)
+
+
+def test_true_is_no_share_and_no_temperature():
+    assert GPTConfig(dropout=np.float32(0.5)).dropout == 0.5
+    for no in (True, False, np.True_, "0.5"):
+        with pytest.raises(ValueError, match=r"^dropout must be at least 0"):
+            GPTConfig(dropout=no)
+        for name in ("temperature", "top_p"):
+            asked = {"temperature": 1.0, "top_k": None, "top_p": None, name: no}
+            with pytest.raises(ValueError, match=f"^{name} must be a"):
+                check_sampling(**asked, vocab_size=5)
 
 
 def test_true_is_no_time():

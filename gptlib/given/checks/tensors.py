@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from numbers import Real
 from typing import Any, get_type_hints
 
 import torch
 
-from gptlib.given.checks.numbers import is_whole
+from gptlib.given.checks.numbers import is_number, is_whole
 from gptlib.given.models import vocab_size_of
 
 PIECE = 2**24  # ids looked at at a time: they may lie in a file that is larger than the memory
@@ -146,7 +145,7 @@ def check_heads(n_embd: int, n_head: int) -> None:
 
 def check_dropout(dropout: float) -> None:
     """0 <= dropout < 1; at 1 nothing would be left."""
-    if not (isinstance(dropout, Real) and 0 <= dropout < 1):
+    if not (is_number(dropout) and 0 <= dropout < 1):
         raise ValueError(
             f"dropout must be at least 0 and below 1; got {dropout!r}. 0 switches it off."
         )
@@ -173,7 +172,7 @@ def check_sampling(
     temperature: float, top_k: int | None, top_p: float | None, vocab_size: int | None
 ) -> None:
     """Each setting of the sampling is None or lies in its range."""
-    if not (isinstance(temperature, Real) and 0 <= temperature < math.inf):
+    if not (is_number(temperature) and 0 <= temperature < math.inf):
         raise ValueError(
             f"temperature must be a finite number, 0 (greedy) or more; got {temperature!r}."
         )
@@ -183,7 +182,7 @@ def check_sampling(
             f"top_k must be a whole number from 1 to the vocabulary's size, {vocab_size or 'V'}; "
             f"got {top_k!r}. None keeps all tokens."
         )
-    if top_p is not None and not (isinstance(top_p, Real) and 0 < top_p <= 1):
+    if top_p is not None and not (is_number(top_p) and 0 < top_p <= 1):
         raise ValueError(
             f"top_p must be a number above 0, at most 1; got {top_p!r}. None keeps all tokens."
         )
