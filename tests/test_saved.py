@@ -95,12 +95,18 @@ def same_state(one: Run, other: Run) -> bool:
 
 
 @pytest.fixture(scope="module")
-def forged(tmp_path_factory):
-    """A folder with a real checkpoint of each kind and COUNT forged ones; what was done to them."""
-    folder, done = tmp_path_factory.mktemp("forged"), {}
-    run = small_run(0)
+def real(tmp_path_factory):
+    """A real checkpoint of now; beside it one of the first kind."""
+    folder, run = tmp_path_factory.mktemp("forged"), small_run(0)
     save_checkpoint(folder / "real", run.model, run)
     save_old(folder / "real.pt", run.model, run)
+    return folder / "real"
+
+
+@pytest.fixture(scope="module")
+def forged(real):
+    """A folder with a real checkpoint of each kind and COUNT forged ones; what was done to them."""
+    folder, done = real.parent, {}
     for seed in range(COUNT):
         done[f"f{seed}"] = forge_folder(folder / "real", folder / f"f{seed}", random.Random(seed))
         name = f"f{seed}.pt"
@@ -133,9 +139,9 @@ def test_every_one_is_refused_with_a_reason_and_changes_nothing(forged, told):
     assert {name: (forged[1][name], said) for name, said in bad.items()} == {}
 
 
-def test_every_single_value_that_is_told_in_json_is_looked_at(forged, tmp_path):
+def test_every_single_value_that_is_told_in_json_is_looked_at(real, tmp_path):
     """All changes of them: to a run that resumes, and where a model is built from the folder."""
-    real, folder = forged[0] / "real", tmp_path / "forged"
+    folder = tmp_path / "forged"
     shutil.copytree(real, folder)
     run, before, tried = small_run(1), small_run(1), 0
     load_model(folder)
@@ -162,9 +168,9 @@ FIELDS = {"tied": "x", "waves": [], "bias": "no", "qkv_bias": 0, "norm": [], "ge
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_a_forged_field_of_a_model_is_named_with_the_path(forged, tmp_path, name):
+def test_a_forged_field_of_a_model_is_named_with_the_path(real, tmp_path, name):
     folder = tmp_path / "forged"
-    shutil.copytree(forged[0] / "real", folder)
+    shutil.copytree(real, folder)
     told = json.loads((folder / "config.json").read_text())
     told["config"][name] = FIELDS[name]
     (folder / "config.json").write_text(json.dumps(told))
@@ -197,9 +203,9 @@ HISTORIES = {
 
 
 @pytest.mark.parametrize("forge", HISTORIES.values(), ids=HISTORIES)
-def test_a_history_that_no_run_has_is_refused(forged, tmp_path, forge):
+def test_a_history_that_no_run_has_is_refused(real, tmp_path, forge):
     folder = tmp_path / "forged"
-    shutil.copytree(forged[0] / "real", folder)
+    shutil.copytree(real, folder)
     told = json.loads((folder / "run.json").read_text())
     forge(told["history"])
     (folder / "run.json").write_text(json.dumps(told))
@@ -209,9 +215,9 @@ def test_a_history_that_no_run_has_is_refused(forged, tmp_path, forge):
             load()
 
 
-def test_what_an_evaluator_measures_is_its_own_affair(forged, tmp_path):
+def test_what_an_evaluator_measures_is_its_own_affair(real, tmp_path):
     folder = tmp_path / "own"
-    shutil.copytree(forged[0] / "real", folder)
+    shutil.copytree(real, folder)
     told = json.loads((folder / "run.json").read_text())
     first = {"step": 0, "loss": None, "lr": 0.0, "grad_norm": None, "tokens": 0, "seconds": 0.0}
     told["history"].insert(0, first | {"skills": {"cause": 0.5}, "val_loss": None})
@@ -241,13 +247,13 @@ def assert_bounded(folder: Path, told: dict) -> None:
         assert grown <= 2 * 2**20 + MULTIPLE * size * (3 if "often" in name else 1), name
 
 
-def test_the_real_ones_come_back(forged):
+def test_the_real_ones_come_back(real):
     saved = small_run(0)
     for name in ("real", "real.pt"):
         run = small_run(1)
-        load_checkpoint(forged[0] / name, run.model, run)
+        load_checkpoint(real.parent / name, run.model, run)
         assert same_state(run, saved)
-        load_checkpoint(forged[0] / name, small_run(1).model)
+        load_checkpoint(real.parent / name, small_run(1).model)
 
 
 # In parts ----------------------------------------------------------------------------------------
