@@ -25,8 +25,9 @@ from tqdm.auto import tqdm
 from gptlib.given.checks.numbers import is_number
 from gptlib.given.checks.numbers import is_whole as is_whole_number
 from gptlib.given.parts import discard, give_name, held, kept_tag, remember_tag
+from gptlib.given.reaching import BrokenOff, Clock, Refused
 from gptlib.given.sources import SOURCES, Source
-from gptlib.given.web import BrokenOff, Clock, Refused, ask, content
+from gptlib.given.web import ask, content
 
 DAY = 86_400  # seconds; a socket cannot be told to wait for 25 of them
 

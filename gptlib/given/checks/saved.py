@@ -79,7 +79,8 @@ def check_described(
 
     A class made from the saved one is welcome. A run is resumed with the same dropout, too.
     """
-    ours, config = description(model), getattr(unwrapped(model), "config", None)
+    config: Any = getattr(unwrapped(model), "config", None)
+    ours = description(model)
     names = [kind.__name__ for kind in type(unwrapped(model)).__mro__]
     if theirs["model"] not in names:
         raise ValueError(_another_model(path, "its class", theirs["model"], names[0]))
