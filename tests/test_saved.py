@@ -192,7 +192,6 @@ HISTORIES = {
     "fewer than no tokens": lambda h: h[0].update(tokens=-5),
     "tokens of another step": lambda h: h[0].update(tokens=h[1]["tokens"]),
     "a record without a loss": lambda h: h[1].pop("loss"),
-    "no record": lambda h: h.clear(),
     "a record that is a word": lambda h: h.append("x"),
     "a record twice": lambda h: h.append(h[1]),
     "time that runs back": lambda h: h[0].update(seconds=h[1]["seconds"] + 1),
