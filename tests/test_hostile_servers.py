@@ -582,3 +582,9 @@ def test_what_comes_next_has_the_time_that_is_left(play):
         clock.later = later
         with reaching.reach("127.0.0.1", play, clock) as sock:
             assert 0.8 * timeout <= sock.gettimeout() <= timeout
+
+
+def test_what_a_server_says_is_one_short_line_for_a_terminal():
+    assert str(reaching.Refused("a\x1b[2Jb\u202e")) == r"a\x1b[2Jb\u202e"
+    assert str(reaching.BrokenOff("x" * 400)) == "x" * 400
+    assert str(reaching.BrokenOff("x" * 401)) == "x" * 400 + "…"
