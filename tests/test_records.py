@@ -1202,6 +1202,44 @@ def test_the_reward_for_balance_buys_room_and_no_loss_that_could_be_told_from_lu
                 )  # all are asked
 
 
+def test_skills_told_by_one_kind_of_word_share_their_experts(volume_2):
+    """All four follow "the": alike in the first layer, parted by their words in the last."""
+    key = AnswerKey(exam_tales(), volume_2)
+    places = {skill: key.places[skill] for skill in ("colour", "owner", "order", "door")}
+    read = {key.idx[row, first].item() for found in places.values() for row, first, *_ in found}
+    assert [volume_2.decode([token]) for token in read] == [" the"]
+    colours, told = (
+        {row["text"] for row in tales.ROWS["colour"]},
+        {skill: set() for skill in places},
+    )
+    for tale in exam_tales():
+        for label in tale.labels:
+            if label.skill in told:
+                told[label.skill].add(tale.text[label.start : label.end].split()[0])
+    assert told["colour"] | told["owner"] <= colours
+    assert not (told["order"] | told["door"]) & colours
+
+    balanced = record("routing")["runs"]["balanced"].values()
+    assert len(balanced) == 3
+    apart: dict[int, dict[tuple[str, str], list[float]]] = {0: {}, 3: {}}
+    for run in balanced:
+        found = run["asked"]["skills"]
+        for layer, pairs in apart.items():
+            for a, b in combinations(places, 2):
+                both = zip(found[a][layer], found[b][layer], strict=True)
+                pairs.setdefault((a, b), []).append(sum(abs(x - y) for x, y in both) / 2)
+        for layers in found.values():
+            for layer, shares in enumerate(layers):
+                assert sum(shares) == pytest.approx(1, abs=2e-3) and max(shares) < 0.5005
+                assert max(shares) > max(run["asked"]["all"][layer])  # every skill has a favourite
+    first, last = apart.values()
+    assert 0.26 < max(max(seeds) for seeds in first.values()) < 0.275
+    assert 0.26 < max(last.pop(("colour", "owner"))) < 0.275
+    assert 0.415 < min(min(seeds) for seeds in last.values()) < 0.425
+    one = record("routing")["runs"]["balanced"]["0"]["asked"]
+    assert max(one["skills"]["colour"][3]) == 0.5 and round(100 * max(one["all"][3])) == 17
+
+
 def test_experts_bring_no_loss_that_could_be_told_from_luck():
     """The seeds of the one network lie among those with experts, with and without the reward."""
     plain, routing = record("modern")["runs"]["modern"], record("routing")
