@@ -128,6 +128,17 @@ def test_tales_close_in_the_order_that_they_opened():
         assert not open_tales and 1 <= depth <= 3
 
 
+def test_he_and_she_are_the_travellers_of_the_tales_and_no_child():
+    """As data/README.md says: before the first tale and behind the last nobody is he or she."""
+    told = 0
+    for story in SAMPLE[:3000]:
+        before, *_ = story.text.partition(" began a tale.")
+        *_, after = re.split(r"And there [A-Z]\w+ stopped\.", story.text)
+        assert not re.search(r"\b(s?he|his|hers?|him)\b", before + after, re.IGNORECASE), story.text
+        told += len(re.findall(r"\bs?he\b", story.text, re.IGNORECASE))
+    assert told > 6000
+
+
 def test_what_is_looked_for_is_found_last_first():
     for story in SAMPLE[:3000]:
         sought = re.findall(r"who looked for ([\w ]+)\.", story.text)
