@@ -25,7 +25,7 @@ TESTS = [
     f"tests/test_{name}.py"
     for name in (
         *("package", "tokenizer", "batches", "corpus", "attention", "layers", "block", "gpt"),
-        *("generation", "checkpoint", "loss", "streaming", "plots", "notebook", "cli"),
+        *("generation", "checkpoint", "loss", "streaming", "plots", "notebook", "cli", "tales"),
     )
 ]
 # Minutes of work that depends on no Python: reading what was written, checking types.
