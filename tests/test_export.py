@@ -6,8 +6,10 @@ The other way round, GPT-2's own shapes come in.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,7 +22,9 @@ from gptlib.engine.export import export, from_pretrained
 from gptlib.engine.foreign_tokenizer import foreign, signs
 from gptlib.engine.forms import form_of
 from gptlib.engine.learn import learn
+from gptlib.engine.prepare import prepare
 from gptlib.generation import generate
+from gptlib.given.sources import SOURCES
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.modern import ModernConfig, ModernGPT
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
@@ -159,6 +163,45 @@ def test_the_card_tells_how_a_run_went(data, tmp_path):
     assert f"- val_loss, nats per token, at step 4: {round(last['val_loss'], 4)}" in lines
     assert re.search(r"^- seconds of training: \d+\.\d$", text, flags=re.M)
     assert "- lr: 0.0003" in lines and "- SHA-256 of train.bin: " in text
+    part = text[text.index("## Data") : text.index("## Training")]
+    content = (data.parent / "a.txt").read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    assert f"- source 1: a.txt, bytes {len(content)}, sha256 {sha256}\n" in part
+    assert "- learned from: 1,836 tokens, 1,836 characters, 1,836 bytes\n" in part
+    assert "- held out: 204 tokens" in part and "- cut by: position, 0.1 held out, seed 0" in part
+    assert str(data.parent) not in text  # the folders of a home are not published
+
+
+def test_the_card_names_the_home_of_a_text_and_what_an_older_run_knows(data, tmp_path):
+    short = {"steps": 1, "eval_every": 1, "eval_batches": 1, "batch_size": 2, "device": "cpu"}
+    small = {"n_layer": 1, "n_head": 2, "n_embd": 8, "context_length": 8}
+    run = learn(data, tmp_path / "run", log=lambda line: None, **small, **short)
+    file = run / "settings.json"
+    told = json.loads(file.read_text("utf-8"))
+    told["text"]["sources"] = [
+        {"name": "tinyshakespeare", "bytes": 9}, {"name": "stories", "n": 3, "seed": 1, "volume": 2}
+    ]  # fmt: skip
+    told["text"]["more_sources"] = 7
+    file.write_text(json.dumps(told), "utf-8")
+    export(run, tmp_path / "out")
+    text = (tmp_path / "out" / "README.md").read_text("utf-8")
+    known = SOURCES["tinyshakespeare"]
+    assert f"- source 1: tinyshakespeare, bytes 9, home {known.url}, licence public" in text
+    assert "- source 2: stories, n 3, seed 1, volume 2\n" in text and "- more sources: 7\n" in text
+    del told["text"]
+    file.write_text(json.dumps(told), "utf-8")
+    export(run, tmp_path / "out")
+    text = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "## Data\n\n- SHA-256 of train.bin: " in text and "source 1" not in text
+
+
+def test_of_many_sources_a_run_names_the_first(tmp_path):
+    (tmp_path / "texts").mkdir()
+    for n in range(23):
+        (tmp_path / "texts" / f"{n:02}.txt").write_text(f"text {n} of many. " * 9, "utf-8")
+    origin = prepare([tmp_path / "texts"], tmp_path / "data").origin()
+    assert [Path(s["name"]).stem for s in origin["sources"]] == [f"{n:02}" for n in range(20)]
+    assert origin["more_sources"] == 3 and origin["train"]["characters"] > 2000
 
 
 # Tokens ------------------------------------------------------------------------------------------

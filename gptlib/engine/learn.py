@@ -173,7 +173,7 @@ def _begun(
         group.check(settings)
         config = model_config(settings, prepared.tokenizer.vocab_size)
         room = 12 * count_parameters(config) * (settings["keep"] + 2)
-        return settings, runs.begin(out, settings, prepared.sums, room)
+        return settings, runs.begin(out, settings, prepared, room)
     told = runs.state_of(out)
     if told["data"] != prepared.sums:
         raise ValueError(
