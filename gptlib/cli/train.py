@@ -46,8 +46,9 @@ def add_words(parser: argparse.ArgumentParser) -> None:
         "--timeout", type=float, help="seconds to wait for another process of torchrun's (600)"
     )
     parser.add_argument(
-        "--shard", action="store_true", help="each process keeps a part of the model, not all of it"
-    )
+        "--shard", action=argparse.BooleanOptionalAction, default=False,
+        help="each process keeps a part of the model, not all of it",
+    )  # fmt: skip
     parser.add_argument("--plan", action="store_true", help="say what it would cost, and stop")
     parser.add_argument("--track", help="tell a tracker too: tensorboard, mlflow or trackio")
     parser.add_argument("--curve", metavar="FILE", help="draw the curve here too: .png, .svg, .pdf")
