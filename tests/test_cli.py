@@ -16,6 +16,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
 import gptlib
 from gptlib.cli import chat, completion
@@ -204,6 +205,8 @@ def test_words_override_the_file_and_what_is_printed_can_be_read(here, capsys):
     assert capsys.readouterr().out == printed
     assert main(["generate", "--no-sampling", "--print-config"]) == 0
     assert tomllib.loads(capsys.readouterr().out)["sampling"] is False
+    assert main(["train", "--dtype", "bfloat16", "--print-config"]) == 0
+    assert tomllib.loads(capsys.readouterr().out)["dtype"] == "bfloat16"
     for words, shard in (([], True), (["--no-shard"], False)):
         (here / "c.toml").write_text("shard = true\n", encoding="utf-8")
         assert main(["train", "--config", "c.toml", *words, "--print-config"]) == 0
@@ -214,6 +217,22 @@ def test_words_override_the_file_and_what_is_printed_can_be_read(here, capsys):
 def test_every_verb_prints_its_settings_with_nothing_named(verb, capsys):
     assert main([verb, "--print-config"]) == 0
     assert capsys.readouterr().out or verb == "info"  # which has none
+
+
+def test_the_peak_is_that_of_the_numbers_that_the_run_computes_in(trained, monkeypatch):
+    from gptlib import roofline
+
+    asked, measure = [], roofline.measure_machine
+
+    def noted(device, dtype, **how):
+        asked.append(dtype)
+        return measure(device, dtype, **how)
+
+    monkeypatch.setattr(roofline, "measure_machine", noted)
+    half = ["train", "data", "--out", "half", *SMALL, "--dtype", "bfloat16"]
+    for words in (half, half[:4], ["train", "data", "--out", "run"]):  # the last two go on
+        assert main(words) == 0
+    assert asked == [torch.bfloat16, torch.bfloat16, torch.float32]
 
 
 class Terminal(io.StringIO):
