@@ -9,7 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -32,6 +35,7 @@ from gptlib.tokenizer import BPETokenizer, CharTokenizer
 transformers = pytest.importorskip("transformers", reason="pip install transformers")
 tokenizers = pytest.importorskip("tokenizers", reason="pip install tokenizers")
 
+ROOT = Path(__file__).resolve().parent.parent
 TEXT = "the cat sat on the mat, and the dog's log fell for 24 hours. Für 🍎!\n" * 3
 BPE = BPETokenizer.train(TEXT, 290, [END])
 SMALL = {
@@ -336,3 +340,64 @@ def test_the_published_shapes_fit(name):
         shape = ours.get_parameter(own).shape
         assert theirs.pop(their).shape == (shape[::-1] if turned else shape)
     assert not theirs
+
+
+# Prints by how many times the file the memory grew that no file backs: at most, while GPT-2 was
+# loaded; and once more beside a copy of its weights, to see that the measure would notice one.
+LOADS = """
+import sys, threading, time
+from safetensors.torch import load_file
+from gptlib.engine.export import from_pretrained
+
+def anonymous():
+    with open("/proc/self/status") as told:
+        return next(1024 * int(line.split()[1]) for line in told if line.startswith("RssAnon"))
+
+def watch():
+    while running:
+        seen.append(anonymous())
+        time.sleep(0.001)
+
+folder, size = sys.argv[1], int(sys.argv[2])
+before, copies = anonymous(), []
+for copy in (False, True):
+    if copy:
+        copies = [t.clone() for t in load_file(folder + "/model.safetensors").values()]
+    running, seen = True, []
+    thread = threading.Thread(target=watch)
+    thread.start()
+    model, _ = from_pretrained(folder)
+    running = False
+    thread.join()
+    print((max(seen) - before) / size)
+    del model
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="only Linux tells it so")
+def test_gpt2_small_comes_in_from_its_file_without_a_second_copy():
+    """The real shape, 124 million random weights.
+
+    XL, whose file has 6 GB, is too large for a test: of it the names and shapes are compared above,
+    and it is read by the same loop, a tensor at a time.
+    """
+    torch.manual_seed(0)
+    with TemporaryDirectory() as folder:
+        theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config()).eval()
+        theirs.save_pretrained(folder)
+        file = Path(folder) / "model.safetensors"
+        size = file.stat().st_size
+        assert size > 4 * 124_000_000
+        ours, _ = from_pretrained(folder)
+        idx = torch.randint(50257, (2, 12))
+        with torch.no_grad():
+            logits, expected = ours(idx)[0], theirs(idx).logits
+        assert ours.config == GPTConfig.preset("gpt2-small")
+        assert expected.std() > 0.3 and (logits - expected).abs().max() < 1e-4
+        del ours, theirs
+        command = [sys.executable, "-c", LOADS, folder, str(size)]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+        assert told.returncode == 0, told.stderr
+        once, beside_a_copy = map(float, told.stdout.split())
+        assert 0.9 < once < 1.35 and beside_a_copy > 1.9, told.stdout
