@@ -18,7 +18,7 @@ from gptlib import corpus
 from gptlib.corpus.scoring import AnswerKey
 from gptlib.given.records import record
 from gptlib.gpt import GPT, GPTConfig
-from gptlib.recipe import TrainConfig
+from gptlib.recipe import TrainConfig, learning_rate
 from gptlib.tokenizer import BPETokenizer
 from gptlib.widgets import LiveTraining
 from gptlib.widgets.live_training import MISTAKES
@@ -123,6 +123,29 @@ def test_it_learns_and_reset_begins_again():
     assert [point["loss"] for point in again] == losses[:3] and other[0]["loss"] != losses[0]
     assert all(0 < point["table"] < 1 and 0 < point["blocks"] < 1 for point in first)
     assert story["says"] and not story["ok"] and len(story["tokens"]) <= 127
+
+
+def test_a_run_that_goes_on_begins_a_shorter_schedule():
+    """A third of the steps, and again: the rate climbs and falls, and the exam falls with it."""
+    code = OPEN + """
+        const trainee = new Trainee(given), exams = [];
+        const points = [30, 10, 10].flatMap((n) => {
+          const made = Array.from({ length: n }, () => trainee.step());
+          exams.push(trainee.exam().loss);
+          return made;
+        });
+        const { end } = trainee;
+        trainee.reset();
+        return [points.map(({ lr }) => lr), exams, end, trainee.end, trainee.step().lr];
+    """  # fmt: skip
+    recipe = replace(RECIPE, lr=0.02, min_lr_ratio=0.0, warmup_steps=6)
+    rates, exams, end, again, first = run_script(code, given(recipe=recipe))
+    later = replace(recipe, steps=10, warmup_steps=None)
+    wanted = [learning_rate(step, recipe) for step in range(1, 31)]
+    wanted += 2 * [learning_rate(step, later) for step in range(1, 11)]
+    assert rates == pytest.approx(wanted)
+    assert end == 50 and again == 30 and first == rates[0]
+    assert exams[0] > exams[1] + 0.05 and exams[1] > exams[2] + 0.05
 
 
 # What the gauges of a short run say: first and last points, well and ill, of one seed.
@@ -237,16 +260,20 @@ def test_the_worker_starts_pauses_steps_and_goes_on():
         said.length = 0;
         receive({ do: "start" }); turn(100);
         const ended = [steps().at(-1), kinds().slice(-3), waiting.length];
-        return [ready, opened, ran, asleep, still, one, ...ended];
+        receive({ do: "start" }); turn(100);
+        const later = [steps().at(-1), kinds().slice(-3), waiting.length];
+        return [ready, opened, ran, asleep, still, one, later, ...ended];
     """
     )
-    ready, opened, ran, asleep, still, one, last, ending, left = run_script(code, given())
+    answer = run_script(code, given())
+    ready, opened, ran, asleep, still, one, later, last, ending, left = answer
     assert ready["parameters"] == 1536 * 16 + 128 * 16 + 12 * 16 * 16 + 3 * 16
     assert ready["simd"] and ready["bytes"] < 20e6
     assert opened == ["ready", "exam", "story"]
     assert ran == list(range(1, len(ran) + 1)) and len(ran) >= 6 and asleep is False and still
     assert one == [len(ran) + 1]
     assert last == 30 and "running" in ending and left == 0  # the recipe's steps are over
+    assert later[0] == 40 and "running" in later[1] and later[2] == 0  # and so is a third more
 
 
 def test_the_worker_changes_the_rate_breaks_and_sends_the_weights():

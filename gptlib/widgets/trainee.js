@@ -12,6 +12,7 @@ import { openVocabulary } from "./vocabulary.js";
 
 const EXAM_SEED = 1; // as in corpus.stories(n, seed=1)
 const GARBAGE = 50; // every so many steps a batch, where that is broken
+const MORE = 3; // a run that goes on when its recipe is over does so for a third of its steps
 const BIG = 50; // times as large as they should be: the numbers of a token table that begins too big
 // What can be broken, each with what it does: ten patients of chapter 7's lab, and the clipping and the
 // warm-up besides. Of the other five, two are the learning rate's; and here is no dropout, and the
@@ -66,6 +67,7 @@ export class Trainee {
     this.lessons = new Lessons(this.key, this.vocabulary, this.sizes(), this.random);
     this.batch = null;
     this.steps = 0;
+    [this.from, this.end] = [0, this.recipe.steps]; // of the schedule of the rate
     this.seconds = 0; // of steps, the exam not counted
   }
 
@@ -81,17 +83,20 @@ export class Trainee {
     return this.batch;
   }
 
-  // The learning rate of this step, AdamW's.
+  // The learning rate of this step, AdamW's: it climbs and falls again in each schedule.
   rate() {
-    const { recipe, broken } = this, step = Math.min(this.steps, recipe.steps);
-    return this.factor * learning_rate(step, broken.has("warmup") ? { ...recipe, warmup_steps: 0 } : recipe);
+    const { recipe, broken, from, end } = this, warmup = from ? null : recipe.warmup_steps;
+    const now = { ...recipe, steps: end - from, warmup_steps: broken.has("warmup") ? 0 : warmup };
+    return this.factor * learning_rate(this.steps - from, now);
   }
 
   // One update. Returns what there is to report: loss in nats a token, of a batch that it had never
   // seen; lr; grad_norm before clipping; the updates of the token table and of the blocks' matrices
-  // as shares of these weights.
+  // as shares of these weights. When the recipe is over, its rate has fallen and little would be
+  // learned: a shorter schedule begins.
   step() {
     const began = performance.now(), { room, recipe, broken } = this;
+    if (this.steps === this.end) [this.from, this.end] = [this.end, this.end + Math.ceil(recipe.steps / MORE)];
     this.steps += 1;
     Object.assign(room.size, { masked: !broken.has("mask"), muddled: broken.has("reshape"), twice: broken.has("softmax_twice") });
     const { idx, targets } = this.next();

@@ -42,7 +42,7 @@ export function serve(post, later, { examEvery = 100, storyEvery = 5 } = {}) {
   const go = (mine) => {
     if (!running || mine !== turn) return;
     attempt(once);
-    if (running && trainee.steps >= trainee.recipe.steps && trainee.steps % trainee.recipe.steps === 0) { flush(); halt(); report(); }
+    if (running && trainee.steps === trainee.end) { flush(); halt(); report(); }
     later(() => go(mine));
   };
   const deeds = {
