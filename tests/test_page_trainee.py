@@ -125,6 +125,17 @@ def test_it_learns_and_reset_begins_again():
     assert story["says"] and not story["ok"] and len(story["tokens"]) <= 127
 
 
+def test_a_story_without_a_word_is_none():
+    """END at once, as the highest draw has it in a model that knows nothing."""
+    code = OPEN + """
+        const trainee = new Trainee(given);
+        trainee.random = () => 1 - 1e-9;
+        return [trainee.write(), trainee.told, trainee.vocabulary.end];
+    """
+    story, ids, end = run_script(code, given())
+    assert ids == [end] and story["ok"] is False and story["says"] == "a story has words"
+
+
 def test_a_run_that_goes_on_begins_a_shorter_schedule():
     """A third of the steps, and again: the rate climbs and falls, and the exam falls with it."""
     code = OPEN + """

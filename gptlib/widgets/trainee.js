@@ -141,7 +141,8 @@ export class Trainee {
     const { marks } = this.key.mark(ids, this.vocabulary);
     const broken = marks.map(({ broken }) => broken?.short ?? null);
     const tokens = ids.map((id, i) => [id === this.vocabulary.end ? "" : this.vocabulary.decode([id]), marks[i].forced, broken[i]]);
-    const says = broken.find(Boolean) ?? null;
+    const empty = !tokens.some(([text]) => text.trim());
+    const says = broken.find(Boolean) ?? (empty ? "a story has words" : null);
     return { step: this.steps, tokens, ok: !says && ids.at(-1) === this.vocabulary.end, says };
   }
 
