@@ -127,11 +127,14 @@ def test_it_learns_and_reset_begins_again():
 
 def test_a_story_without_a_word_is_none():
     """END at once, as the highest draw has it in a model that knows nothing."""
-    code = OPEN + """
+    code = (
+        OPEN
+        + """
         const trainee = new Trainee(given);
         trainee.random = () => 1 - 1e-9;
         return [trainee.write(), trainee.told, trainee.vocabulary.end];
     """
+    )
     story, ids, end = run_script(code, given())
     assert ids == [end] and story["ok"] is False and story["says"] == "a story has words"
 
@@ -168,6 +171,8 @@ SHOWS = {
     "clip": lambda well, ill: ill[1]["loss"] != well[1]["loss"],
     "warmup": lambda well, ill: ill[0]["lr"] > 2.9 * well[0]["lr"],
     "one_batch": lambda well, ill: ill[1]["loss"] < well[1]["loss"] - 0.3,  # it knows it by heart
+    "sorted": lambda well, ill: ill[1]["loss"] != well[1]["loss"],  # and more in a test of its own
+    "validation_leak": lambda well, ill: ill[2] < well[2] - 0.3,  # the exam is all that it knows
     "garbage": lambda well, ill: ill[1]["loss"] > well[1]["loss"] + 0.3,
     "softmax_twice": lambda well, ill: ill[1]["loss"] > well[1]["loss"] + 1,
     "reshape": lambda well, ill: ill[1]["loss"] != well[1]["loss"],
@@ -197,6 +202,38 @@ def test_every_mistake_shows(muon):
     for (mistake, shows), ill in zip(SHOWS.items(), ills, strict=True):
         assert shows(well, ill), (mistake, well, ill)
         assert ill[2] != well[2], mistake
+
+
+def test_stories_in_order_follow_the_alphabet_and_begin_again():
+    """Each once, then from A; the leak's are the exam's, and none else."""
+    code = (
+        OPEN
+        + """
+        const trainee = new Trainee(given), { lessons, sheets } = trainee;
+        const told = (n, how) => Array.from({ length: n }, () => lessons.story(how));
+        const ordered = told(5000, { sorted: true }), again = told(2, { sorted: true });
+        return [ordered, again, sheets.texts, told(90, { leaked: sheets.texts })];
+    """
+    )
+    ordered, again, exam, leaked = run_script(code, given())
+    assert ordered == sorted(ordered) and len(set(ordered)) > 4990 and again == ordered[:2]
+    assert exam == [story.text for story in corpus.stories(4, seed=1)]
+    assert set(leaked) == set(exam)
+
+
+def test_stories_in_order_are_learned_worse():
+    """Two seeds by Muon: more loss in the exam, and longer gradients; one seed's luck is less."""
+    code = OPEN + """
+        given.recipe.muon = 0.02;
+        const ends = (mistake, seed) => {
+          const trainee = new Trainee({ ...given, seed, mistakes: [mistake] });
+          const steps = Array.from({ length: 100 }, () => trainee.step().grad_norm);
+          return [trainee.exam().loss, steps.slice(-20).reduce((sum, norm) => sum + norm) / 20];
+        };
+        return [0, 1].map((seed) => [ends("none", seed), ends("sorted", seed)]);
+    """  # fmt: skip
+    for well, ill in run_script(code, given(recipe=replace(RECIPE, steps=100, lr=0.02), exam=20)):
+        assert ill[0] > well[0] + 0.1 and ill[1] > 1.1 * well[1]
 
 
 def test_attention_is_that_of_the_story_just_written():

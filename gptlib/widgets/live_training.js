@@ -9,7 +9,7 @@ import { Smooth } from "./thinning.js";
 const FACTORS = [0.03, 0.1, 0.3, 1, 3, 10];
 const MISTAKE_NAMES = {
   mask: "no mask", shift: "no shift", zero_grad: "forgotten zero_grad", clip: "no clipping", warmup: "no warm-up",
-  one_batch: "one batch", garbage: "batches of garbage", softmax_twice: "softmax twice", reshape: "wrong reshape",
+  one_batch: "one batch", sorted: "sorted stories", validation_leak: "validation leak", garbage: "batches of garbage", softmax_twice: "softmax twice", reshape: "wrong reshape",
   frozen: "frozen blocks", lost: "lost optimiser", big_start: "big start",
 };
 
@@ -35,7 +35,7 @@ function render({ model, el }) {
   const view = frame(el, model.get("title"), row(choices.length > 1 && models.el, rate.el), row(train, one, again, keep), facts, note,
     h("div", { class: "gw-reel" }, left, right),
     h("details", { open: model.get("mistakes").length > 0 }, h("summary", {}, "break it"), row(...mistakes.map(({ el }) => el)),
-      h("p", { class: "gw-legend" }, "Ten patients of chapter 7's lab and two faults more, while the run goes on; “big start” counts at the beginning. The training alone is broken: the exam and the stories come from a sound program.")));
+      h("p", { class: "gw-legend" }, "Twelve patients of chapter 7's lab and two faults more, while the run goes on; “big start” counts at the beginning. Two of its other patients are the slider's; the last leaves dropout on in the exam, and here is none to leave on. The training alone is broken: the exam and the stories come from a sound program.")));
   let shown = model.get("choice"); // the picture and the run are this one's
   // Whoever sets a trait, the reader or Python: the control shows it, and the worker hears of it.
   const listening = [

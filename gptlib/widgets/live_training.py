@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MISTAKES = (
-    "mask", "shift", "zero_grad", "clip", "warmup", "one_batch", "garbage", "softmax_twice",
-    "reshape", "frozen", "lost", "big_start",
+    "mask", "shift", "zero_grad", "clip", "warmup", "one_batch", "sorted", "validation_leak",
+    "garbage", "softmax_twice", "reshape", "frozen", "lost", "big_start",
 )  # fmt: skip
 EXAM_SEED = 1  # of the exam's stories, as in trainee.js
 # The page's quick recipe, of chapter 10's ideas: Muon for the matrices of the blocks, a larger rate

@@ -14,10 +14,9 @@ const EXAM_SEED = 1; // as in corpus.stories(n, seed=1)
 const GARBAGE = 50; // every so many steps a batch, where that is broken
 const MORE = 3; // a run that goes on when its recipe is over does so for a third of its steps
 const BIG = 50; // times as large as they should be: the numbers of a token table that begins too big
-// What can be broken, each with what it does: ten patients of chapter 7's lab, and the clipping and the
-// warm-up besides. Of the other five, two are the learning rate's; and here is no dropout, and the
-// stories are new ones, in no order, none of them the exam's. The training alone is broken: exam and
-// writing are sound.
+// What can be broken, each with what it does: twelve patients of chapter 7's lab, and the clipping and
+// the warm-up besides. Of the other three, two are the learning rate's, and one forgets to switch
+// dropout off for the exam: there is none here. The training alone is broken: exam and writing are sound.
 export const MISTAKES = {
   mask: "no mask: a token looks at those that come later",
   shift: "no shift: the target is the token itself",
@@ -25,6 +24,8 @@ export const MISTAKES = {
   clip: "no clipping: a gradient may have any length",
   warmup: "no warm-up: the learning rate is at its height at once",
   one_batch: "one batch: the same stories in each step",
+  sorted: "sorted: stories come in the order of the alphabet",
+  validation_leak: "validation leak: the exam's stories are all that it learns from",
   garbage: `garbage: each ${GARBAGE}th batch is random tokens`,
   softmax_twice: "softmax twice: probabilities where logits belong",
   reshape: "wrong reshape: heads are cut out of the wrong numbers",
@@ -75,7 +76,8 @@ export class Trainee {
   next() {
     const { broken } = this;
     if (broken.has("one_batch") && this.batch) return this.batch;
-    this.batch = this.lessons.next({ shifted: !broken.has("shift") });
+    const leaked = broken.has("validation_leak") ? this.sheets.texts : null;
+    this.batch = this.lessons.next({ shifted: !broken.has("shift"), sorted: broken.has("sorted"), leaked });
     if (broken.has("garbage") && this.steps % GARBAGE === 0) {
       const noise = this.batch.idx.map(() => Math.floor(this.random() * this.config.vocab_size));
       return { idx: noise, targets: noise };

@@ -489,6 +489,7 @@ def course_training(widget) -> dict[str, Does]:
 MISTAKES = {
     "no mask": "mask", "no shift": "shift", "forgotten zero_grad": "zero_grad",
     "no clipping": "clip", "no warm-up": "warmup", "one batch": "one_batch",
+    "sorted stories": "sorted", "validation leak": "validation_leak",
     "batches of garbage": "garbage", "softmax twice": "softmax_twice", "wrong reshape": "reshape",
     "frozen blocks": "frozen", "lost optimiser": "lost", "big start": "big_start",
 }  # fmt: skip
