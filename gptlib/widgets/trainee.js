@@ -8,6 +8,7 @@ import { Lessons, mark, questions } from "./lessons.js";
 import { writeModel } from "./model_writer.js";
 import { matrices, muon_step } from "./muon.js";
 import { randomNumbers } from "./sampling.js";
+import { gpt_back_together } from "./together.js";
 import { openVocabulary } from "./vocabulary.js";
 
 const EXAM_SEED = 1; // as in corpus.stories(n, seed=1)
@@ -97,14 +98,29 @@ export class Trainee {
   // as shares of these weights. When the recipe is over, its rate has fallen and little would be
   // learned: a shorter schedule begins.
   step() {
-    const began = performance.now(), { room, recipe, broken } = this;
+    const began = performance.now(), { idx, targets } = this.begin();
+    return this.finish(gpt_back(idx, targets, this.room), began);
+  }
+
+  // The same by several workers, as gpt_back_together has them.
+  async stepTogether(helpers) {
+    const began = performance.now(), { idx, targets } = this.begin();
+    return this.finish(await gpt_back_together(idx, targets, this.room, helpers), began);
+  }
+
+  // Ready for the gradients of a step: its batch.
+  begin() {
+    const { room, recipe, broken } = this;
     if (this.steps === this.end) [this.from, this.end] = [this.end, this.end + Math.ceil(recipe.steps / MORE)];
     this.steps += 1;
     Object.assign(room.size, { masked: !broken.has("mask"), muddled: broken.has("reshape"), twice: broken.has("softmax_twice") });
-    const { idx, targets } = this.next();
     if (!broken.has("zero_grad")) room.flat.grads.fill(0);
-    const loss = gpt_back(idx, targets, room);
-    Object.assign(room.size, SOUND);
+    return this.next();
+  }
+
+  // With the gradients: the update, and what there is to report.
+  finish(loss, began) {
+    Object.assign(this.room.size, SOUND);
     const lr = this.rate(), { grad_norm, ratios } = this.update(lr);
     if (!Number.isFinite(loss + grad_norm)) throw new Error(`The loss is no longer a number at step ${this.steps}.`);
     this.seconds += (performance.now() - began) / 1000;

@@ -454,6 +454,7 @@ def training(widget) -> dict[str, Does]:
 
     return {
         "slider learning rate": Does(number("factor"), draws=False),
+        "choice cores": Does(chosen("workers", 1, 2, 3, 4), draws=False),
         "fold break it": FOLD,
         f"toggle ({'|'.join(MISTAKES)})": Does(mistakes, draws=False),
         "fold who looks where": FOLD,
