@@ -11,6 +11,7 @@ folder, until the exam's loss is at most 10 % above the floor; training_page.py 
 
     python benchmarks/page_training.py --choice 1 --rounds 0 --seconds 0 --runs 3    # runs alone
     python benchmarks/page_training.py --rounds 0 --whole --slower 4       # the slow page alone
+    python benchmarks/page_training.py --rounds 0 --workers 2          # two workers share a step
 """
 
 from __future__ import annotations
@@ -176,6 +177,7 @@ def main() -> None:
         "--seconds", type=float, default=20, help="of training in Chromium; 0: none"
     )
     parser.add_argument("--slower", type=float, default=1, help="stop Chromium's page in between")
+    parser.add_argument("--workers", type=int, default=1, help="that share a step in Chromium")
     parser.add_argument("--runs", type=int, default=0, help="whole runs in node, so many seeds")
     parser.add_argument("--seed", type=int, default=0, help="the first of them")
     parser.add_argument("--on", type=int, default=0, help="so many times, each of them goes on")
@@ -188,7 +190,7 @@ def main() -> None:
         )
     text = corpus.load("stories", n=3000)
     tokenizer = BPETokenizer.train(text, 1536, special_tokens=[corpus.END])
-    widget = LiveTraining(tokenizer, choice=args.choice)
+    widget = LiveTraining(tokenizer, choice=args.choice, workers=args.workers)
 
     def keep(**found: Any) -> None:
         """Into the record at once; what was not asked for this time stays."""
@@ -208,7 +210,8 @@ def main() -> None:
             f"{found['ms_a_step']} ms a step, {found['share_of_product']:.0%} in the product"
         )
     if args.seconds or args.whole:
-        page = f"{'' if args.slower == 1 else 'slow_'}{'whole_' if args.whole else ''}page"
+        shared = "" if args.workers == 1 else f"shared_{args.workers}_"
+        page = f"{shared}{'' if args.slower == 1 else 'slow_'}{'whole_' if args.whole else ''}page"
         found = in_chromium(
             widget, 20 * LIMIT if args.whole else args.seconds, args.slower, args.whole and GOAL
         )

@@ -136,5 +136,5 @@ def in_chromium(widget: LiveTraining, seconds: float, slower: float, goal: float
         "page_script_share": round(scripts / past, 4), "long_tasks": len(tasks),
         "tasks_above_60_ms": sum(task > 60 for task in tasks),
         "longest_task_ms": round(max(tasks, default=0)), "mb_at_most": round(most),
-        "slower": slower, "chromium": version,
+        "slower": slower, "workers": widget.workers, "chromium": version,
     }  # fmt: skip
