@@ -11,7 +11,7 @@ folder, until the exam's loss is at most 10 % above the floor; training_page.py 
 
     python benchmarks/page_training.py --choice 1 --rounds 0 --seconds 0 --runs 3    # runs alone
     python benchmarks/page_training.py --rounds 0 --whole --slower 4       # the slow page alone
-    python benchmarks/page_training.py --rounds 0 --workers 2          # two workers share a step
+    python benchmarks/page_training.py --rounds 0 --workers 2           # two workers a step
 """
 
 from __future__ import annotations

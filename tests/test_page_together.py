@@ -6,8 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+import traitlets
+from bookmodel import book
 from scripts import run_script
 from test_page_trainee import RECIPE, given
+
+from gptlib.widgets import LiveTraining
 
 OPEN = """
 const { Trainee } = await module("trainee.js");
@@ -88,3 +92,10 @@ def test_the_worker_waits_for_its_helpers_and_hears_the_page_between_two_steps()
     assert [point["step"] for point in points] == [1, 2, 3, 4]
     rates = [point["lr"] for point in points]
     assert rates == pytest.approx([4e-3 / 3, 8e-3 / 3, 4e-3, 0.5 * 4e-3], rel=0.02)
+
+
+def test_so_many_workers_are_none():
+    with pytest.raises(traitlets.TraitError, match="workers"):
+        LiveTraining(book()[1], exam=4, workers=5)
+    with pytest.raises(traitlets.TraitError, match="workers"):
+        LiveTraining(book()[1], exam=4, workers=0)

@@ -6,7 +6,7 @@ import { batched, button, follow, frame, h, percent, picker, put, row, say, stop
 import { headPicture, lengthPicture, lossPicture, saysLengths, skillBars } from "./training_view.js";
 import { Smooth } from "./thinning.js";
 
-const MOST = Math.min(4, globalThis.navigator?.hardwareConcurrency ?? 1); // workers that share a step
+const CORES = Math.min(4, globalThis.navigator?.hardwareConcurrency ?? 1); // workers that share a step
 const FACTORS = [0.03, 0.1, 0.3, 1, 3, 10];
 const MISTAKE_NAMES = {
   mask: "no mask", shift: "no shift", zero_grad: "forgotten zero_grad", clip: "no clipping", warmup: "no warm-up",
@@ -25,7 +25,7 @@ function render({ model, el }) {
   const again = button("begin again", () => { run = begun(); pictures.head.clear(); ask({ do: "reset", seed: model.get("seed") }); redraw(); });
   const keep = button("keep the model", () => ask({ do: "weights" }));
   const models = picker({ label: "model", options: choices.map(({ name, parameters }) => `${name}: ${say(parameters)} parameters`), change: (i) => put(model, "choice", i) });
-  const cores = picker({ label: "cores", options: Array.from({ length: Math.max(MOST, model.get("workers")) }, (_, i) => say(i + 1)), change: (i) => put(model, "workers", i + 1) });
+  const cores = picker({ label: "cores", options: Array.from({ length: Math.max(CORES, model.get("workers")) }, (_, i) => say(i + 1)), change: (i) => put(model, "workers", i + 1) });
   const rate = stops({ label: "learning rate", values: FACTORS, show: (x) => `× ${say(x)}`, change: (x) => put(model, "factor", x) });
   const mistakes = Object.keys(MISTAKE_NAMES).map((name) => ({ name, on: false, ...toggle({ label: MISTAKE_NAMES[name], change: (on) =>
     put(model, "mistakes", on ? [...model.get("mistakes"), name] : model.get("mistakes").filter((other) => other !== name)) }) }));
