@@ -15,7 +15,12 @@ from gptlib.recipe import TrainConfig
 from gptlib.widgets import LiveTraining
 
 RECORD = measured("page_training")
-PAGES = {name: found for name, found in RECORD.items() if name.endswith("page")}
+# By one worker; those that share a step have a room each.
+PAGES = {
+    name: found
+    for name, found in RECORD.items()
+    if name.endswith("page") and not name.startswith("shared")
+}
 
 
 def runs_of(recipe: str) -> list[dict]:
