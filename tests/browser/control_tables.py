@@ -454,6 +454,7 @@ def training(widget) -> dict[str, Does]:
 
     return {
         "slider learning rate": Does(number("factor"), draws=False),
+        "choice cores": Does(chosen("workers", 1, 2, 3, 4), draws=False),
         "fold break it": FOLD,
         f"toggle ({'|'.join(MISTAKES)})": Does(mistakes, draws=False),
         "fold who looks where": FOLD,
@@ -489,6 +490,7 @@ def course_training(widget) -> dict[str, Does]:
 MISTAKES = {
     "no mask": "mask", "no shift": "shift", "forgotten zero_grad": "zero_grad",
     "no clipping": "clip", "no warm-up": "warmup", "one batch": "one_batch",
+    "sorted stories": "sorted", "validation leak": "validation_leak",
     "batches of garbage": "garbage", "softmax twice": "softmax_twice", "wrong reshape": "reshape",
     "frozen blocks": "frozen", "lost optimiser": "lost", "big start": "big_start",
 }  # fmt: skip
