@@ -1805,10 +1805,22 @@ def test_signals_follow_every_control(shown):
     assert page.faults == []
 
 
-def test_signals_train_in_the_page_as_in_pytorch(shown):
+# Notes each text of a place, with its time in milliseconds.
+NOTED = """selector => {
+    const place = document.querySelector(selector);
+    window.noted = [];
+    new MutationObserver(() => noted.push([place.textContent, performance.now()]))
+        .observe(place, { childList: true, characterData: true, subtree: true });
+}"""
+
+
+@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+def test_signals_train_in_the_page_as_in_pytorch(shown, motion):
+    """Step by step before the reader's eyes, or, with reduced motion, in one go."""
     widget = signals()
-    page = shown(widget)
+    page = shown(widget, reduced_motion=motion)
     page.get_by_label("shortcuts").check()
+    page.evaluate(NOTED, ".gpt-widget > .gw-facts")
     page.get_by_role("button", name="train 50 steps").tap()
     facts = page.locator(".gpt-widget > .gw-facts").first
     page.locator(".gw-facts", has_text="after 50 steps").wait_for()
@@ -1818,6 +1830,8 @@ def test_signals_train_in_the_page_as_in_pytorch(shown):
     assert f"loss {wanted['loss']:.3g}"[:9] in facts.inner_text()
     assert f"{wanted['right']} of 16" in facts.inner_text()
     assert page.locator(".gw-line-before").first.get_attribute("d")
+    seen = {int(text.split()[1]) for text, _ in page.evaluate("noted")}
+    assert 50 in seen and (motion != "reduce" or seen <= {0, 50})
     tells(page, "After 50 steps")
     page.get_by_role("button", name="back to the start").tap()
     settle(page)
@@ -2012,25 +2026,33 @@ def test_the_patient_is_shown_beside_the_healthy_run(shown):
     moment_agrees(page, widget)
 
 
-def test_a_run_plays_to_its_end_and_pauses(shown):
+@pytest.mark.parametrize(("motion", "pause"), [("no-preference", 700), ("reduce", 1500)])
+def test_a_run_plays_to_its_end_and_pauses(shown, motion, pause):
+    """From moment to moment after a pause, which is longer where motion is to be reduced."""
     widget = scrubber()
-    page = shown(widget)
-    output = page.locator("output").first
+    page = shown(widget, reduced_motion=motion)
+    output, time = page.locator("output").first, page.get_by_role("slider", name="step")
     play = page.get_by_role("button", name="play")
     play.press("Enter")  # at the end: from the beginning
     page.wait_for_function("document.querySelector('output').textContent === '5'")
-    pause = page.get_by_role("button", name="pause")
-    assert pause.get_attribute("aria-pressed") == "true"
-    page.get_by_role("slider", name="step").press(" ")
+    pressed = page.get_by_role("button", name="pause").get_attribute("aria-pressed")
+    assert pressed == "true"
+    time.press(" ")
     settle(page)
     here = output.inner_text()
-    page.wait_for_timeout(1200)
+    page.wait_for_timeout(pause + 500)
     assert output.inner_text() == here != "30"
     widget.moment = int(here) // 5
     moment_agrees(page, widget)
-    page.get_by_role("slider", name="step").press(" ")
+    for key in ("End", "ArrowLeft", "ArrowLeft"):
+        time.press(key)
+    settle(page)
+    page.evaluate(NOTED, "output")
+    time.press(" ")
     page.wait_for_function("document.querySelector('output').textContent === '30'")
     page.get_by_role("button", name="play").wait_for()
+    (first, then), (last, at) = page.evaluate("noted")
+    assert (first, last) == ("25", "30") and at - then > pause - 50
     widget.moment = -1
     moment_agrees(page, widget)
     tells(page, "Step 30. Loss")
