@@ -1107,7 +1107,9 @@ def heads_agree(page, widget: LiveGPT) -> None:
     cells = page.locator(".gw-heads td:has(.gw-cell)").evaluate_all("""all => all.map(td => [
         td.querySelector('.gw-cell').innerText, td.querySelector('.gw-much').textContent,
         Number(td.style.getPropertyValue('--share'))])""")
-    names = [f"blocks.{i}.attention.{j}" for i in range(len(looks)) for j in range(2)]
+    names = [
+        f"blocks.{i}.attention.{j}" for i, heads in enumerate(looks) for j in range(len(heads))
+    ]
     for cell, name, look in zip(cells, names, torch.cat(looks), strict=True):
         share, best = look.max(dim=0)
         if name in widget.off:
@@ -1908,7 +1910,8 @@ def moment_agrees(page, widget: TrainingScrubber):
     assert float(re.search(r"([\d.]+) % above", facts)[1]) == pytest.approx(
         100 * now["above_floor"], rel=0.06
     )
-    assert ("exam" in said) == (now["step"] == 30)
+    run = widget.runs[widget.shown]
+    assert ("exam" in said) == (run["exam"] is not None and now["step"] == run["step"][-1])
     if widget.shown:
         behind = re.search(r"\(healthy (\d+\.?\d*)\)", facts)[1]
         assert float(behind) == pytest.approx(widget.now(0)["val"], rel=6e-3)
@@ -1918,7 +1921,7 @@ def moment_agrees(page, widget: TrainingScrubber):
         now["skills"], abs=6e-4
     )
     names = page.locator(".gw-layers tbody th").all_inner_texts()
-    assert names == ["block 1", "block 0", "embedding"]
+    assert names == widget.runs[0]["layers"][::-1]
     for column, gauge in ((1, "gradients"), (2, "updates")):
         cells = f".gw-layers tbody td:nth-of-type({column}) .gw-number"
         got = dict(zip(names, page.locator(cells).all_inner_texts(), strict=True))
@@ -1931,7 +1934,6 @@ def moment_agrees(page, widget: TrainingScrubber):
             )
     handed_on_agrees(page, widget)
     written = page.locator(".gw-written").inner_text()
-    run = widget.runs[widget.shown]
     assert written == run["prompt"] + now["text"]
     bars = page.locator(".gw-seen").evaluate_all(
         "all => all.map(e => Number(e.style.getPropertyValue('--share')))"
