@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 
+import nbformat
 import pytest
+from chapterfiles import ROOT
 from control_tables import TABLES, sampling
 from controls import HANDS, RENDER, SCRIPT, find
 from looking import FRAMES, PATIENCE, UNFOLD, pages_of, wake
@@ -14,6 +16,7 @@ from test_every_control import answers, as_in
 from test_playing import AGREES, told_rate, told_step
 
 from gptlib.recipe import TrainConfig, learning_rate
+from gptlib.widgets.widget import Widget
 
 
 def pages_with_widgets(html) -> list[str]:
@@ -131,3 +134,33 @@ def test_every_widget_of_the_book_answers_in_its_own_page(html, site, browser, b
     start = site if by == "http" else html.resolve().as_uri()
     wrong = {page: wrong_with(browser, f"{start}/{page}", PLAYED[page]) for page in PLAYED}
     assert {page: found for page, found in wrong.items() if found} == {}
+
+
+def named_in_the_table() -> list[tuple[str, str, str, str]]:
+    """The rows of the table in `book/widgets.md`: chapter, widget, cell, what is tried there."""
+    text = (ROOT / "book" / "widgets.md").read_text(encoding="utf-8")
+    row = r"^\| \[\d+\]\(\.\./chapters/(\w+)\.ipynb\) \| `(\w+)` \| `([\w-]+)` \| (.+) \|$"
+    return re.findall(row, text, flags=re.M)
+
+
+def test_each_widget_lets_the_reader_try_a_sentence_of_its_chapter():
+    """The cell shows that widget, beside it stands the sentence, and no widget is left out."""
+    rows, cells = named_in_the_table(), {}
+    for path in sorted((ROOT / "chapters").glob("*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            cells.setdefault(path.stem, {})[cell.id] = cell
+    for chapter, widget, name, tried in rows:
+        place = list(cells[chapter]).index(name)
+        near = [cell.source for cell in list(cells[chapter].values())[place - 1 : place + 2]]
+        assert re.search(rf"\b{widget}(\.lab)?\(", near[1]), (chapter, name)
+        said = " ".join(f"{near[0]} {near[2]}".replace("*", "").split())
+        assert tried in said, f"chapter {chapter} does not say: {tried}"
+    faces = "|".join(face.__name__ for face in Widget.__subclasses__())
+    shown = {
+        (chapter, name)
+        for chapter, its in cells.items()
+        for name, cell in its.items()
+        if cell.cell_type == "code" and re.search(rf"\b({faces})(\.lab)?\(", cell.source)
+    }
+    assert {(chapter, name) for chapter, _, name, _ in rows} == shown
+    assert {int(chapter[:2]) for chapter, *_ in rows} == set(range(1, 11))
