@@ -1089,6 +1089,12 @@ def with_others(probs: torch.Tensor) -> list[float]:
     return [*probs[:12].tolist(), probs[12:].sum().item()]
 
 
+def shown_as(widget: LiveGPT | AttentionExplorer, token: int) -> str:
+    """A token in the page's words."""
+    special = getattr(widget._tokenizer, "special_tokens", {}).values()
+    return "END" if token in special else readable(widget._tokenizer.decode([token]).encode())
+
+
 def heads_agree(page, widget: LiveGPT) -> None:
     """What each head looks at most, and the bars below the tokens: surprise, or a head's."""
     model, ids = widget._model, widget.whole()
@@ -1115,7 +1121,7 @@ def heads_agree(page, widget: LiveGPT) -> None:
         if name in widget.off:
             assert cell == ["off", "", 0]
             continue
-        assert cell[0] == readable(widget._tokenizer.decode([ids[best]]).encode())
+        assert cell[0] == shown_as(widget, ids[best])
         assert float(cell[1].rstrip(" %")) == pytest.approx(100 * share.item(), abs=0.51)
         assert cell[2] == pytest.approx(share.item(), abs=6e-4)
     toks = page.locator(".gw-token:not([hidden])")
@@ -1143,9 +1149,7 @@ def lens_agrees(page, widget: LiveGPT) -> None:
     counted = ids[at] if at < len(ids) else likeliest
     rows = [row.split("\t") for row in page.locator(".gw-lens tbody tr").all_inner_texts()]
     best, which = probs.max(dim=1)
-    assert [row[1] for row in rows] == [
-        readable(widget._tokenizer.decode([i]).encode()) for i in which.tolist()
-    ]
+    assert [row[1] for row in rows] == [shown_as(widget, i) for i in which.tolist()]
     assert numbers(page, ".gw-lens .gw-number") == pytest.approx(best.tolist(), abs=6e-4)
     said = page.locator(".gw-lens .gw-hidden").all_text_contents()
     assert said == page.locator(".gw-lens .gw-bar").evaluate_all("all => all.map(b => b.title)")
@@ -1359,10 +1363,6 @@ def test_the_page_opens_a_model_of_the_readers_own(shown, tmp_path):
 
 
 # The attention explorer --------------------------------------------------------------------------
-
-
-def shown_as(widget: AttentionExplorer, token: int) -> str:
-    return readable(widget._tokenizer.decode([token]).encode())
 
 
 def attention_agrees(page, widget: AttentionExplorer):
@@ -1899,7 +1899,7 @@ def moment_agrees(page, widget: TrainingScrubber):
     """Every number and every word of the page is Python's for the same moment."""
     settle(page)
     now = widget.now()
-    facts = page.locator(".gw-now").inner_text()
+    facts = page.locator(".gw-now").inner_text().replace(",", "")  # "1,200"
     said = {
         name: float(v) for name, v in re.findall(r"(Step|loss|training|exam) (\d+\.?\d*)", facts)
     }
