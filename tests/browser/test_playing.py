@@ -433,8 +433,10 @@ def distribution_agrees(page, widget: DistributionExplorer) -> None:
     wanted = widget.probs()[order].tolist()
     assert got[:12] == pytest.approx(wanted, abs=6e-4)
     assert got[12] == pytest.approx(1 - sum(wanted), abs=6e-4)
-    squares = green_of(widget._table.softmax(dim=1).sqrt()).flatten()
-    assert shades(page, "canvas.gw-heat") == pytest.approx(squares.tolist(), abs=1)
+    assert page.locator("canvas.gw-heat").count() == (len(widget.row_labels) > 4)
+    if len(widget.row_labels) > 4:  # fewer are no picture
+        squares = green_of(widget._table.softmax(dim=1).sqrt()).flatten()
+        assert shades(page, "canvas.gw-heat") == pytest.approx(squares.tolist(), abs=1)
 
 
 def test_the_distribution_follows_its_controls(shown):
@@ -971,9 +973,9 @@ def routing_agrees(page, widget: ExpertRouting) -> None:
         dropped = torch.bincount(one.chosen[~one.answered], minlength=E).tolist()
         shown = page.locator(".gw-load tbody td:nth-child(4)").all_inner_texts()
         assert [int(text) for text in shown] == dropped
-    asked = widget.counted[0]["asked"][widget.layer]
     cells = page.locator(".gw-skills-table tbody td:not(.gw-places)").all_inner_texts()
-    shares = [100 * n / sum(asked) for n in asked]
+    by_skill = [one["asked"][widget.layer] for one in widget.counted]
+    shares = [100 * n / sum(asked) for asked in by_skill for n in asked]
     assert [int(cell) for cell in cells] == pytest.approx(shares, abs=0.51)
     marked = boxes.evaluate_all("boxes => boxes.map(box => box.classList.contains('gw-asked'))")
     assert marked == (one.chosen[0] == widget.expert).any(dim=-1).tolist()
@@ -1065,7 +1067,7 @@ def test_each_expert_has_a_pattern_of_its_own(shown):
 def writing_agrees(page, widget: LiveGPT) -> None:
     """Candidates, guesses on the way and heads are what PyTorch says of the same traits."""
     settle(page)
-    rows = ".gw-bars:not(.gw-lens) tbody tr:not([hidden])"
+    rows = ".gw-bars:not(.gw-lens, .gw-exam) tbody tr:not([hidden])"
     got = numbers(page, f"{rows} td.gw-number")
     plain = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
     settings = {name: getattr(widget, name) for name in plain}
@@ -1415,7 +1417,7 @@ def attention_agrees(page, widget: AttentionExplorer):
         "[...document.querySelectorAll('.gw-vector')]"
         ".map(r => [r.y, r.height].map(a => a.baseVal.value))"
     )
-    heights = torch.tensor([(1 if y < 47.9 else -1) * height for y, height in tops])
+    heights = torch.tensor([(1 if y < 47.95 else -1) * height for y, height in tops])
     result = widget.result()
     most = max(result.abs().max().item(), widget.parts()[best[0]].abs().max().item())
     torch.testing.assert_close(heights, result * 45 / most, atol=0.11, rtol=0)
@@ -2265,7 +2267,7 @@ def told_step(page, step: int) -> str:
 
 
 def told_rate(said: str) -> float:
-    return float(re.search(r"learning rate ([\d.]+\d)", said)[1])
+    return float(re.search(r"learning rate ([\d.e-]+\d)", said)[1])
 
 
 def test_a_model_is_trained_in_the_page(shown, tmp_path):
