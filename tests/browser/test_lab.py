@@ -73,7 +73,11 @@ def server(tmp_path_factory):
         yield address, home / "shown"
     finally:
         server.terminate()
-        server.wait()
+        try:
+            server.wait(timeout=30)
+        except subprocess.TimeoutExpired:  # it may wait for a thread of its own, which never ends
+            server.kill()
+            server.wait()
         log.close()
 
 
