@@ -14,6 +14,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from peers import Lacking
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results"
 Seconds = dict[str, list[float]]
@@ -107,11 +109,16 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def about(**versions: str) -> dict[str, Any]:
-    """The day, the machine and the versions: the end of every record."""
+def about(threads: int | None = 1, **versions: str) -> dict[str, Any]:
+    """The day, the machine and the versions: the end of every record.
+
+    threads: how many were used; None where that is not one number, as with compiled code that
+    takes all cores beside Python.
+    """
+    machine: dict[str, Any] = {"cpu": processor(), "cores": os.cpu_count()}
     return {
         "date": date.today().isoformat(),
-        "machine": {"cpu": processor(), "cores": os.cpu_count(), "threads_used": 1},
+        "machine": machine | ({} if threads is None else {"threads_used": threads}),
         "versions": {"python": platform.python_version(), **versions},
     }
 
@@ -119,7 +126,7 @@ def about(**versions: str) -> dict[str, Any]:
 def keep(out: Path | None, name: str, result: dict[str, Any], lacking: list[str]) -> None:
     """Write the record, whole or not at all: without a peer only to a file that is named.
 
-    Ends the script with a failure that says what is lacking.
+    Ends the script with the status of a lack, and says what is lacking.
     """
     from gptlib.given.files import write_text
 
@@ -127,4 +134,4 @@ def keep(out: Path | None, name: str, result: dict[str, Any], lacking: list[str]
         write_text(out or RESULTS / f"{name}.json", json.dumps(result, indent=2) + "\n")
     if lacking:
         kept = "" if out else " The record of the last full run stays as it is."
-        raise SystemExit("\n".join(lacking) + "\nThe rest was measured." + kept)
+        raise Lacking("\n".join(lacking) + "\nThe rest was measured." + kept)

@@ -8,6 +8,9 @@ trained whole, with one seed. So whatever else the machine does hits both. Secon
 processor, on one thread, evaluation not counted. The share of an attempt is its seconds over those
 of nanoGPT's 2,000 steps. The rules, the entries and what was tried stand in SPEEDRUN.md.
 
+Without nanoGPT nothing is run: a share of a time that was not taken is no result. The script says
+how to get it, and ends with the status of a lack (peers.py).
+
 --rehearse trains everything for two steps: to see that it runs, not what it reaches.
 """
 
@@ -16,14 +19,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import measuring
 import peers
 import torch
 from sprint.model import Entry
@@ -200,14 +202,9 @@ def main() -> None:
     if args.rehearse and args.out == RESULT:
         parser.error("--rehearse is no result: name another file by --out")
     checkout = peers.checkout(args.peer, "nanoGPT")
-    if not args.text.is_file():
-        parser.error(
-            f"there is no {args.text}: name Tiny Shakespeare by --text, or its folder in "
-            "GPTLIB_SHARED; gptlib.corpus.load('tinyshakespeare') fetches it"
-        )
+    text = peers.read(args.text)
     torch.set_num_threads(1)
     keep_memory()
-    text = args.text.read_text(encoding="utf-8")
     result = measure(
         checkout, text, args.entries or list(GOALS), args.seeds, args.peer_steps, args.rehearse
     )
@@ -215,14 +212,9 @@ def main() -> None:
     result = {"claim": "nanoGPT's loss in an eighth of its time"} | result
     result |= {
         "most_parameters": MOST_PARAMETERS,
-        "date": date.today().isoformat(),
-        "versions": {
-            "gptlib": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "machine": platform.machine(),
-        },
+        **measuring.about(
+            gptlib=__version__, torch=torch.__version__, nanoGPT=peers.git_commit(checkout)
+        ),
     }
     write_text(args.out, json.dumps(result, indent=2) + "\n")
 

@@ -190,9 +190,9 @@ def nanogpt(tmp_path):
 
 def test_what_is_missing_is_said(tmp_path, nanogpt):
     answer = call(tmp_path)
-    assert answer.returncode == 1 and "Clone karpathy/nanoGPT" in answer.stderr
+    assert answer.returncode == 3 and "Clone karpathy/nanoGPT" in answer.stderr
     answer = call(nanogpt, "--text", tmp_path / "none.txt")
-    assert answer.returncode == 2 and "name Tiny Shakespeare by --text" in answer.stderr
+    assert answer.returncode == 3 and "name Tiny Shakespeare by --text" in answer.stderr
     answer = call(nanogpt, "--rehearse")
     assert answer.returncode == 2 and "--rehearse is no result" in answer.stderr
     answer = call(nanogpt, "nonsense")
