@@ -15,6 +15,7 @@ from pathlib import Path
 
 import environment
 import pytest
+import recordings
 import tasks
 import yaml
 from pythons import SUPPORTED
@@ -165,6 +166,70 @@ def test_bench_runs_the_one_that_is_named_and_ends_well(scripts, capfd):
 def test_bench_names_the_scripts_there_are(scripts):
     with pytest.raises(SystemExit, match="no benchmark 'nonsense'; there are a, b, c"):
         tasks.main(["bench", "nonsense"])
+
+
+# records -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorders(monkeypatch, tmp_path):
+    """Scripts that say how they were called: one that goes on, one whole, one that fails."""
+    bodies = {"decoding": "", "a": "", "whole": "arguments(resume=False)", "recording": "no script"}
+    for folder in ("experiments", "data/runs"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name, body in bodies.items():
+        told = f'"""{name}?\n\n    python experiments/{name}.py  # a minute; writes it\n"""\n'
+        run = f"import sys\nprint({name!r}, sys.argv[1:], flush=True)\n# {body}\n"
+        (tmp_path / "experiments" / f"{name}.py").write_text(told + run)
+    monkeypatch.setattr(tasks, "ROOT", tmp_path)
+    monkeypatch.setattr(tasks, "VENV_PYTHON", Path(sys.executable))
+    monkeypatch.setattr(environment, "setup", lambda: None)
+    return tmp_path
+
+
+def test_records_goes_on_with_each_record_and_makes_those_that_are_named_anew(recorders, capfd):
+    tasks.main(["records"])
+    said = capfd.readouterr().out
+    assert re.findall(r"^\w+ \[.*", said, flags=re.M) == [
+        "decoding ['--resume']", "a ['--resume']", "whole []"
+    ]  # fmt: skip
+    assert "-- a: a? (a minute)" in said
+    (recorders / "data" / "runs" / "whole.json").write_text("{}")
+    tasks.main(["records"])
+    said = capfd.readouterr().out
+    assert "whole []" not in said and "left as it is: recorded" in said
+    tasks.main(["records", "--anew", "whole", "a"])
+    assert re.findall(r"^\w+ \[.*", capfd.readouterr().out, flags=re.M) == ["a []", "whole []"]
+
+
+def test_records_lists_without_running_says_what_failed_and_refuses_other_names(recorders, capfd):
+    tasks.main(["records", "--list"])
+    said = capfd.readouterr().out
+    assert "python experiments/a.py --resume" in said and "a ['--resume']" not in said
+    (recorders / "experiments" / "a.py").write_text("raise ValueError")
+    with pytest.raises(SystemExit, match="not recorded: a;"):
+        tasks.main(["records"])
+    assert "whole []" in capfd.readouterr().out
+    with pytest.raises(SystemExit):
+        tasks.main(["records", "nonsense"])
+    assert "no script nonsense; there are decoding, a, whole" in capfd.readouterr().err
+
+
+def test_every_script_is_run_says_how_long_it_takes_and_what_it_lacks(monkeypatch, tmp_path):
+    found = {script.name: script for script in recordings.scripts()}
+    assert {*found} == {p.stem for p in (ROOT / "data" / "runs").glob("*.json")}
+    assert next(iter(found)) == "decoding" and not found["costs"].resumes
+    time = r"minute|hour"
+    assert [s.name for s in found.values() if not re.search(time, s.takes)] == []
+    assert recordings.words_of(found["tales"], anew=True) == [
+        "book", "modern", "short_first", "larger"
+    ]  # fmt: skip
+    monkeypatch.delenv("GPTLIB_NANOGPT", raising=False)
+    assert "GPTLIB_NANOGPT" in recordings.lacking("ten_million", tmp_path / "none")
+    assert recordings.lacking("seeds", tmp_path / "none") is None
+
+
+# A peer of each benchmark ------------------------------------------------------------------------
 
 
 def measured(name: str, *words: object, **variables: str) -> subprocess.CompletedProcess[str]:
