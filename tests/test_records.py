@@ -19,6 +19,7 @@ from gptlib.exercises import fingerprints, foundry
 from gptlib.exercises.faults import draw as draw_fault
 from gptlib.given.records import PARTS, load_recorded, measured, parts_table, record
 from gptlib.gpt import GPT, GPTConfig
+from gptlib.roofline import share_of_peak
 from gptlib.tokenizer import BPETokenizer
 from gptlib.training import TrainConfig
 
@@ -1203,6 +1204,40 @@ def test_each_change_of_a_step_was_measured_in_turns_beside_the_step_itself():
     assert steps["compiled"]["first"] > 60
     plain, half = found["ways"]["float32"], found["ways"]["bfloat16"]
     assert half["forward"] < plain["forward"] and 1.2 * plain["backward"] < half["backward"]
+
+
+def test_the_summary_of_chapter_10_gives_the_shares_of_the_records():
+    """Of the steps that were measured in turns, of Muon's, and of writing at 2N FLOPs a token."""
+    text = (ROOT / "chapters" / "10_speed.ipynb").read_text(encoding="utf-8")
+    rungs = record("rungs")["cpu"]
+    steps, peak = rungs["steps"], max(rungs["peak"].values())
+    of = {name: f"{100 * found['share']:.0f}" for name, found in steps.items()}
+    for name, said in (
+        ("by hand", "{} to {} %"), ("loop", "{} to {} %"), ("asking", "{} and {} %, noise"),
+    ):  # fmt: skip
+        assert f"| {said.format(of[name], of['book'])} |" in text
+    for name, said in (
+        ("batch", "{} to {} %, 64 windows"), ("bfloat16", "{} to {} %"),
+        ("compiled", "{} and {} %, noise"),
+    ):  # fmt: skip
+        assert f"| {said.format(of['book'], of[name])} |" in text
+    took = record("speed")["step"]
+    config = GPTConfig.preset("stories")
+    shares = [100 * share_of_peak(config, 1024e3 / took[name], peak) for name in ("adamw", "muon")]
+    assert "| {:.0f} to {:.0f} % | another run |".format(*shares) in text
+
+    def writing(found, who):
+        return 200 * found["parameters"] * found["tokens_per_second"][who] / peak
+
+    written = measured("generation")
+    longest = written["by_length"]["256"] | {"parameters": written["parameters"]}
+    cache = [writing(longest, who) for who in ("ours", "ours_cached")]
+    assert "| {:.1f} to {:.1f} % | the same |".format(*cache) in text
+    small, large = measured("int8")["speed"].values()
+    ends = [writing(found, who) for found in (small, large) for who in ("float32", "int8")]
+    assert "| {:.1f} and {:.1f} %; GPT-2 small {:.1f} to {:.1f} % |".format(*ends) in text
+    dynamic = writing(large, "PyTorch's dynamic int8")
+    assert f"from {ends[2]:.1f} to {ends[3]:.1f} and {dynamic:.1f} per cent" in text
 
 
 def best_rate(runs):
