@@ -130,8 +130,8 @@ def bpe_encode(record: dict[str, Any]) -> str:
         f"The first three are Python, the others compiled, and each group is compared with its "
         f"first. minbpe takes {times} times as long as ours on a text that ours has not met. "
         f"{verdict(times >= record['target'], 'ten times')} Where it has met the words it is "
-        f"{times / python['times_ours']['ours_again']:.1f} times: what is missing is spent on words that "
-        f"are new. What was tried stands in `benchmarks/README.md`.\n\n"
+        f"{times / python['times_ours']['ours_again']:.1f} times: what is missing is spent on "
+        f"words that are new. What was tried stands in `benchmarks/README.md`.\n\n"
         f"{table(['MB added', 'encoding', 'learning', slice_], memory)}"
     )
 
