@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -9,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,15 @@ def own_peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS counts bytes
 
 
+def forget_peak() -> None:
+    """Count the peak from what is held now, where the system can: what was imported took more.
+
+    Linux does; elsewhere nothing happens.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def tell_peak(work: Callable[[], object]) -> None:
     """In a process of its own: do the work, and print for `peak_of` what it added to the peak."""
     before = own_peak()
@@ -94,6 +104,15 @@ def peak_of(script: str, *words: str) -> dict[str, float]:
     if run.returncode:
         raise SystemExit(f"{' '.join(words)}: {run.stderr.strip()}")
     return json.loads(run.stdout.splitlines()[-1])
+
+
+def peaks_of(script: str, names: Iterable[str], *words: str, rounds: int = 3) -> dict[str, float]:
+    """MB that each name's `--child` added: the median of so many processes, in turn."""
+    mb: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name, each in mb.items():
+            each.append(peak_of(script, "--child", name, *words)["work_mb"])
+    return medians(mb, digits=1)
 
 
 # What is kept ------------------------------------------------------------------------------------

@@ -169,6 +169,20 @@ def test_the_peak_is_that_of_the_process_that_works(measuring, tmp_path):
         assert told["peak_mb"] < 200 < len(own) / 10**6
 
 
+def test_a_peak_that_is_forgotten_hides_nothing(measuring, tmp_path):
+    """80 MB before the work, 40 in it: to the most that was held they add nothing, to now 40.
+
+    Where the system cannot forget, nothing happens.
+    """
+    linux = Path("/proc/self/clear_refs").exists()
+    script = tmp_path / "work.py"
+    for forget, added in (("", 0), ("measuring.forget_peak()", 40 if linux else 0)):
+        text = WORK.format(folder=str(ROOT / "benchmarks"), mb=40)
+        before = f"import measuring\nbytearray(80 * 10**6)\n{forget}\n"
+        script.write_text(text.replace("import measuring\n", before), encoding="utf-8")
+        assert measuring.peak_of(str(script))["work_mb"] == pytest.approx(added, abs=4)
+
+
 def test_without_a_peer_the_record_stays_as_it_is(measuring, tmp_path, monkeypatch):
     monkeypatch.setattr(measuring, "RESULTS", tmp_path)
     with pytest.raises(SystemExit, match=r"(?s)no peer.*record of the last full run stays"):

@@ -1240,6 +1240,14 @@ def test_the_summary_of_chapter_10_gives_the_shares_of_the_records():
     assert f"from {ends[2]:.1f} to {ends[3]:.1f} and {dynamic:.1f} per cent" in text
 
 
+def test_what_8_bits_bring_the_page_is_what_chapter_10_says():
+    text = (ROOT / "chapters" / "10_speed.ipynb").read_text(encoding="utf-8")
+    exam = measured("int8")["exam"]
+    size = {name: n / 1000 for name, n in exam["file_bytes"].items()}
+    assert f"{size['int8']:.0f} kB to fetch in the place of {size['float32']:,.0f}" in text
+    assert abs(exam["loss"]["int8"] - exam["loss"]["float32"]) < 0.0001
+
+
 def best_rate(runs):
     """The rate whose middle seed ends nearest to the floor, and its ends."""
     found = {rate: ends(seeds) for rate, seeds in runs.items() if len(seeds) == 3}

@@ -439,6 +439,10 @@ def test_the_page_s_speed_is_measured_beside_its_own_product(tmp_path):
     rate = found["tokens_per_second"] * found["flops_per_token"] / 1e9
     assert found["flops_per_token"] == 589_824 and rate == pytest.approx(found["gflops"], abs=0.02)
     assert 0 < found["share_of_product"] < 1.5 and found["exam_stories"] > 3
+    assert {name: one["bytes"] for name, one in found["files"].items()} == json.loads(
+        (ROOT / "benchmarks" / "results" / "int8.json").read_text("utf-8")
+    )["exam"]["file_bytes"]
+    assert all(min(one.values()) > 0 for one in found["files"].values())
     assert "tokens a second" in answer.stdout and "one row at a time" in answer.stdout
 
 

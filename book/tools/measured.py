@@ -198,7 +198,9 @@ def generation(record: dict[str, Any]) -> str:
         f"{table(['tokens a second', *(f'to {n} tokens' for n in lengths)], speeds)}\n\n"
         f"To {longest} tokens, each in times of ours with the cache: {', '.join(others)}. From one "
         f"length to the next, a token costs:\n\n"
-        f"{table(['ms a token', *record['ms_per_token']], costs)}"
+        f"{table(['ms a token', *record['ms_per_token']], costs)}\n\n"
+        f"To write {longest} tokens added to what a process held, at the most: "
+        f"{', '.join(f'{named(n)} {mb} MB' for n, mb in record['memory_mb'].items())}."
     )
 
 
@@ -267,14 +269,16 @@ def speedrun(record: dict[str, Any]) -> str:
     peer, entries = record["nanogpt"], record["entries"]
     rows = [
         [name, f"{one['goal']['loss']} in {100 * one['goal']['share']:g}%", one["worst_loss"],
-         f"{one['worst_share']:.1%}"]
+         f"{one['worst_share']:.1%}", record["memory_mb"][name]]
         for name, one in entries.items()
     ]  # fmt: skip
     missed = [name for name, one in entries.items() if not one["reached"]]
     return (
         f"nanoGPT's {peer['steps']:,} steps took {peer['seconds']} seconds and ended at "
         f"{peer['loss']} nats a character. Of each entry the worst of its seeds:\n\n"
-        f"{table(['entry', 'goal', 'loss', 'share of that time'], rows)}\n\n"
+        f"{table(['entry', 'goal', 'loss', 'share of that time', 'MB added'], rows)}\n\n"
+        f"nanoGPT's training added {record['memory_mb']['nanogpt']} MB to what its process "
+        f"held, at the most. "
         f"{'Goals missed: ' + ', '.join(missed) if missed else 'Every goal is reached'}."
     )
 
