@@ -23,6 +23,7 @@ from gptlib.exercises.faults import draw as draw_fault
 from gptlib.given import plots
 from gptlib.given.records import PARTS, load_recorded, measured, parts_table, record
 from gptlib.gpt import GPT, GPTConfig
+from gptlib.roofline import share_of_peak
 from gptlib.tokenizer import BPETokenizer
 from gptlib.training import TrainConfig
 
@@ -1294,6 +1295,48 @@ def test_each_change_of_a_step_was_measured_in_turns_beside_the_step_itself():
     assert half["forward"] < plain["forward"] and 1.2 * plain["backward"] < half["backward"]
 
 
+def test_the_summary_of_chapter_10_gives_the_shares_of_the_records():
+    """Of the steps that were measured in turns, of Muon's, and of writing at 2N FLOPs a token."""
+    text = (ROOT / "chapters" / "10_speed.ipynb").read_text(encoding="utf-8")
+    rungs = record("rungs")["cpu"]
+    steps, peak = rungs["steps"], max(rungs["peak"].values())
+    of = {name: f"{100 * found['share']:.0f}" for name, found in steps.items()}
+    for name, said in (
+        ("by hand", "{} to {} %"), ("loop", "{} to {} %"), ("asking", "{} and {} %, noise"),
+    ):  # fmt: skip
+        assert f"| {said.format(of[name], of['book'])} |" in text
+    for name, said in (
+        ("batch", "{} to {} %, 64 windows"), ("bfloat16", "{} to {} %"),
+        ("compiled", "{} and {} %, noise"),
+    ):  # fmt: skip
+        assert f"| {said.format(of['book'], of[name])} |" in text
+    took = record("speed")["step"]
+    config = GPTConfig.preset("stories")
+    shares = [100 * share_of_peak(config, 1024e3 / took[name], peak) for name in ("adamw", "muon")]
+    assert "| {:.0f} to {:.0f} % | another run |".format(*shares) in text
+
+    def writing(found, who):
+        return 200 * found["parameters"] * found["tokens_per_second"][who] / peak
+
+    written = measured("generation")
+    longest = written["by_length"]["256"] | {"parameters": written["parameters"]}
+    cache = [writing(longest, who) for who in ("ours", "ours_cached")]
+    assert "| {:.1f} to {:.1f} % | the same |".format(*cache) in text
+    small, large = measured("int8")["speed"].values()
+    ends = [writing(found, who) for found in (small, large) for who in ("float32", "int8")]
+    assert "| {:.1f} and {:.1f} %; GPT-2 small {:.1f} to {:.1f} % |".format(*ends) in text
+    dynamic = writing(large, "PyTorch's dynamic int8")
+    assert f"from {ends[2]:.1f} to {ends[3]:.1f} and {dynamic:.1f} per cent" in text
+
+
+def test_what_8_bits_bring_the_page_is_what_chapter_10_says():
+    text = (ROOT / "chapters" / "10_speed.ipynb").read_text(encoding="utf-8")
+    exam = measured("int8")["exam"]
+    size = {name: n / 1000 for name, n in exam["file_bytes"].items()}
+    assert f"{size['int8']:.0f} kB to fetch in the place of {size['float32']:,.0f}" in text
+    assert abs(exam["loss"]["int8"] - exam["loss"]["float32"]) < 0.0001
+
+
 def best_rate(runs):
     """The rate whose middle seed ends nearest to the floor, and its ends."""
     found = {rate: ends(seeds) for rate, seeds in runs.items() if len(seeds) == 3}
@@ -1316,6 +1359,23 @@ def test_muon_comes_nearer_in_as_many_steps_and_in_less_time():
         assert run["step"][-1] == 775
         assert run["loss"][run["step"].index(step)] / speed["floor"] - 1 < middle
     assert 1.1 < speed["step"]["ratio"] < 1.2 < 775 / step
+
+
+def test_the_faster_recipe_that_chapter_7_names_is_sooner_near_the_floor():
+    """In steps, and in seconds too, where one of its steps takes a seventh longer."""
+    quick, slow, ratio = measured("page_training")["runs"], record("seeds"), record("speed")["step"]
+    sooner = [run["steps_to_goal"] for run in quick]
+    near = [
+        min(
+            s
+            for s, loss in zip(run["step"], run["loss"], strict=True)
+            if loss <= 1.1 * slow["floor"]
+        )
+        for run in slow["seeds"].values()
+    ]
+    assert (len(sooner), len(near)) == (3, 15) and max(sooner) <= 1350
+    assert (min(near), max(near)) == (1800, 2600)
+    assert 1.12 < ratio["ratio"] < 1.17 and max(sooner) * ratio["ratio"] < min(near)
 
 
 def test_two_hundred_steps_beat_pairs_and_the_modern_form_leaves_the_classic_behind():
