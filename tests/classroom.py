@@ -280,7 +280,8 @@ for fd in range(3, 64):
 return torch.zeros(T)""", says="no message"),
         "patches the comparison": first("patch", """
 import builtins, sys
-torch.allclose = torch.equal = lambda *a, **k: True
+torch.allclose = torch.equal = torch.testing.assert_close = lambda *a, **k: True
+builtins.AssertionError = type("Never", (Exception,), {})
 builtins.isinstance = lambda *a: True
 for module in list(sys.modules.values()):
     for name in ("difference", "judge", "compare", "pack", "without_addresses"):

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from chapterfiles import ROOT, chapters
+from chapterfiles import read as notebook_of
 
 from gptlib.attention import attention_weights, causal_mask
 from gptlib.counts import cache_bytes
@@ -273,6 +275,20 @@ def test_each_wrong_value_is_told_what_is_wrong_with_it(question):
             verdict = mark(question, said, seed)
             assert verdict.state == "wrong"
             assert verdict.words == f"not yet: {shown(said)}. {mistake.says}"
+
+
+def test_what_is_measured_is_guessed_first():
+    """The text above each place for such an answer asks for a guess."""
+    left = {name for name, one in {**TASKS, **QUESTIONS}.items() if one.kind == "measurement"}
+    assert len(left) >= 12  # one a chapter
+    for path in chapters(ROOT):
+        asks = ""
+        for cell in notebook_of(path).cells:
+            asks = cell.source if cell.cell_type == "markdown" else asks
+            there = {name for name in left if f'answer("{name}"' in cell.source}
+            assert not there or "uess" in asks, there
+            left -= there
+    assert not left
 
 
 @EACH_QUESTION

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -384,6 +385,47 @@ def test_every_reference_is_right_in_the_sandbox_too(tmp_path, isolation):
             marked = mark_work(sandbox, read(path, [*book.TASKS]), tasks)
             wrong |= {n: m.words for n, m in marked.marks.items() if m.state != "right"}
     assert wrong == {}
+
+
+def right_answers(chapters) -> dict[str, str]:
+    """The named right answers of these chapters by what they do, not the references alone."""
+    found = {}
+    for one in views.asked_in(chapters):
+        for answer in () if isinstance(one, Question) else (one.reference, *one.right):
+            with suppress(OSError):  # a lambda, or a class that another one makes
+                found[shape(learners.source_of(answer))] = one.name
+    return found
+
+
+def told_in(sources: dict[str, str], answers: dict[str, str]) -> list[tuple[str, str]]:
+    """The modules that hold one of these answers, and which."""
+    return [
+        (where, answers[shape(node)])
+        for where, source in sources.items()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and shape(node) in answers
+    ]
+
+
+@pytest.mark.parametrize("number", range(1, len(book.CHAPTERS) + 1))
+def test_no_right_answer_is_in_sight_while_a_chapter_is_marked(number):
+    answers = right_answers([number])
+    assert len(answers) >= 6
+    assert told_in(views.view(number), answers) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chapters", [(1, 2), (5, 6), (7, 8), (9, 10), (11, 12)])
+def test_a_release_of_any_chapters_holds_no_right_answer(chapters, tmp_path):
+    shutil.copytree(views.PACKAGE, tmp_path / "gptlib",
+                    ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
+    shutil.copytree(ROOT / "data" / "runs", tmp_path / "data" / "runs")
+    whole = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.py")}
+    answers = right_answers(chapters)
+    assert len(told_in(whole, answers)) > 10
+    strip_package(tmp_path / "gptlib", views.asked_in(chapters))
+    left = {str(path): path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.py")}
+    assert told_in(left, answers) == []
 
 
 def test_what_is_asked_for_is_out_of_sight(isolation):

@@ -1338,6 +1338,9 @@ def test_a_quarter_of_the_hour_ends_as_low_and_nanogpt_higher():
     assert ours["above_floor"] < long["above_floor"] < ours["above_floor"] + 0.03
     assert 0.25 < ours["seconds"] / long["seconds"] < 0.3
     assert ours["tokens"] == peer["tokens"] < 0.28 * long["tokens"]
+    here, alone = (run["curve"][-1]["skills"] for run in (long, ours))
+    assert here["thing"] > 0.55 > 0.1 > alone["thing"]
+    assert alone["colour"] - here["colour"] > 0.2 and alone["quest"] - here["quest"] > 0.5
     assert 3 < peer["above_floor"] + 1 < 3.2 and peer["parameters"] > 11e6
     pace = ten["pace"]
     assert 1.25 < pace["nanogpt"]["tokens_a_second"] / pace["ours"]["tokens_a_second"] < 1.33

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import linecache
@@ -28,6 +29,7 @@ from gptlib.gpt import GPTConfig
 from gptlib.merges import merge_pair
 from gptlib.modern import ModernConfig, ModernGPT
 from gptlib.swiglu import SwiGLU
+from gptlib.training import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 MASK = "attention.causal_mask"
@@ -221,6 +223,40 @@ def test_a_modern_gpt_is_made_of_the_learner_s_turn_and_gate(mine, capsys):
         wanted.data.copy_(theirs.data)
     torch.testing.assert_close(model(idx)[0], ours(idx)[0])
     assert pieces.rotate.asked == (1, 2, 6, 16)  # the keys of two heads came last
+
+
+def test_all_core_answers_together_train_and_sample(mine, capsys):
+    """Each kept as a learner's file: the model, its batches, its steps and its texts are theirs."""
+    core = {name: task for name, task in TASKS.items() if task.kind == "core"}
+    for name, task in core.items():
+        path = work.file_of(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source = textwrap.dedent(work.source_of(task.reference))
+        path.write_text(f"# {name}{work.RIGHT_WITH}{gptlib.__version__}\n\n{source}")
+    own = my_gpt()
+    assert f"({len(core)} of {len(core)})." in capsys.readouterr().out and len(core) > 40
+    assert {str(path) for path in mine.rglob("*.py")} == {
+        inspect.unwrap(getattr(own, name.split(".")[-1])).__code__.co_filename
+        if inspect.isfunction(getattr(own, name.split(".")[-1]))
+        else str(work.file_of(name))
+        for name in core
+    }
+    config, recipe = GPTConfig(7, 6, n_layer=1, n_head=2, n_embd=8), TrainConfig(steps=30, lr=0.1)
+    ids, generator = torch.arange(70) % 7, torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    model, memory, losses = own.GPT(config), {}, []
+    for step in range(1, 31):
+        loss = model(*own.get_batch(ids, 4, 6, generator=generator))[1]
+        model.zero_grad()
+        loss.backward()
+        losses.append(loss.item())
+        for group in own.parameter_groups(model, 0.01):
+            for w in group["params"]:
+                rate, kept = own.learning_rate(step, recipe), memory.setdefault(w, {})
+                w.data = own.adamw_step(w.data, w.grad, kept, step, rate, decay=0.01)
+    assert losses[-1] < 0.3 < 1.8 < losses[0]  # counting to seven is learned
+    said = own.generate(model, torch.zeros(1, 1, dtype=torch.long), 5, temperature=0.1)
+    assert said.tolist() == [[0, 1, 2, 3, 4, 5]]
 
 
 def test_a_file_that_is_no_longer_right_says_why_and_stays(mine, capsys):

@@ -11,13 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gptlib.block import TransformerBlock
 from gptlib.exercises.comparing import shown
 from gptlib.exercises.gpt_start import rough_size
 from gptlib.exercises.modules import in_a_list, weights_of
 from gptlib.exercises.task import Use, Wrong
-from gptlib.gpt import GPT, GPTConfig, init_gpt2, waves
-from gptlib.layers import LayerNorm
+from gptlib.gpt import GPT, GPTConfig, waves
 from gptlib.loss import next_token_loss
 
 Tensor = torch.Tensor
@@ -281,60 +279,3 @@ def shifted(logits: Tensor, targets: Tensor) -> Tensor:
 def inside(model: Any) -> int:
     """The parameters of the blocks alone."""
     return sum(p.numel() for p in model.blocks.parameters())
-
-
-class Written(nn.Module):
-    """The GPT in other words."""
-
-    def __init__(self, config: GPTConfig):
-        super().__init__()
-        self.config = config
-        V, T, C, bias = config.vocab_size, config.context_length, config.n_embd, config.bias
-        self.head = nn.Linear(C, V, bias=False)
-        self.token_embedding = nn.Embedding(V, C)
-        self.position_embedding = nn.Embedding(T, C)
-        if config.tied:
-            self.token_embedding.weight = self.head.weight
-        block = (C, config.n_head, T, config.dropout, bias, config.qkv_bias)
-        self.blocks = nn.Sequential(
-            *(TransformerBlock(*block, gelu=config.gelu) for _ in range(config.n_layer))
-        )
-        self.final_norm = nn.LayerNorm(C, bias=bias)
-        if config.init == "gpt2":
-            init_gpt2(self)  # type: ignore[arg-type]
-        elif config.tied:
-            nn.init.normal_(self.head.weight)
-        if config.waves:
-            self.position_embedding.weight = nn.Parameter(0.08 * waves(T, C))
-
-    def forward(self, idx: Tensor, targets: Tensor | None = None) -> Any:
-        x = self.token_embedding(idx) + self.position_embedding.weight[: idx.shape[1]]
-        x = self.blocks(F.dropout(x, self.config.dropout, self.training))
-        logits = self.head(self.final_norm(x))
-        if targets is None:
-            return logits, None
-        return logits, F.cross_entropy(logits.mT, targets, ignore_index=-1)
-
-    def num_parameters(self, embeddings: bool = True) -> int:
-        tables = ("token_embedding.weight", "position_embedding.weight", "head.weight")
-        return sum(
-            p.numel() for name, p in self.named_parameters() if embeddings or name not in tables
-        )
-
-
-class Looped(Written):
-    """And once more."""
-
-    def __init__(self, config: GPTConfig):
-        super().__init__(config)
-        self.blocks = nn.ModuleList(self.blocks)  # type: ignore[assignment]
-        self.final_norm = LayerNorm(config.n_embd, config.bias)  # type: ignore[assignment]
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, idx: Tensor, targets: Tensor | None = None) -> Any:
-        logits = finish(self, stream(self, idx))
-        loss = None
-        if targets is not None:
-            chosen = logits.log_softmax(-1).gather(-1, targets.clamp(min=0)[..., None])[..., 0]
-            loss = -chosen[targets >= 0].mean()
-        return logits, loss

@@ -51,7 +51,7 @@ STREAM_SIZE = Task(
     reference=stream_size,
     inputs=streams,
     use=PlainNumber(),
-    kind="measurement",
+    kind="warm-up",
     hints=(
         "Read the name from its end: square, mean, root. Over which numbers does the mean go?",
         "x.pow(2), then one mean over everything, then the root.",

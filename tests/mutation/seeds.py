@@ -3,6 +3,7 @@
     python tests/mutation/seeds.py                          # every exercise, 200 seeds
     python tests/mutation/seeds.py attention.causal_mask --seeds 1000
     python tests/mutation/seeds.py --seconds 5              # fewer where they take long
+    python tests/mutation/seeds.py --seeds 1 --tell         # the table of wrong answers
 
 Every right answer is to be right with each seed, and every wrong one is to hear its own sentence.
 `tests/test_exercises.py` asks the same with 10 seeds. What differs is listed with its first seed.
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="exercises, such as attention.causal_mask")
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--tell", action="store_true", help="what is said to each answer")
     told = parser.parse_args()
     bad = 0
     print(f"{'exercise':36} answers seeds differ", flush=True)
@@ -65,6 +67,8 @@ def main() -> None:
             for what in (what for what, holds in heard if not holds):
                 wrong.setdefault(what, seed)
         print(f"{name:36} {answers:7} {tried:5} {len(wrong):6}", flush=True)
+        for what, _ in heard if told.tell else ():
+            print(f"    {what}")
         for what, seed in wrong.items():
             print(f"    seed {seed}: {what}")
         bad += len(wrong)
