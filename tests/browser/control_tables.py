@@ -116,7 +116,8 @@ def distribution(widget) -> dict[str, Does]:
             hands=POINTER, instead=("choice after",),
         ),
         "picture the table as .*": Does(
-            becomes(row=3), at=(0.31, 0.7), given={"row": 1}, hands=POINTER, instead=("choice after",)
+            becomes(row=3), at=(0.31, 0.7), given={"row": 1},
+            hands=POINTER, instead=("choice after",),
         ),
         **sampling(40),
         **listing(40, "t1"),
