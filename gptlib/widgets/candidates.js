@@ -95,8 +95,9 @@ export function shownOf(order, model, { label, p, before, count = () => 0, n = 0
   const left = { label: `${say(order.length - best.length)} others`, before: 0, p: 0, count: n };
   const shown = best.map((t) => ({ id: t, label: label(t), before: before[t], p: p[t], count: count(t) }));
   for (const one of shown) left.count -= one.count;
-  const own = new Set(best);
-  for (const t of order) if (!own.has(t)) { left.before += before[t]; left.p += p[t]; } // 0 if all are
+  const own = new Set(sought ? best : []);
+  const others = sought ? order.filter((t) => !own.has(t)) : order.slice(best.length);
+  for (const t of others) { left.before += before[t]; left.p += p[t]; } // 0 if all are
   return order.length > best.length ? [...shown, left] : shown;
 }
 
