@@ -30,6 +30,7 @@ from gptlib.engine.prepared import (
     type_for,
 )
 from gptlib.engine.texts import Text, documents, find
+from gptlib.given.checks.numbers import is_whole
 from gptlib.given.files import followed
 from gptlib.given.folders import MANIFEST, replacing_folder
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
@@ -153,10 +154,12 @@ def prepare(
         raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}.")
     if not 0 < validation < 1:
         raise ValueError(f"validation must lie between 0 and 1; got {validation!r}.")
+    if not is_whole(seed):
+        raise ValueError(f"seed must be a whole number; got {seed!r}.")
     if not mark:
         raise ValueError("mark must be a text of at least one character; got an empty one.")
     texts = find(words, stories, seed, volume)
-    plan = Plan(texts, mark, split, validation, seed, progress=progress)
+    plan = Plan(texts, mark, split, validation, int(seed), progress=progress)
     about: dict[str, Any] = {"format": FORMAT, "gptlib": gptlib.__version__}
     if (followed(out) / MANIFEST).exists() and not is_prepared(out):
         raise ValueError(f"{out} holds something else than a prepared text: name another folder.")

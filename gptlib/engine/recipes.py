@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from gptlib.counts import count_parameters, forward_flops
+from gptlib.given.checks.numbers import is_whole
 from gptlib.given.checks.recipe import pick_device
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.modern import ModernConfig, ModernGPT
@@ -103,9 +104,10 @@ def settings_of(preset: str = "small", **changes: Any) -> dict[str, Any]:
         raise ValueError(
             f"model is {kind} in {preset!r}; got {asked['model']!r}: take another preset."
         )
-    settings = known | recipe | asked
+    settings = known | recipe | asked  # NumPy's numbers as Python's, which a file can hold
+    settings = {n: v.item() if hasattr(v, "item") else v for n, v in settings.items()}
     for name in SAVING:
-        if type(settings[name]) is not int or settings[name] < 1:
+        if not is_whole(settings[name]) or settings[name] < 1:
             raise ValueError(f"{name} must be a whole number, 1 or more; got {settings[name]!r}.")
     if settings["dtype"] not in DTYPES:
         raise ValueError(f"dtype must be {' or '.join(DTYPES)}; got {settings['dtype']!r}.")
