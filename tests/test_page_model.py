@@ -377,12 +377,15 @@ def test_a_token_that_is_written_costs_one_walk_through_the_model():
         reader.read([...text.slice(0, -1), (text.at(-1) + 1) % 65]);
         reader.read(text.slice(0, -1));
         const { logits } = reader.look(text.length - 1);
-        return [walks, found, logits];
+        const counted = walks;
+        reader.read([(text[0] + 1) % 65, ...text.slice(1)]);
+        const other = reader.look(text.length - 1).logits; // as many tokens, and others
+        return [counted, found, logits, other];
     """
     )
     model = built(CONFIGS["no biases"])
     text = ids(model.config, 10).tolist()
-    walks, found, last = run_script(code, text, exported(model))
+    walks, found, last, other = run_script(code, text, exported(model))
     assert [one for one, _ in found] == [1, *[0] * 7]  # the prompt is read in one piece
     # The prompt and its last token; a token each; another last one, and a look before it.
     assert walks == 2 + 7 + 2
@@ -391,7 +394,9 @@ def test_a_token_that_is_written_costs_one_walk_through_the_model():
             scores = model(torch.tensor([text]))[0][0, -1]
             assert scores.argmax() == token
             text.append(token)
+        changed = model(torch.tensor([[(text[0] + 1) % 65, *text[1:17]]]))[0][0, -1]
     torch.testing.assert_close(torch.tensor(last), scores, atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.tensor(other), changed, atol=1e-4, rtol=0)
 
 
 # The file ----------------------------------------------------------------------------------------
