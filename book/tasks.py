@@ -17,7 +17,6 @@ network.
 """
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -36,7 +35,7 @@ import environment
 import recordings
 import trackers
 from environment import VENV, python_of
-from running import ROOT, can_write, clean_environment, cores, run, say
+from running import ROOT, can_write, clean_environment, cores, replacing, run, say
 from serving import port, serve
 
 HTML = ROOT / "_build" / "html"
@@ -87,11 +86,9 @@ def zip_(args):
     """Build the book and pack it into one file, _build/gptlib-book.zip, to hand out."""
     build(not args.no_solutions)
     target = HTML.with_name("gptlib-book.zip")
-    temporary = target.with_suffix(".tmp")
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with replacing(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(HTML.rglob("*")):
             archive.write(path, Path("gptlib-book", path.relative_to(HTML)))
-    os.replace(temporary, target)
     say(f"unpack {target.relative_to(ROOT)} anywhere and open gptlib-book/index.html")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import doctest
 import importlib
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 import zipfile
@@ -16,6 +18,7 @@ from pathlib import Path
 import environment
 import pytest
 import recordings
+import running
 import tasks
 import yaml
 from pythons import SUPPORTED
@@ -96,6 +99,66 @@ def test_the_workflow_runs_both_commands_on_every_system_and_python():
     assert any(name.startswith("actions/deploy-pages@") for name in used)
     (upload,) = [s for s in jobs["publish"]["steps"] if "pages-artifact" in s.get("uses", "")]
     assert ROOT / upload["with"]["path"] == tasks.HTML
+
+
+# Files that are written whole --------------------------------------------------------------------
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """What is put on the disk, and what takes a name, in order."""
+    done, fsync, replace = [], os.fsync, os.replace
+    kind = {True: "folder", False: "file"}
+    seen = lambda handle: done.append(kind[stat.S_ISDIR(os.fstat(handle).st_mode)])  # noqa: E731
+    monkeypatch.setattr(os, "fsync", lambda handle: (seen(handle), fsync(handle)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append("name"), replace(a, b)))
+    return done
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, synced):
+    running.write(tmp_path / "a.lock", "one\n")
+    running.write(tmp_path / "a.lock", "two\n")
+    assert synced == ["file", "name", *(["folder"] if os.name != "nt" else [])] * 2
+    assert (tmp_path / "a.lock").read_bytes() == b"two\n" and os.listdir(tmp_path) == ["a.lock"]
+
+
+def test_a_file_that_fails_half_way_leaves_the_old_one_and_nothing_else(tmp_path):
+    running.write(tmp_path / "a.lock", "old")
+    with pytest.raises(ZeroDivisionError), running.replacing(tmp_path / "a.lock") as file:
+        file.write(b"new")
+        1 / 0  # noqa: B018
+    assert (tmp_path / "a.lock").read_text() == "old" and os.listdir(tmp_path) == ["a.lock"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_nothing_is_written_through_a_link_that_lies_in_the_way(tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    for name in ("a.tmp", f".a.lock.{'0' * 12}.tmp"):
+        (tmp_path / name).symlink_to(victim)
+    running.write(tmp_path / "a.lock", "text")
+    monkeypatch.setattr(running.secrets, "token_hex", lambda n: "00" * n)
+    with pytest.raises(FileExistsError):
+        running.write(tmp_path / "a.lock", "other")
+    assert victim.read_text() == "mine" and (tmp_path / "a.lock").read_text() == "text"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_link_stays_one_and_the_mode_is_kept(tmp_path):
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("old")
+    real.chmod(0o604)
+    link.symlink_to(real)
+    running.write(link, "new")
+    assert link.is_symlink() and real.read_text() == "new"
+    assert stat.S_IMODE(real.stat().st_mode) == 0o604
+
+
+def test_the_stamp_the_locks_and_the_zip_are_written_so():
+    for name, times in (("tasks.py", 1), ("tools/environment.py", 1), ("tools/locking.py", 3)):
+        code = (ROOT / "book" / name).read_text(encoding="utf-8")
+        calls = [ast.unparse(n.func) for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Call)]
+        assert calls.count("write") + calls.count("replacing") == times, name
 
 
 # zip ---------------------------------------------------------------------------------------------
