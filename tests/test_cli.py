@@ -171,7 +171,6 @@ def test_the_curve_goes_where_it_is_wanted_and_the_plan_trains_nothing(trained, 
         (["chat"], "name a run: gptlib chat"),
         (["evaluate"], "name a run and its text"),
         (["info"], "name a folder"),
-        (["export", "run"], "name a run and a folder: gptlib export"),
         (["completion"], "name one of bash, zsh, fish"),
         (["train", "data", "--out", "run", "--lr", "1"], "lr is 0.0003 in the run at run, and 1.0"),
         (["train", "data", "--out", "r", "--curve", "a.txt"], "--curve must end in"),
@@ -217,6 +216,10 @@ def test_words_override_the_file_and_what_is_printed_can_be_read(here, capsys):
 def test_every_verb_prints_its_settings_with_nothing_named(verb, capsys):
     assert main([verb, "--print-config"]) == 0
     assert capsys.readouterr().out or verb == "info"  # which has none
+    if verb == "export":
+        with pytest.raises(SystemExit):  # without it both are asked for
+            main([verb, "run"])
+        assert "required: DIR" in capsys.readouterr().err
 
 
 def test_the_peak_is_that_of_the_numbers_that_the_run_computes_in(trained, monkeypatch):
