@@ -471,3 +471,33 @@ def test_glossary_one_layer_without_positions_reads_a_bag_of_words():
 
 def test_glossary_factors_multiply():
     assert f"{0.3**64:.0e}" == "3e-34"
+
+
+RAW = re.compile(r"\s*\[\{ ?'\w+': ")  # how a list of dictionaries prints
+
+
+def printed_by(page: str) -> list[str]:
+    """What the cells of a built page print or show as text, a block each."""
+    from bs4 import BeautifulSoup
+
+    return [block.get_text() for block in BeautifulSoup(page, "html.parser").select(".output pre")]
+
+
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda path: path.stem)
+def test_no_chapter_shows_a_history_as_it_lies_in_memory(html, chapter):
+    page = (html / "chapters" / f"{chapter.stem}.html").read_text(encoding="utf-8")
+    outputs = printed_by(page)
+    assert [text[:60] for text in outputs if RAW.match(text)] == []
+    assert outputs, "no output found: the page is built otherwise than this test believes"
+
+
+def test_a_raw_history_is_found():
+    page = '<div class="cell_output"><div class="output stream"><pre>{}</pre></div></div>'
+    for text, raw in (
+        ("[{'step': 10, 'loss': 2.1}, {'step': 20}]", True),
+        ("\n[{'name': 'Mia'}]", True),
+        ("[1, 2]", False),
+        ("step 10: loss 2.1", False),
+    ):
+        (printed,) = printed_by(page.format(text))
+        assert bool(RAW.match(printed)) == raw

@@ -6,7 +6,7 @@ import importlib
 import math
 import re
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from itertools import pairwise
 
@@ -18,12 +18,25 @@ from claims import text_of
 from torch import nn
 
 from gptlib import corpus
-from gptlib.attention import MultiHeadAttention, attention_weights, causal_mask
+from gptlib.attention import (
+    AttentionModel,
+    MultiHeadAttention,
+    attention_weights,
+    causal_mask,
+)
 from gptlib.batches import get_batch
+from gptlib.bigram import BigramModel
 from gptlib.corpus.scoring import story_starts
 from gptlib.generation import keep_top_p, next_token_probs
 from gptlib.given.records import record
-from gptlib.gpt import GPT, GPTConfig, non_embedding_parameters, total_parameters, waves
+from gptlib.gpt import (
+    GPT,
+    GPTConfig,
+    flops_per_token,
+    non_embedding_parameters,
+    total_parameters,
+    waves,
+)
 from gptlib.layers import layer_norm
 from gptlib.merges import merge_pair
 from gptlib.tokenizer import BPETokenizer
@@ -403,8 +416,6 @@ def test_the_plain_way_looks_at_the_whole_word_again_after_each_merge():
 
 
 def test_one_rate_for_all_rows_falls_behind_a_rate_for_each(tokenizer):
-    from gptlib.bigram import BigramModel
-
     text = corpus.END + corpus.load("stories", n=3000)
     data = torch.tensor(tokenizer.to_tiktoken().encode(text, allowed_special="all"))
 
@@ -434,8 +445,6 @@ def test_ten_draws_after_a_space_leave_gaps():
 
 
 def test_a_key_is_made_from_one_token_and_its_place():
-    from gptlib.attention import AttentionModel
-
     model = AttentionModel(50, 16, 8, 2, True)
     idx = ids(1, 16) % 50
     other = idx.clone()
@@ -459,3 +468,81 @@ def test_stories_end_at_75_tokens_and_at_117(tokenizer):
     encoding = tokenizer.to_tiktoken()
     lengths = {len(encoding.encode(story.text)) for story in corpus.stories(3000, seed=1)}
     assert min(lengths) < 75 < 117 <= max(lengths) + 1
+
+
+# Sentences that were taken for definitions and say more ------------------------------------------
+
+
+def test_a_model_has_a_longest_text_and_a_longer_one_costs_more_a_token():
+    with pytest.raises(ValueError, match="128"):
+        GPT(STORIES)(ids(1, 129))
+    costs = [flops_per_token(replace(STORIES, context_length=T)) for T in (64, 128, 256)]
+    assert costs == sorted(set(costs))
+
+
+def test_all_that_learns_in_a_bigram_model_is_one_table():
+    assert [tuple(p.shape) for p in BigramModel(9).parameters()] == [(9, 9)]
+
+
+def test_without_places_a_token_has_one_key_wherever_it_stands():
+    for positions in (False, True):
+        torch.manual_seed(0)
+        model = AttentionModel(50, 16, 8, 2, positions)
+        _, keys, _ = model.attention.split_heads(model.embed(torch.full((1, 16), 7)))
+        assert torch.allclose(keys, keys[:, :, :1].expand_as(keys), atol=1e-6) != positions
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whose_doll_it_is_reaches_the_keys_of_a_second_layer_alone(seed):
+    """Exchange the name, the first of eight tokens, and look at the key of the fifth."""
+    torch.manual_seed(seed)
+    model = AttentionModel(50, 16, 8, 2, True)
+    told = ids(1, 8) % 50
+    other = told.clone()
+    other[0, 0] = (other[0, 0] + 1) % 50
+    inputs = [model.embed(idx) for idx in (told, other)]
+    first_keys = [model.attention.split_heads(x)[1][:, :, 4] for x in inputs]
+    assert torch.equal(*first_keys)
+    later = [model.attention(x)[:, 4] for x in inputs]  # what a second layer's key is made of
+    assert (later[0] - later[1]).abs().max() > 1e-4
+
+
+def test_dividing_by_one_less_is_right_on_average_for_a_few_of_a_crowd():
+    crowd = torch.tensor([1.0, 2.0, 4.0, 9.0])
+    few = torch.cartesian_prod(crowd, crowd, crowd)  # every way to draw three
+    truth = crowd.var(unbiased=False)
+    assert few.var(dim=1).mean().item() == pytest.approx(truth.item())
+    assert few.var(dim=1, unbiased=False).mean() < 0.7 * truth
+
+
+def test_gpt_2_has_biases_and_our_model_has_none():
+    with torch.device("meta"):
+        names = {
+            preset: [name for name, _ in GPT(GPTConfig.preset(preset)).named_parameters()]
+            for preset in ("gpt2-small", "stories")
+        }
+    biases = {preset: sum("bias" in name for name in each) for preset, each in names.items()}
+    assert biases["gpt2-small"] > 40 and biases["stories"] == 0
+
+
+def test_padded_rows_cost_memory_and_work_and_begin_with_probability():
+    small, padded = (GPTConfig.preset("stories", vocab_size=v) for v in (1536, 1600))
+    assert total_parameters(padded) - total_parameters(small) == 64 * small.n_embd
+    assert non_embedding_parameters(padded) == non_embedding_parameters(small)
+    assert flops_per_token(padded) > flops_per_token(small)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        probs = GPT(padded)(ids(2, 16))[0].softmax(dim=-1)
+    assert probs[..., 1536:].sum(dim=-1).mean().item() == pytest.approx(64 / 1600, rel=0.2)
+
+
+def test_two_heads_and_four_have_weights_of_the_same_shapes_and_compute_something_else():
+    two, four = (GPT(GPTConfig.preset("stories", n_head=n)).eval() for n in (2, 4))
+    two.load_state_dict(four.state_dict())
+    with torch.no_grad():
+        assert (two(ids(2, 16))[0] - four(ids(2, 16))[0]).abs().max() > 1e-3
+
+
+def test_at_temperature_0_the_first_of_equals_has_it_all():
+    logits = torch.tensor([1.0, 3.0, 3.0, -1.0])
+    assert next_token_probs(logits, temperature=0).tolist() == [0, 1, 0, 0]

@@ -3,9 +3,9 @@
     .venv/bin/python book/tools/claims.py                # what is not registered yet, in all texts
     .venv/bin/python book/tools/claims.py 03_attention   # in one
 
-A sentence with one of TRIGGERS stands in chapters/claims/<name of the text>.toml, or the tests
-fail. There it is found by a part of it, `says`, that no other sentence of the text has; the kind
-says what holds it up:
+A sentence with one of TRIGGERS, in the prose, in a caption or in the words for a figure (`alt`),
+stands in chapters/claims/<name of the text>.toml, or the tests fail. There it is found by a part of
+it, `says`, that no other sentence of the text has; the kind says what holds it up:
 
     measured     a cell or a record shows it, with a control that could have refuted it
     exact        it follows by counting or by proof; a cell or a test shows it
@@ -15,12 +15,13 @@ says what holds it up:
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 import tomllib
 from dataclasses import dataclass
 
-from chapterfiles import ROOT, chapters, read, tags
+from chapterfiles import ROOT, chapters, python_of, read, tags
 from notebooks import CHECKED
 
 REGISTERS = ROOT / "chapters" / "claims"
@@ -68,6 +69,36 @@ def sentences(markdown: str) -> list[str]:
     return [sentence.strip(" #|>-") for sentence in found if sentence.strip(" #|>-")]
 
 
+def words_in(node: ast.expr) -> str:
+    """The words of a string in code; what an f-string puts in reads 0.
+
+    >>> words_in(ast.parse("f'All {n:.1f} are' ' pale.'", mode="eval").body)
+    'All 0 are pale.'
+    """
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(words_in(part) for part in node.values)
+    if isinstance(node, ast.BinOp):
+        return words_in(node.left) + words_in(node.right)
+    return "0" if isinstance(node, ast.FormattedValue) else ""
+
+
+def of_figures(code: str) -> list[str]:
+    """The sentences that a cell's code says of its figures: each `alt` that it gives or names.
+
+    >>> of_figures("alt = 'All is flat.'\\nshow(fig, alt='It falls. Then it ' f'is {x}.')")
+    ['All is flat.', 'It falls.', 'Then it is 0.']
+    """
+    found = []
+    for node in ast.walk(ast.parse(python_of(code))):
+        if isinstance(node, ast.keyword) and node.arg == "alt":
+            found += sentences(words_in(node.value))
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "alt":
+            found += sentences(words_in(node.value))
+    return found
+
+
 def text_of(name: str) -> Text:
     """A chapter by the name of its notebook, or a page of book/."""
     if name in PAGES:
@@ -77,6 +108,9 @@ def text_of(name: str) -> Text:
         return Text(name, sentences(markdown), {})
     notebook = read(ROOT / "chapters" / f"{name}.ipynb")
     prose = [s for c in notebook.cells if c.cell_type == "markdown" for s in sentences(c.source)]
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            prose += [*sentences(cell.metadata.get("caption", "")), *of_figures(cell.source)]
     # A solution counts as a cell: the build runs its code behind the chapter.
     code = [c for c in notebook.cells if c.cell_type == "code" or c.id.startswith("solution-")]
     guarded = frozenset(c.id for c in code if CHECKED in tags(c) or ASSERTS.search(c.source))

@@ -12,13 +12,23 @@ from typing import Any
 OWN = ("help", "config", "print_config")  # words that are no settings
 
 
+class PrintConfig(argparse.Action):
+    """A switch after which a verb's plain words may be missing: nothing is done with them."""
+
+    def __call__(self, parser: Any, told: Any, values: Any, option_string: Any = None) -> None:
+        setattr(told, self.dest, True)
+        for action in parser._actions:
+            action.required = False
+
+
 def add_config(parser: argparse.ArgumentParser) -> None:
     """The two words that every verb with settings has."""
     group = parser.add_argument_group("settings from a file")
     group.add_argument("--config", metavar="FILE", help="a TOML file; words given here override it")
     group.add_argument(
-        "--print-config", action="store_true", help="print the settings as such a file, do nothing"
-    )
+        "--print-config", action=PrintConfig, nargs=0, default=False,
+        help="print the settings as such a file, do nothing",
+    )  # fmt: skip
 
 
 def options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
