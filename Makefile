@@ -11,7 +11,7 @@ OUT ?= grades.csv
 TASKS = $(PYTHON) book/tasks.py
 WITHOUT = $(if $(filter 0 no false,$(SOLUTIONS)),--no-solutions)
 
-.PHONY: help setup pythons book zip pdf test lab bench speedrun lint notebooks grade release nbgrader lock clean
+.PHONY: help setup pythons book zip pdf test lab bench speedrun records lint notebooks grade release nbgrader lock clean
 
 help:
 	@$(TASKS) --help
@@ -42,6 +42,9 @@ bench:
 
 speedrun:
 	@$(TASKS) speedrun $(ARGS)
+
+records:
+	@$(TASKS) records $(ARGS)
 
 lint:
 	@$(TASKS) lint

@@ -204,11 +204,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.child:
         return child(args.child)
-    if not args.text.is_file():
-        parser.error(
-            f"there is no {args.text}: name a text by --text, or its folder in GPTLIB_SHARED"
-        )
-    text = args.text.read_text(encoding="utf-8")
+    text = peers.read(args.text)
     if args.rounds < 1 or not 0 < args.slice <= len(text):
         parser.error(f"--rounds must be 1 or more and --slice from 1 to {len(text)}")
     peer = peers.found(args.peer, "minbpe")

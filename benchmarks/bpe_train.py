@@ -9,33 +9,28 @@ on the whole text too.
 
 All take turns, several times, in one process, so that whatever else the machine does hits each.
 Printed and kept: the median time of each, and the median of the rounds' ratios, ours divided by
-theirs. Below 1, ours is the faster one.
+theirs. Below 1, ours is the faster one. Without minbpe the other two are measured all the same.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
-import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
+import measuring
 import peers
 import tokenizers
 
 from gptlib import __version__
-from gptlib.given.files import write_text
 from gptlib.tokenizer import BPETokenizer
 
 N_MERGES = 512
-RESULT = Path(__file__).parent / "results" / "bpe_train.json"
 
 Trainer = Callable[[str], None]
 
@@ -104,39 +99,34 @@ def main() -> None:
     peers.add_argument(parser, "minbpe")
     parser.add_argument("--slice", type=int, default=100_000, help="characters for minbpe")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    peer = peers.checkout(args.peer, "minbpe")
-    if not args.text.is_file():
-        parser.error(
-            f"there is no {args.text}: name a text by --text, or its folder in GPTLIB_SHARED"
-        )
-    text = args.text.read_text(encoding="utf-8")
+    peer = peers.found(args.peer, "minbpe")
+    lacking = [peer] if isinstance(peer, str) else []
+    text = peers.read(args.text)
     if args.rounds < 1 or not 0 < args.slice <= len(text):
         parser.error(f"--rounds must be 1 or more and --slice from 1 to {len(text)}")
     both = {"ours": train_ours, "hf_tokenizers": train_hf}
-    all_three = {**both, "minbpe": load_minbpe(peer)}
+    beside = both | ({} if isinstance(peer, str) else {"minbpe": load_minbpe(peer)})
 
     whole = measure(both, text, args.rounds)
     show("Whole text", whole)
-    part = measure(all_three, text[: args.slice], args.rounds)
+    part = measure(beside, text[: args.slice], args.rounds)
     show("Slice", part)
 
     result = {
         "claim": f"seconds to learn {N_MERGES} merges",
-        "date": date.today().isoformat(),
         "whole_text": whole,
         "slice": part,
-        "versions": {
-            "gptlib": __version__,
-            "python": platform.python_version(),
-            "regex": importlib.metadata.version("regex"),
-            "tokenizers": tokenizers.__version__,
-            "minbpe": peers.git_commit(peer),
-        },
-        "machine": {"cpu": platform.machine(), "cores": os.cpu_count()},
+        **measuring.about(
+            threads=None,
+            gptlib=__version__,
+            regex=importlib.metadata.version("regex"),
+            tokenizers=tokenizers.__version__,
+            minbpe="none" if isinstance(peer, str) else peers.git_commit(peer),
+        ),
     }
-    write_text(args.out, json.dumps(result, indent=2) + "\n")
+    measuring.keep(args.out, "bpe_train", result, lacking)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ ours, nanoGPT, which has none, and Transformers'.
 
 All take turns, several times, on one thread. Printed and kept: medians of processor time, tokens a
 second, how many times as long as ours with the cache each took, and what a token costs from one
-length to the next: with a cache that should stay nearly flat.
+length to the next: with a cache that should stay nearly flat. Memory: by how much writing the
+longest text raised what a process of its own held, at the most.
 """
 
 from __future__ import annotations
@@ -169,6 +170,16 @@ def measure(write: dict[str, Write], lengths: tuple[int, ...], rounds: int) -> d
     return {"by_length": by_length, "ms_per_token": cost, "same_text": True}
 
 
+def child(name: str, peer: str, length: int) -> None:
+    """A process of its own: write a text of this length, and tell the peak of memory."""
+    folder = Path(peer) if name == "nanogpt" else None
+    write = writers(folder, name.startswith("transformers"))[name]
+    prompt = torch.arange(PROMPT)[None] % CONFIG.vocab_size  # (1, 16)
+    write(prompt, 2)  # what is imported or made at the first call is no work
+    measuring.forget_peak()
+    measuring.tell_peak(lambda: write(prompt, length - PROMPT))
+
+
 def main() -> None:
     """Measure, print, and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -176,7 +187,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--lengths", type=int, nargs="+", default=list(LENGTHS))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.child:
+        torch.set_num_threads(1)
+        name, peer, length = args.child
+        return child(name, peer, int(length))
     lengths = tuple(args.lengths)
     if args.rounds < 1 or list(lengths) != sorted({*lengths} & {*range(PROMPT + 1, 257)}):
         parser.error(f"--rounds must be 1 or more, --lengths rise from {PROMPT + 1} to 256 at most")
@@ -185,7 +201,10 @@ def main() -> None:
     package = peers.installed("transformers")
     lacking = [word for word in (checkout, package) if isinstance(word, str)]
     folder = checkout if isinstance(checkout, Path) else None
-    result = measure(writers(folder, package is None), lengths, args.rounds)
+    write = writers(folder, package is None)
+    result = measure(write, lengths, args.rounds)
+    words = (str(folder or ""), str(max(lengths)))
+    mb = measuring.peaks_of(__file__, write, *words, rounds=min(args.rounds, 3))
     for length, one in result["by_length"].items():
         print(f"To {length} tokens, median of {args.rounds} rounds")
         for name, rate in one["tokens_per_second"].items():
@@ -193,6 +212,7 @@ def main() -> None:
             print(f"  {name:<20} {rate:7,} tokens/s   this / ours_cached: {times:.2f}")
     for stretch, costs in result["ms_per_token"].items():
         print(f"A token from {stretch}: " + ", ".join(f"{n} {ms} ms" for n, ms in costs.items()))
+    print("Memory: " + ", ".join(f"{name} {one:.1f} MB" for name, one in mb.items()))
     versions = {"gptlib": __version__, "torch": torch.__version__}
     if not lacking:
         versions["transformers"] = importlib.metadata.version("transformers")
@@ -203,6 +223,7 @@ def main() -> None:
         "prompt": PROMPT,
         "rounds": args.rounds,
         **result,
+        "memory_mb": mb,
         **measuring.about(**versions),
     }
     measuring.keep(args.out, "generation", result, lacking)

@@ -171,7 +171,7 @@ def main() -> None:
     args = parser.parse_args()
     peer = peers.checkout(args.peer, "nanoGPT")
     if not torch.cuda.is_available():
-        raise SystemExit("This needs a GPU with CUDA, and PyTorch finds none here.")
+        raise peers.Lacking("This needs a GPU with CUDA, and PyTorch finds none here.")
     result = measure(peer, args.rounds, args.steps)
     for name in ORDER:
         print(f"{name:12}", result[name])

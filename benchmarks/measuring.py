@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -9,10 +10,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+from peers import Lacking
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -73,6 +76,15 @@ def own_peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS counts bytes
 
 
+def forget_peak() -> None:
+    """Count the peak from what is held now, where the system can: what was imported took more.
+
+    Linux does; elsewhere nothing happens.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def tell_peak(work: Callable[[], object]) -> None:
     """In a process of its own: do the work, and print for `peak_of` what it added to the peak."""
     before = own_peak()
@@ -94,6 +106,15 @@ def peak_of(script: str, *words: str) -> dict[str, float]:
     return json.loads(run.stdout.splitlines()[-1])
 
 
+def peaks_of(script: str, names: Iterable[str], *words: str, rounds: int = 3) -> dict[str, float]:
+    """MB that each name's `--child` added: the median of so many processes, in turn."""
+    mb: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name, each in mb.items():
+            each.append(peak_of(script, "--child", name, *words)["work_mb"])
+    return medians(mb, digits=1)
+
+
 # What is kept ------------------------------------------------------------------------------------
 
 
@@ -107,11 +128,16 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def about(**versions: str) -> dict[str, Any]:
-    """The day, the machine and the versions: the end of every record."""
+def about(threads: int | None = 1, **versions: str) -> dict[str, Any]:
+    """The day, the machine and the versions: the end of every record.
+
+    threads: how many were used; None where that is not one number, as with compiled code that
+    takes all cores beside Python.
+    """
+    machine: dict[str, Any] = {"cpu": processor(), "cores": os.cpu_count()}
     return {
         "date": date.today().isoformat(),
-        "machine": {"cpu": processor(), "cores": os.cpu_count(), "threads_used": 1},
+        "machine": machine | ({} if threads is None else {"threads_used": threads}),
         "versions": {"python": platform.python_version(), **versions},
     }
 
@@ -119,7 +145,7 @@ def about(**versions: str) -> dict[str, Any]:
 def keep(out: Path | None, name: str, result: dict[str, Any], lacking: list[str]) -> None:
     """Write the record, whole or not at all: without a peer only to a file that is named.
 
-    Ends the script with a failure that says what is lacking.
+    Ends the script with the status of a lack, and says what is lacking.
     """
     from gptlib.given.files import write_text
 
@@ -127,4 +153,4 @@ def keep(out: Path | None, name: str, result: dict[str, Any], lacking: list[str]
         write_text(out or RESULTS / f"{name}.json", json.dumps(result, indent=2) + "\n")
     if lacking:
         kept = "" if out else " The record of the last full run stays as it is."
-        raise SystemExit("\n".join(lacking) + "\nThe rest was measured." + kept)
+        raise Lacking("\n".join(lacking) + "\nThe rest was measured." + kept)

@@ -7,7 +7,9 @@ changes little. Three rates in turn: tokens that `stream` of gpt.js writes; the 
 matrices alone, one row at a time as a new token needs them (`share_of_product` compares with
 these); and 64 rows at a time (`share_of_best`), the most that this product reaches. What is missing
 to 1 is what is not matrix product: attention, norms, the draw. The target is 1,000 tokens a second.
-Beside it the exam that the page sets, in seconds.
+Beside it the exam that the page sets, in seconds; and, in turns, the same model out of files of 32,
+16 and 8 bits: bytes, milliseconds to read one, and tokens a second. The page makes 32 bits of
+whatever it reads, so 8 bits bring a shorter file and nothing else.
 """
 
 from __future__ import annotations
@@ -35,25 +37,27 @@ sys.path.append(str(HERE.parent / "book" / "tools"))
 from mathset import node_program  # noqa: E402 # the book's own tool
 
 RESULT = HERE / "results" / "page_speed.json"
-SCRIPT = """
+PRELUDE = """
 import { readFileSync } from "node:fs";
 const [folder, length] = process.argv.slice(1);
 const module = (name) => import(folder + "/" + name);
 const { readModel } = await module("model_file.js");
 const { ready } = await module("reader.js");
 const { matmul, stream } = await module("gpt.js");
-const { AnswerKey } = await module("answer_key.js");
-const { papers, sit } = await module("exam.js");
-const { fastGPT } = await module("fast_gpt.js");
-const all = readFileSync(0);
-const given = JSON.parse(all.subarray(0, Number(length)).toString());
-const { config, vocabulary, model } = ready(readModel(all.subarray(Number(length))));
 const seconds = async (work) => {
   const before = process.cpuUsage();
   await work();
   const { user, system } = process.cpuUsage(before);
   return (user + system) / 1e6;
 };
+const all = readFileSync(0);
+const given = JSON.parse(all.subarray(0, Number(length)).toString());
+"""
+SCRIPT = """
+const { AnswerKey } = await module("answer_key.js");
+const { papers, sit } = await module("exam.js");
+const { fastGPT } = await module("fast_gpt.js");
+const { config, vocabulary, model } = ready(readModel(all.subarray(Number(length))));
 const inBlock = ({ attention, feed_forward }) =>
   [attention.qkv, attention.project, feed_forward.expand, feed_forward.project];
 const linears = [...model.blocks.flatMap(inBlock), model.head];
@@ -80,6 +84,52 @@ const sheets = papers(key, vocabulary, config.context_length);
 const exam = await seconds(() => sit(fastGPT(model), sheets));
 console.log(JSON.stringify({ flops, rounds, exam, stories: sheets.length, node: process.version }));
 """
+FILES = """
+let at = Number(length);
+const found = {}, models = {};
+for (const [name, size] of Object.entries(given.sizes)) {
+  models[name] = all.subarray(at, at + size);
+  found[name] = { read: [], tokens: [] };
+  at += size;
+}
+for (let k = -1; k < given.rounds; k++) {
+  for (const [name, bytes] of Object.entries(models)) {
+    let made;
+    const read = await seconds(() => (made = ready(readModel(bytes))));
+    const { vocabulary, model } = made, how = { temperature: 0.8 };
+    const write = () => [...stream(model, [vocabulary.end], given.tokens, how)].length;
+    const wrote = await seconds(write);
+    if (k >= 0) found[name].read.push(1000 * read), found[name].tokens.push(given.tokens / wrote);
+  }
+}
+console.log(JSON.stringify(found));
+"""
+
+
+def asked(script: str, given: dict[str, Any], files: bytes) -> Any:
+    """What a script under node says of the files."""
+    said = json.dumps(given).encode()
+    folder = (HERE.parent / "gptlib" / "widgets").as_uri()
+    words = ["--input-type=module", "--eval", PRELUDE + script, folder, str(len(said))]
+    answer = subprocess.run([node_program(), *words], input=said + files, capture_output=True)
+    if answer.returncode:
+        raise SystemExit(answer.stderr.decode())
+    return json.loads(answer.stdout)
+
+
+def by_file(model: GPT, tokenizer: BPETokenizer, rounds: int, tokens: int) -> dict[str, Any]:
+    """Bytes, milliseconds to read, and tokens a second, of files of 32, 16 and 8 bits."""
+    files = {n: model_bytes(model, tokenizer, n) for n in ("float32", "float16", "int8")}
+    sizes = {name: len(data) for name, data in files.items()}
+    given = {"rounds": rounds, "tokens": tokens, "sizes": sizes}
+    return {
+        name: {
+            "bytes": sizes[name],
+            "read_ms": round(statistics.median(one["read"]), 2),
+            "tokens_per_second": round(statistics.median(one["tokens"])),
+        }
+        for name, one in asked(FILES, given, b"".join(files.values())).items()
+    }
 
 
 def measure(rounds: int, tokens: int, places: int) -> dict[str, Any]:
@@ -89,15 +139,7 @@ def measure(rounds: int, tokens: int, places: int) -> dict[str, Any]:
     model = GPT(GPTConfig.preset("stories"))
     load_recorded(model, "stories")
     given = {"rounds": rounds, "tokens": tokens, "places": places, "key": answer_key()}
-    said = json.dumps(given).encode()
-    folder = (HERE.parent / "gptlib" / "widgets").as_uri()
-    command = [node_program(), "--input-type=module", "--eval", SCRIPT, folder, str(len(said))]
-    answer = subprocess.run(
-        command, input=said + model_bytes(model, tokenizer), capture_output=True, check=False
-    )
-    if answer.returncode:
-        raise SystemExit(answer.stderr.decode())
-    got = json.loads(answer.stdout)
+    got = asked(SCRIPT, given, model_bytes(model, tokenizer))
     middle = {
         name: statistics.median(one[name] for one in got["rounds"])
         for name in ("tokens", "one", "best")
@@ -115,6 +157,7 @@ def measure(rounds: int, tokens: int, places: int) -> dict[str, Any]:
         "share_of_best": round(rate / middle["best"], 3),
         "exam_stories": got["stories"],
         "exam_seconds": round(got["exam"], 2),
+        "files": by_file(model, tokenizer, rounds, tokens),
         "rounds": rounds,
         "date": date.today().isoformat(),
         "versions": {"node": got["node"], "machine": platform.machine()},
@@ -139,6 +182,9 @@ def main() -> None:
         rate, share = result[f"{name}_gflops"], result[f"share_of_{name}"]
         print(f"  the page's product, {words}: {rate} GFLOP/s; the model reaches {share:.0%} of it")
     print(f"the exam, {result['exam_stories']} stories: {result['exam_seconds']} seconds")
+    for name, one in result["files"].items():
+        rate = f"{one['tokens_per_second']:,} tokens a second"
+        print(f"  a file in {name}: {one['bytes']:,} bytes, read in {one['read_ms']} ms, {rate}")
     write_text(args.out, json.dumps(result, indent=2) + "\n")
 
 

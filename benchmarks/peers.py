@@ -16,6 +16,19 @@ PEERS = {
     "minbpe": ("GPTLIB_MINBPE", "minbpe/regex.py", "karpathy/minbpe"),
     "nanoGPT": ("GPTLIB_NANOGPT", "model.py", "karpathy/nanoGPT"),
 }
+LACKING = 3  # the status of a script that could not measure all, for want of what others may have
+
+
+class Lacking(SystemExit):
+    """Ends a script whose needs are not at hand: it says what is lacking and how to get it.
+
+    The status, LACKING, is one of its own: `make bench` names such a script and ends well.
+    """
+
+    def __init__(self, words: str):
+        super().__init__(words)
+        self.code = LACKING
+        print(words, file=sys.stderr)
 
 
 def add_argument(parser: argparse.ArgumentParser, peer: str) -> None:
@@ -40,10 +53,10 @@ def found(folder: str, peer: str) -> Path | str:
 
 
 def checkout(folder: str, peer: str) -> Path:
-    """The folder of a peer's checkout; SystemExit, saying how to get one, where it is none."""
+    """The folder of a peer's checkout; Lacking, saying how to get one, where it is none."""
     path = found(folder, peer)
     if isinstance(path, str):
-        raise SystemExit(path)
+        raise Lacking(path)
     return path
 
 
@@ -75,3 +88,13 @@ def shakespeare() -> Path:
     """Where Tiny Shakespeare is expected: in GPTLIB_SHARED, or beside the course's folder."""
     shared = os.environ.get("GPTLIB_SHARED", ROOT.parent / "shared" / "data")
     return Path(shared, "tinyshakespeare.txt")
+
+
+def read(text: Path) -> str:
+    """What stands in the file; Lacking where it is none."""
+    if not text.is_file():
+        raise Lacking(
+            f"there is no {text}: name Tiny Shakespeare by --text, or its folder in GPTLIB_SHARED; "
+            "gptlib.corpus.load('tinyshakespeare') fetches it."
+        )
+    return text.read_text(encoding="utf-8")

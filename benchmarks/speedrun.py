@@ -8,6 +8,12 @@ trained whole, with one seed. So whatever else the machine does hits both. Secon
 processor, on one thread, evaluation not counted. The share of an attempt is its seconds over those
 of nanoGPT's 2,000 steps. The rules, the entries and what was tried stand in SPEEDRUN.md.
 
+Without nanoGPT nothing is run: a share of a time that was not taken is no result. The script says
+how to get it, and ends with the status of a lack (peers.py).
+
+Memory: by how much twenty steps of each raised what a process of its own held, at the most. More
+steps take no more.
+
 --rehearse trains everything for two steps: to see that it runs, not what it reaches.
 """
 
@@ -16,14 +22,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import measuring
 import peers
 import torch
 from sprint.model import Entry
@@ -179,6 +184,19 @@ def summary(name: str, runs: list[dict[str, Any]], whole: float) -> dict[str, An
     }
 
 
+def child(name: str, checkout: str, text: Path) -> None:
+    """A process of its own: twenty steps of nanoGPT's recipe or of an entry, and the peak."""
+    keep_memory()
+    dtype, words = quicker_dtype(), text.read_text(encoding="utf-8")
+    warm_up()
+    measuring.forget_peak()
+    if name == "nanogpt":
+        measuring.tell_peak(lambda: Peer(Path(checkout), words).run(20))
+    else:
+        entry = replace(GOALS[name].entry, steps=20)
+        measuring.tell_peak(lambda: train_entry(entry, words, 0, dtype))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     peers.add_argument(parser, "nanoGPT")
@@ -191,7 +209,11 @@ def main() -> None:
         "--rehearse", action="store_true", help="two steps of everything; needs --out"
     )
     parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.child:
+        torch.set_num_threads(1)
+        return child(args.child[0], args.child[1], Path(args.child[2]))
     unknown = set(args.entries) - set(GOALS)
     if unknown or args.seeds < 1 or args.peer_steps < 1:
         parser.error(
@@ -200,29 +222,23 @@ def main() -> None:
     if args.rehearse and args.out == RESULT:
         parser.error("--rehearse is no result: name another file by --out")
     checkout = peers.checkout(args.peer, "nanoGPT")
-    if not args.text.is_file():
-        parser.error(
-            f"there is no {args.text}: name Tiny Shakespeare by --text, or its folder in "
-            "GPTLIB_SHARED; gptlib.corpus.load('tinyshakespeare') fetches it"
-        )
+    text = peers.read(args.text)
     torch.set_num_threads(1)
     keep_memory()
-    text = args.text.read_text(encoding="utf-8")
     result = measure(
         checkout, text, args.entries or list(GOALS), args.seeds, args.peer_steps, args.rehearse
+    )
+    words = (str(checkout), str(args.text))
+    result["memory_mb"] = measuring.peaks_of(
+        __file__, ["nanogpt", *result["entries"]], *words, rounds=min(args.seeds, 3)
     )
     show(result)
     result = {"claim": "nanoGPT's loss in an eighth of its time"} | result
     result |= {
         "most_parameters": MOST_PARAMETERS,
-        "date": date.today().isoformat(),
-        "versions": {
-            "gptlib": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "machine": platform.machine(),
-        },
+        **measuring.about(
+            gptlib=__version__, torch=torch.__version__, nanoGPT=peers.git_commit(checkout)
+        ),
     }
     write_text(args.out, json.dumps(result, indent=2) + "\n")
 
@@ -231,13 +247,15 @@ def show(result: dict[str, Any]) -> None:
     """Print nanoGPT's line and one a entry, the worst of its seeds."""
     peer = result["nanogpt"]
     print(
-        f"nanoGPT: {peer['loss']:.4f} after {peer['steps']} steps; 2,000 take {peer['seconds']} s"
+        f"nanoGPT: {peer['loss']:.4f} after {peer['steps']} steps; 2,000 take {peer['seconds']} s, "
+        f"{result['memory_mb']['nanogpt']:.1f} MB"
     )
     for name, entry in result["entries"].items():
         said = "reached" if entry["reached"] else "not reached"
+        goal, mb = entry["goal"], result["memory_mb"][name]
         print(
             f"{name}: at worst {entry['worst_loss']:.4f} in 1/{1 / entry['worst_share']:.1f} of "
-            f"that time; goal {entry['goal']['loss']} in 1/{1 / entry['goal']['share']:.0f}: {said}"
+            f"that time, {mb:.1f} MB; goal {goal['loss']} in 1/{1 / goal['share']:.0f}: {said}"
         )
 
 

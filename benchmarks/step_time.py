@@ -13,7 +13,7 @@ models differ. The target is at most 1.0.
 All take turns, in short rounds and in one process, so that whatever else the machine does hits
 each; the order changes from round to round. The ratio of a round compares neighbours in time; the
 figure is the median over the rounds. On a busy machine set OMP_NUM_THREADS=1: with more threads
-than free cores, each product waits for its slowest thread.
+than free cores, each product waits for its slowest thread. Without nanoGPT ours alone is measured.
 """
 
 from __future__ import annotations
@@ -22,24 +22,21 @@ import argparse
 import contextlib
 import copy
 import io
-import json
-import platform
 import statistics
 import time
-from datetime import date
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import measuring
 import peers
 import torch
 
-from gptlib.given.files import write_text
+from gptlib import __version__
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.training import TrainConfig, make_optimizer
 
 BATCH_SIZE, LR, BETAS, WEIGHT_DECAY, GRAD_CLIP = 12, 1e-3, (0.9, 0.99), 0.1, 1.0
-RESULT = Path(__file__).parent / "results" / "step_time.json"
 
 
 def load_peer(checkout: Path) -> ModuleType:
@@ -108,23 +105,26 @@ class Runner:
         self.loss = loss.item()
 
 
-def measure(peer: Path, rounds: int, steps: int) -> dict[str, Any]:
-    """Run all in turn and return what goes into the JSON file."""
-    config, module = (
-        GPTConfig.preset("nanogpt-cpu"),
-        load_peer(peer),
-    )
+def make_runners(peer: Path | None, config: GPTConfig) -> dict[str, Runner]:
+    """What is measured, by name: all begin with the same weights. Without a peer ours alone."""
     torch.manual_seed(0)
     ours = GPT(config)
-    same_optimizer = copy.deepcopy(ours)
-    theirs = build_peer(module, config)
-    copy_weights(ours, theirs)
     recipe = TrainConfig(lr=LR, betas=BETAS, weight_decay=WEIGHT_DECAY)
-    runners = {
-        "ours": Runner(ours, make_optimizer(ours, recipe), config),
-        "same_optimizer": Runner(same_optimizer, peer_optimizer(module, same_optimizer), config),
-        "nanogpt": Runner(theirs, peer_optimizer(module, theirs), config),
-    }
+    same_optimizer = copy.deepcopy(ours)
+    runners = {"ours": Runner(ours, make_optimizer(ours, recipe), config)}
+    if peer is not None:
+        module = load_peer(peer)
+        theirs = build_peer(module, config)
+        copy_weights(ours, theirs)
+        optimizer = peer_optimizer(module, same_optimizer)
+        runners["same_optimizer"] = Runner(same_optimizer, optimizer, config)
+        runners["nanogpt"] = Runner(theirs, peer_optimizer(module, theirs), config)
+    return runners
+
+
+def measure(peer: Path | None, rounds: int, steps: int) -> dict[str, Any]:
+    """Run all in turn and return what goes into the JSON file."""
+    runners = make_runners(peer, GPTConfig.preset("nanogpt-cpu"))
     for runner in runners.values():
         runner.run(3)  # the first steps fill caches and make AdamW's averages
         runner.rounds.clear()
@@ -136,9 +136,11 @@ def measure(peer: Path, rounds: int, steps: int) -> dict[str, Any]:
     result: dict[str, Any] = {"claim": "a training step takes at most as long as nanoGPT's"}
     for name, runner in runners.items():
         result[f"{name}_ms"] = round(statistics.median(runner.rounds), 2)
-    peer_rounds = runners["nanogpt"].rounds
     for name, key in (("ours", "ratio"), ("same_optimizer", "ratio_same_optimizer")):
-        ratios = [a / b for a, b in zip(runners[name].rounds, peer_rounds, strict=True)]
+        if peer is None:
+            break
+        pairs = zip(runners[name].rounds, runners["nanogpt"].rounds, strict=True)
+        ratios = [a / b for a, b in pairs]
         result[key] = round(statistics.median(ratios), 3)
         result[f"{key}_middle_half"] = [round(q, 3) for q in statistics.quantiles(ratios)[::2]]
     result["last_loss"] = {name: round(runner.loss, 5) for name, runner in runners.items()}
@@ -146,14 +148,13 @@ def measure(peer: Path, rounds: int, steps: int) -> dict[str, Any]:
         "target": 1.0,
         "rounds": rounds,
         "steps_per_round": steps,
-        "parameters": ours.num_parameters(),
-        "date": date.today().isoformat(),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "machine": platform.machine(),
-        },
+        "parameters": sum(p.numel() for p in runners["ours"].model.parameters()),
+        **measuring.about(
+            threads=torch.get_num_threads(),
+            gptlib=__version__,
+            torch=torch.__version__,
+            nanoGPT="none" if peer is None else peers.git_commit(peer),
+        ),
     }
 
 
@@ -162,17 +163,19 @@ def main() -> None:
     peers.add_argument(parser, "nanoGPT")
     parser.add_argument("--rounds", type=int, default=120)
     parser.add_argument("--steps", type=int, default=3, help="steps in a round")
-    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.rounds < 2 or args.steps < 1:
         parser.error("--rounds must be 2 or more and --steps 1 or more")
-    result = measure(peers.checkout(args.peer, "nanoGPT"), args.rounds, args.steps)
-    for name in ("ours", "same_optimizer", "nanogpt"):
+    peer = peers.found(args.peer, "nanoGPT")
+    lacking = [peer] if isinstance(peer, str) else []
+    result = measure(None if isinstance(peer, str) else peer, args.rounds, args.steps)
+    for name in result["last_loss"]:
         print(f"{name:15} {result[f'{name}_ms']:7.2f} ms a step (median of {args.rounds} rounds)")
-    for name in ("ratio", "ratio_same_optimizer"):
+    for name in ("ratio", "ratio_same_optimizer") if not lacking else ():
         low, high = result[f"{name}_middle_half"]
         print(f"{name:21} {result[name]:.3f} (half of the rounds from {low:.3f} to {high:.3f})")
-    write_text(args.out, json.dumps(result, indent=2) + "\n")
+    measuring.keep(args.out, "step_time", result, lacking)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ network.
 """
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -33,14 +32,16 @@ if __name__ == "__main__":
 
 import colab
 import environment
+import recordings
 import trackers
 from environment import VENV, python_of
-from running import ROOT, can_write, clean_environment, cores, run, say
+from running import ROOT, can_write, clean_environment, cores, replacing, run, say
 from serving import port, serve
 
 HTML = ROOT / "_build" / "html"
 VENV_PYTHON = python_of(VENV)
 MOST_WORKERS = 4  # of the tests; each may take a gigabyte of memory
+LACKING = 3  # the status of a measurement that lacks a peer: benchmarks/peers.py
 
 
 def setup(_args):
@@ -85,11 +86,9 @@ def zip_(args):
     """Build the book and pack it into one file, _build/gptlib-book.zip, to hand out."""
     build(not args.no_solutions)
     target = HTML.with_name("gptlib-book.zip")
-    temporary = target.with_suffix(".tmp")
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with replacing(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(HTML.rglob("*")):
             archive.write(path, Path("gptlib-book", path.relative_to(HTML)))
-    os.replace(temporary, target)
     say(f"unpack {target.relative_to(ROOT)} anywhere and open gptlib-book/index.html")
 
 
@@ -119,7 +118,11 @@ def lab(args):
 
 
 def bench(args):
-    """Run the measurements against a peer, or the one script that is named."""
+    """Run the measurements against a peer, or the one script that is named.
+
+    A peer, a GPU or a text that is not at hand is no failure of a run of all: the script has said
+    what it lacks, and the rest ran. Who names one script gets its own status.
+    """
     environment.setup()
     names = sorted(path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json"))
     if args.words and not args.words[0].startswith("-"):
@@ -127,21 +130,32 @@ def bench(args):
         if name not in names:
             sys.exit(f"no benchmark {name!r}; there are {', '.join(names)}")
         names = [name]
-    failed = []
+    failed, lacking = [], []
     for name in names:
         say(f"benchmarks/{name}.py")
         command = [str(VENV_PYTHON), f"benchmarks/{name}.py", *args.words]
-        # One that cannot run, such as for want of a peer, says why; the others still run.
-        if subprocess.run(command, cwd=ROOT, env=clean_environment()).returncode:
-            failed.append(name)
+        # One that cannot run says why; the others still run.
+        status = subprocess.run(command, cwd=ROOT, env=clean_environment()).returncode
+        if status:
+            (lacking if status == LACKING else failed).append(name)
+    if lacking:
+        say(f"not measured whole: {', '.join(lacking)}; what is lacking stands above")
     if failed:
         sys.exit(f"not measured: {', '.join(failed)}; the reason stands above")
+    if lacking == names and len(names) == 1:
+        sys.exit(LACKING)
 
 
 def speedrun(args):
     """Train to nanoGPT's loss in a part of its time; extra words go to benchmarks/speedrun.py."""
     environment.setup()
     run([VENV_PYTHON, "benchmarks/speedrun.py", *args.words])
+
+
+def records(args):
+    """Make the recorded runs again, script by script; --list says which, and how long they take."""
+    environment.setup()
+    recordings.make(args.words, VENV_PYTHON, ROOT)
 
 
 def lint(_args):
@@ -195,10 +209,11 @@ def clean(_args):
 
 
 VERBS = (
-    setup, pythons, book, zip_, pdf, test, lab, bench, speedrun, lint, notebooks, grade, release,
-    nbgrader, lock, clean,
+    setup, pythons, book, zip_, pdf, test, lab, bench, speedrun, records, lint, notebooks, grade,
+    release, nbgrader, lock, clean,
 )  # fmt: skip
-FORWARD = (test, lab, bench, speedrun, notebooks, grade, release, nbgrader)  # their words go on
+# Their words go on to what they call.
+FORWARD = (test, lab, bench, speedrun, records, notebooks, grade, release, nbgrader)
 
 
 def main(words=None):

@@ -21,13 +21,18 @@ reader's own can be judged. "read": how much of what the book's model writes is 
 30,000 stories that it has read, and how much of stories that it has not. "leak": two hundred
 stories, with the forty of the exam among them or not; the loss on the exam and on fresh stories,
 beside their floors.
+"times": one run of each kind once more, with nothing beside it in its process: seconds of the
+processor on one thread, evaluations included, and the tokens read.
 
 Recorded: loss on the first windows of training and validation text in nats per token, bits per byte
-of validation, tokens seen, and of twenty texts written what `gptlib evaluate` measures.
+of validation, tokens seen, seconds of training by the clock, and of twenty texts written what
+`gptlib evaluate` measures. (The runs of 2026-11-28 were made before the clock was read.)
 """
 
 from __future__ import annotations
 
+import platform
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -46,7 +51,8 @@ from gptlib.engine.measures import distinct, losses, novelty, repetition
 from gptlib.engine.prepare import prepare
 from gptlib.engine.prepared import Prepared
 from gptlib.engine.recipes import settings_of
-from gptlib.engine.runs import load, state_of
+from gptlib.engine.runs import checkpoints, load, state_of
+from gptlib.given.folders import read_json
 from gptlib.given.records import load_recorded
 from gptlib.gpt import GPT
 from gptlib.rubric import counting
@@ -76,6 +82,7 @@ STORIES = 12  # the seed of the stories of chapter 12: the book's models have re
 LEAKS = ("held out", "leaked")
 TEXTS = ("Tiny Shakespeare", "TinyStories")  # of each the same number of characters
 CHARACTERS = 900_000
+TIMED = ("small", "width 256", "layers 6", *REFERENCE, "Tiny Shakespeare", "steps 1,000")
 
 
 def shakespeare(text: str, folder: Path, tenth: int | None = None) -> Path:
@@ -132,6 +139,7 @@ def measured(run: Path, data: Path) -> dict[str, Any]:
     found = {
         "parameters": told["parameters"],
         "tokens": a_step * settings["steps"],
+        "seconds": read_json(checkpoints(run)[0] / "run.json")["seconds"],
         "train_loss": losses(model, text.train, text.tokenizer, most=most)["loss"],
         "val_loss": told["validation"]["loss"],
         "bits_per_byte": told["validation"]["bits_per_byte"],
@@ -183,13 +191,19 @@ def written(name: str, seed: int, text: str, folder: Path) -> dict[str, Any]:
     return samples(look(train(data, folder, seed, **LONG), data, 1, **WRITING[name]))
 
 
-def reference(preset: str, seed: int, folder: Path) -> dict[str, Any]:
-    """A run on three thousand stories at a small budget."""
+def few_stories(folder: Path) -> Path:
+    """Three thousand stories made ready with the book's tokenizer."""
     data = folder / "stories"
     if not data.exists():
         book_tokenizer().save(folder / "book.json")
         n, known = few(3000, 300), folder / "book.json"
         prepare(["stories"], data, tokenizer=known, stories=n, validation=0.05, seed=STORIES)
+    return data
+
+
+def reference(preset: str, seed: int, folder: Path) -> dict[str, Any]:
+    """A run on three thousand stories at a small budget."""
+    data = few_stories(folder)
     return measured(train(data, folder, seed, preset, steps=200), data)
 
 
@@ -208,11 +222,43 @@ def read(name: str, seed: int, folder: Path) -> dict[str, Any]:
 
 def compared(name: str, seed: int, texts: dict[str, str], folder: Path) -> dict[str, Any]:
     """One recipe on two texts of equal length."""
+    data = beginning(name, texts, folder)
+    return measured(train(data, folder, seed, "nanogpt-cpu"), data)
+
+
+def beginning(name: str, texts: dict[str, str], folder: Path) -> Path:
+    """The first characters of a text made ready."""
     data, file = folder / name, folder / f"{name}.txt"
     if not data.exists():
-        file.write_text(texts[name][:CHARACTERS], encoding="utf-8")
+        file.write_text(corpus.load(texts[name])[:CHARACTERS], encoding="utf-8")
         prepare([file], data, split="position")
-    return measured(train(data, folder, seed, "nanogpt-cpu"), data)
+    return data
+
+
+def timed(name: str, seed: int, text: str, texts: dict[str, str], folder: Path) -> dict[str, float]:
+    """What one run of a kind takes of the processor."""
+    preset, data, changes = "small", folder / "whole", dict(RUNS.get(name, {}))
+    if name in REFERENCE:
+        preset, data, changes = name, few_stories(folder), {"steps": 200}
+    elif name in TEXTS:
+        preset, data = "nanogpt-cpu", beginning(name, texts, folder)
+    else:
+        shakespeare(text, folder)
+    place = folder / "timed"
+    place.mkdir(exist_ok=True)
+    began = time.process_time()
+    settings = state_of(train(data, place, seed, preset, **changes))["settings"]
+    took = time.process_time() - began
+    a_step = settings["batch_size"] * settings["context_length"]
+    return {"seconds": took, "tokens": a_step * settings["steps"]}
+
+
+def processor() -> str:
+    """The name of the processor, as Linux tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def leak(name: str, seed: int, folder: Path) -> dict[str, Any]:
@@ -232,7 +278,7 @@ def seeds_of(part: str, name: str) -> range:
     """As many as there was time for."""
     if part == "reference":
         return few(range(5))
-    return ONE if part in ("author", "read", "writing") else few(SEEDS)
+    return ONE if part in ("author", "read", "writing", "times") else few(SEEDS)
 
 
 def main() -> None:
@@ -240,7 +286,7 @@ def main() -> None:
     children = {"default": "tinystories", "help": "name or path of TinyStories"}
     args = arguments("capstone", __doc__, data=data, children=children)
     text = corpus.load(args.data)
-    texts = dict(zip(TEXTS, (text, corpus.load(args.children)), strict=True))
+    texts = dict(zip(TEXTS, (args.data, args.children), strict=True))
     with TemporaryDirectory() as place:
         folder = Path(place)
         parts = (
@@ -251,6 +297,7 @@ def main() -> None:
             ("runs", RUNS, partial(changed, text=text)),
             ("writing", WRITING, partial(written, text=text)),
             ("texts", TEXTS, partial(compared, texts=texts)),
+            ("times", TIMED, partial(timed, text=text, texts=texts)),
         )
         jobs: dict[tuple[str, ...], Any] = {
             (part, name, str(seed)): partial(run, name, seed, folder=folder)
@@ -258,14 +305,16 @@ def main() -> None:
             for name in names
             for seed in seeds_of(part, name)
         }
-        units = "loss, floor: nats per token; shares from 0 to 1"
-        fill(args, begin(args), jobs, said, units=units)
+        units = "loss, floor: nats per token; shares from 0 to 1; times: of one processor core"
+        fill(args, begin(args), jobs, said, units=units, processor=processor())
 
 
 def said(found: dict[str, Any]) -> str:
     """One number of what was found."""
     name = next(
-        name for name in ("exam", "val_loss", "bigram", "repetition_4", "novel_8") if name in found
+        name
+        for name in ("exam", "val_loss", "bigram", "repetition_4", "novel_8", "seconds")
+        if name in found
     )
     return f"{name} {found[name]:.4f}"
 

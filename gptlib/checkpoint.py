@@ -29,7 +29,7 @@ from gptlib.given.checks.saved import (
     check_tokenizer,
     check_weights,
 )
-from gptlib.given.files import plain
+from gptlib.given.files import check_frugal, plain
 from gptlib.given.folders import read_json, replacing_folder
 from gptlib.given.run_state import description, set_weights
 from gptlib.given.saved import read_saved
@@ -69,8 +69,15 @@ def write_tensors(file: Path, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def write_json(file: Path, told: dict[str, Any]) -> None:
-    """Plain values as JSON."""
-    file.write_text(json.dumps(told, default=plain) + "\n", encoding="utf-8")
+    """Plain values as JSON. Errors: ValueError for a history that could not be read again."""
+    text = json.dumps(told, default=plain) + "\n"
+    try:
+        check_frugal(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{file.name} could not be read again: {error}. Let evaluate give numbers, not lists."
+        ) from error
+    file.write_text(text, encoding="utf-8")
 
 
 def load_checkpoint(

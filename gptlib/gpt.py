@@ -19,6 +19,7 @@ from gptlib.given.checks.tensors import (
     check_choice,
     check_count,
     check_dropout,
+    check_flags,
     check_heads,
     check_idx,
 )
@@ -81,6 +82,7 @@ class GPTConfig:
         )
         check_heads(self.n_embd, self.n_head)
         check_dropout(self.dropout)
+        check_flags(self)
         check_choice("norm", self.norm, NORM_PLACES)
         check_choice("init", self.init, ("gpt2", "torch"))
         check_choice("gelu", self.gelu, GELU_FORMS)

@@ -16,7 +16,7 @@ from torch import nn
 
 from gptlib.cache import Cache, LayerCache
 from gptlib.experts import Experts, Routing, balance_loss, check_experts
-from gptlib.given.checks.tensors import check_choice, check_count, check_idx
+from gptlib.given.checks.tensors import check_choice, check_count, check_flags, check_idx
 from gptlib.grouped import GroupedAttention, check_grouped
 from gptlib.loss import next_token_loss
 from gptlib.rms_norm import RMSNorm
@@ -126,6 +126,7 @@ class ModernConfig(Sizes):
         check_grouped(self.n_head, self.n_kv_head, self.window, **caps)
         check_rope(self.head_size, self.rope_base)
         check_experts(self.n_expert, self.n_active, self.capacity, self.balance)
+        check_flags(self)
         check_choice("norm", self.norm, ("pre", "sandwich"))
         check_choice("gating", self.gating, GATES)
 

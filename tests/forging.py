@@ -19,6 +19,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 WRONG = (None, "x", -1, [], {}, 1e308, True)
+GONE, FOREIGN = object(), object()  # in the place of a value: none, one under another name
+DEFAULT = ("bias", "qkv_bias", "tied", "norm", "init", "waves", "gelu")  # as they are in a GPT
 FREE = ("device", "eval_every", "eval_batches")  # settings that may differ from ours
 
 
@@ -76,27 +78,58 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
 
 
 def spots(tree: Any, path: tuple = ()) -> Iterator[tuple]:
-    """Where the values of a tree of dicts stand; what is recorded of a step is free."""
-    for key, value in tree.items() if isinstance(tree, dict) else ():
-        if key not in (*FREE, "history"):
+    """Where the values of a tree of dicts stand, and of the list of what was recorded."""
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        if key not in FREE:
             yield (*path, key)
-            yield from spots(value, (*path, key))
+            if isinstance(value, dict) or key == "history":
+                yield from spots(value, (*path, key))
 
 
-def with_one_changed(tree: dict, path: tuple, rng: random.Random) -> dict:
-    """The tree with one value taken away, of another type or with a foreign one beside it."""
-    tree = json.loads(json.dumps(tree))
-    place = tree
-    for key in path[:-1]:
-        place = place[key]
-    old, kind = place[path[-1]], rng.choice(["removed", "renamed", "retyped", "retyped"])
-    if kind == "retyped":
-        place[path[-1]] = rng.choice([w for w in WRONG if json.dumps(w) != json.dumps(old)])
-    elif kind == "renamed":
-        place[f"{path[-1]}_"] = place.pop(path[-1])
-    else:
-        del place[path[-1]]
-    return tree
+def unseen(path: tuple, new: Any) -> bool:
+    """Whether a real run could have had that value there, or none: nobody can tell."""
+    root, name = path[0], path[-1]
+    if root == "config":  # of the model; what an earlier version did not write is as usual
+        return name in DEFAULT and (new is GONE or (name == "qkv_bias" and new is True))
+    if path == ("history",):
+        return new == []  # of a run that nobody looked at
+    if root == "history" and len(path) == 2:
+        return new is GONE  # one record less
+    if root == "history" and name in ("train_loss", "val_loss"):  # another evaluator has others
+        return new in (GONE, None, -1, 1e308)
+    if root == "history" or name == "seconds":
+        numbers = {"loss": (-1, 1e308), "lr": (1e308,), "grad_norm": (1e308,)}
+        whole = () if root == "history" else (1e308,)  # no record is later than the end
+        return new in numbers.get(name, whole if name == "seconds" else ())
+    return False
+
+
+def changes(tree: Any, path: tuple) -> Iterator[Any]:
+    """The tree with the value at path taken away, under a foreign name, or of another kind."""
+    *above, name = path
+    for new in (GONE, FOREIGN, *WRONG):
+        copy = json.loads(json.dumps(tree))
+        place = copy
+        for key in above:
+            place = place[key]
+        old = place[name]
+        optional = path[0] == "history" and unseen(path, GONE)  # any name may stand there
+        if unseen(path, new) or (new is FOREIGN and optional):
+            continue
+        if new in (GONE, FOREIGN):
+            del place[name]
+        if new is FOREIGN:
+            place[f"{name}_"] = old
+        elif new is not GONE:
+            place[name] = new
+        if json.dumps(copy) != json.dumps(tree):
+            yield copy
+
+
+def with_one_changed(tree: dict, rng: random.Random, left_out: tuple = ()) -> dict:
+    """The tree with one of its values changed."""
+    places = [path for path in spots(tree) if path[-1] not in left_out]
+    return rng.choice(list(changes(tree, rng.choice(places))))
 
 
 # Tensors -----------------------------------------------------------------------------------------
@@ -141,15 +174,11 @@ def forge_folder(real: Path, to: Path, rng: random.Random) -> str:
         file.unlink()
     elif kind == "json":
         file = to / rng.choice(["config.json", "run.json", "run.json", "manifest.json"])
-        told = json.loads(file.read_text())
-        places = [p for p in spots(told) if p[-1] not in ("gptlib", "torch", "seconds", "waves")]
-        path = rng.choice([p for p in places if file.name != "config.json" or p[0] != "config"
-                           or p[-1] in ("n_head", "n_layer")])  # fmt: skip
-        changed = with_one_changed(told, path, rng)
+        changed = with_one_changed(json.loads(file.read_text()), rng, ("gptlib", "torch"))
         file.write_text(json.dumps(changed))
         if file.name != "manifest.json":
             sign(to)
-        kind = f"{kind} {path}: {json.dumps(changed)[:60]}"
+        kind = f"{kind}: {json.dumps(changed)}"
     else:
         file = to / rng.choice(["model.safetensors", "run.safetensors"])
         changed = with_one_forged(load_file(file), rng)
@@ -173,8 +202,7 @@ def forge_file(real: Path, to: Path, rng: random.Random) -> str:
         run[key] = rng.choice([None, 7, "x", {}, torch.zeros(10, dtype=torch.uint8)])
     elif kind == "json":
         told = json.loads(run["json"])
-        path = rng.choice([p for p in spots(told) if p[-1] != "seconds"])
-        run["json"] = json.dumps(with_one_changed(told, path, rng))
+        run["json"] = json.dumps(with_one_changed(told, rng))
     elif kind == "optimizer":
         number = rng.choice(sorted(run["optimizer"]["state"]))
         run["optimizer"]["state"][number] = with_one_forged(run["optimizer"]["state"][number], rng)
@@ -186,6 +214,11 @@ def forge_file(real: Path, to: Path, rng: random.Random) -> str:
         ])  # fmt: skip
     torch.save(state, to)
     return kind
+
+
+def with_more(values: str, told: str) -> str:
+    """A JSON object that has some values more, each with a comma behind it."""
+    return f'{{"more": [{values}0], {told.lstrip()[1:]}'
 
 
 def bombs(folder: Path, real: Path) -> dict[str, Path]:
@@ -208,4 +241,17 @@ def bombs(folder: Path, real: Path) -> dict[str, Path]:
         for name, content in parts.items():  # a pickle that asks for 4 GiB of zeros
             asking = b"\x80\x02\x96" + b"\xff" * 4 + bytes(4)
             archive.writestr(name, asking if name.endswith("data.pkl") else content)
+    units = ("[],", "{},", '"a",', "1e9,", '{"a":1},')  # JSON that takes 10 to 25 times its size
+    for number, unit in enumerate(units):
+        for name in ("run.json", "config.json", "manifest.json"):
+            where = found[f"{unit} in {name}"] = folder / f"json-{number}-{name}"
+            shutil.copytree(real.with_suffix(""), where)
+            n = 2**20 * (3 if name == "run.json" else 1) // len(unit)
+            (where / name).write_text(with_more(unit * n, (where / name).read_text()))
+            if name != "manifest.json":
+                sign(where)
+    found["in an old file"] = folder / "json.pt"
+    state = torch.load(real, weights_only=True)
+    state["run"]["json"] = with_more("[]," * 2**18, state["run"]["json"])
+    torch.save(state, found["in an old file"])
     return found

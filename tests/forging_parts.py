@@ -74,6 +74,12 @@ def told(name: str, change: Callable[[Any], Any]) -> Forge:
     return forge
 
 
+def doubled(*places: dict) -> None:
+    """Twice as many tokens in each of them."""
+    for place in places:
+        place["tokens"] *= 2
+
+
 def without_key(values: dict, key: str) -> dict:
     return {name: value for name, value in values.items() if name != key}
 
@@ -336,7 +342,14 @@ FORGED: dict[str, tuple[Forge, str]] = {
         told("run.json", lambda run: without_key(run, "step")),
         "other entries",
     ),
-    "a run at a later step": (told("run.json", lambda run: run.update(step=4)), "has seen"),
+    "a run at a later step": (
+        told("run.json", lambda run: run.update(step=4)),
+        "has a record of 32 tokens at step 1",
+    ),
+    "a run that has read twice as much": (
+        told("run.json", lambda run: doubled(run, *run["history"])),
+        "has seen 128 tokens, not 64",
+    ),
     "a run of another rate": (told("run.json", lambda run: run["config"].update(lr=1)), "lr must"),
     "a run of other data": (
         told("run.json", lambda run: run["data"].update(train_data="0" * 64)),

@@ -87,14 +87,28 @@ def environment(folder: Path) -> dict[str, str]:
     return {**kept, "IPYTHONDIR": str(folder / ".ipython"), "MPLBACKEND": ""}
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel):
-    tree = {f.relative_to(ROOT).as_posix() for f in (ROOT / "gptlib").rglob("*") if f.is_file()}
-    tree = {name for name in tree if "__pycache__" not in name}
+def otherwise_in(wheel: Path, package: Path = ROOT / "gptlib") -> set[str]:
+    """The files that a wheel lacks, and those that it holds and nobody put there."""
+    tree = {f"gptlib/{f.relative_to(package).as_posix()}" for f in package.rglob("*")
+            if f.is_file() and "__pycache__" not in f.parts}  # fmt: skip
     runs = {f"gptlib/runs/{f.name}" for f in (ROOT / "data" / "runs").iterdir()}
     kept = {f"gptlib/measured/{f.name}" for f in (ROOT / "benchmarks" / "results").iterdir()}
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert held == tree | runs | kept
+    return held ^ (tree | runs | kept)
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel, tmp_path):
+    assert otherwise_in(wheel) == set()
+    shutil.copy(wheel, tmp_path / "more.whl")
+    with zipfile.ZipFile(tmp_path / "more.whl", "a") as archive:
+        archive.writestr("gptlib/secret.py", "")
+    assert otherwise_in(tmp_path / "more.whl") == {"gptlib/secret.py"}
+    another = tmp_path / "gptlib"
+    shutil.copytree(ROOT / "gptlib", another)
+    (another / "widgets" / "heat").mkdir()
+    (another / "widgets" / "heat" / "heat.js").touch()
+    assert otherwise_in(wheel, another) == {"gptlib/widgets/heat/heat.js"}
 
 
 def test_the_clean_environment_has_gptlib_from_the_wheel(clean_python, tmp_path):

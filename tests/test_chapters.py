@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -273,6 +275,50 @@ def test_a_module_is_imported_where_a_part_of_it_was_built():
     assert imports_too_early([build, "from gptlib.rope import Rope"], PART_II, ["rope"])
     part_one = ["def causal_mask(n): return n", "from gptlib.attention import Head"]
     assert imports_too_early(part_one, 3, ["attention"]) == {1: {"attention"}}
+
+
+REQUIRED = {
+    re.match(r"[\w-]+", line)[0].lower()
+    for line in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+        "dependencies"
+    ]
+} | {"gptlib", "numpy"}  # numpy comes with matplotlib
+
+
+def imports_of_others(source: str) -> set[str]:
+    """Packages that code needs although `pip install .` does not bring them.
+
+    One whose absence is caught is not needed.
+    """
+    tree = ast.parse(source)
+    caught = {
+        inside
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try) and "ImportError" in ast.dump(ast.Tuple(node.handlers))
+        for part in node.body
+        for inside in ast.walk(part)
+    }
+    found = set()
+    for node in set(ast.walk(tree)) - caught:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(str(node.module).partition(".")[0])
+    return {name for name in found if name.lower() not in REQUIRED} - sys.stdlib_module_names
+
+
+@every_chapter
+def test_a_chapter_runs_where_gptlib_alone_was_installed(path):
+    cells = [python_of(cell.source) for cell in code_cells(read(path))]
+    assert set().union(*map(imports_of_others, cells)) == set()
+
+
+def test_an_import_that_is_not_caught_is_found():
+    caught = "try:\n    from transformers import x\nexcept ImportError:\n    print()\n"
+    assert imports_of_others(caught + "import json, numpy as np, IPython") == set()
+    assert imports_of_others(caught + "else:\n    import pandas.io") == {"pandas"}
+    assert imports_of_others(caught.replace("ImportError", "ValueError")) == {"transformers"}
+    assert imports_of_others("def f():\n    from einops import x") == {"einops"}
 
 
 # Exercises ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
 import gptlib
 from gptlib.cli import chat, completion
@@ -169,6 +171,7 @@ def test_the_curve_goes_where_it_is_wanted_and_the_plan_trains_nothing(trained, 
         (["chat"], "name a run: gptlib chat"),
         (["evaluate"], "name a run and its text"),
         (["info"], "name a folder"),
+        (["export", "run"], "name a run and a folder: gptlib export"),
         (["completion"], "name one of bash, zsh, fish"),
         (["train", "data", "--out", "run", "--lr", "1"], "lr is 0.0003 in the run at run, and 1.0"),
         (["train", "data", "--out", "r", "--curve", "a.txt"], "--curve must end in"),
@@ -202,6 +205,58 @@ def test_words_override_the_file_and_what_is_printed_can_be_read(here, capsys):
     assert capsys.readouterr().out == printed
     assert main(["generate", "--no-sampling", "--print-config"]) == 0
     assert tomllib.loads(capsys.readouterr().out)["sampling"] is False
+    assert main(["train", "--dtype", "bfloat16", "--print-config"]) == 0
+    assert tomllib.loads(capsys.readouterr().out)["dtype"] == "bfloat16"
+    for words, shard in (([], True), (["--no-shard"], False)):
+        (here / "c.toml").write_text("shard = true\n", encoding="utf-8")
+        assert main(["train", "--config", "c.toml", *words, "--print-config"]) == 0
+        assert tomllib.loads(capsys.readouterr().out)["shard"] is shard
+
+
+@pytest.mark.parametrize("verb", [v for v in VERBS if v not in ("progress", "completion")])
+def test_every_verb_prints_its_settings_with_nothing_named(verb, capsys):
+    assert main([verb, "--print-config"]) == 0
+    assert capsys.readouterr().out or verb == "info"  # which has none
+
+
+def test_the_peak_is_that_of_the_numbers_that_the_run_computes_in(trained, monkeypatch):
+    from gptlib import roofline
+
+    asked, measure = [], roofline.measure_machine
+
+    def noted(device, dtype, **how):
+        asked.append(dtype)
+        return measure(device, dtype, **how)
+
+    monkeypatch.setattr(roofline, "measure_machine", noted)
+    half = ["train", "data", "--out", "half", *SMALL, "--dtype", "bfloat16"]
+    for words in (half, half[:4], ["train", "data", "--out", "run"]):  # the last two go on
+        assert main(words) == 0
+    assert asked == [torch.bfloat16, torch.bfloat16, torch.float32]
+
+
+class Terminal(io.StringIO):
+    """An error channel that somebody looks at."""
+
+    def isatty(self):
+        return True
+
+
+def test_a_bar_says_how_far_it_has_come_where_somebody_looks(trained, monkeypatch, capsys):
+    prepare = ["prepare", "my.txt", "--out", "again", "--tokenizer", "bpe", "--vocab-size", "260"]
+    evaluate = ["evaluate", "run", "--data", "data", "--samples", "2", "--length", "9"]
+    for words, bars in (
+        (prepare, {"counting": "583 ", "reading for merges": "570/570", "encoding": "570/570"}),
+        (evaluate, {"writing": "9/9", "reading": "/1", "comparing": "1/1"}),
+    ):
+        assert main(words) == 0
+        assert capsys.readouterr().err == ""
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", channel := Terminal())
+            assert main(words) == 0
+        shown = channel.getvalue().split("\r")
+        for bar, end in bars.items():  # 13 more than 570: a mark ends the only document
+            assert any(line.startswith(f"{bar}: ") and end in line for line in shown), (bar, shown)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """The course beside the versions that Colab has, in an environment made to match.
 
 `make pythons` makes the environment while there is a network: IPython 7.34, ipywidgets 7 and what
-else a notebook meets there, over this Python and its torch. Chapters run in it, and those tests of
-the package that draw, show, and read NumPy's arrays.
+else a notebook meets there, over this Python and its torch. Chapters run in it, and the package's
+quick tests: those that draw, show, and read NumPy's arrays, and those that train, save and write.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ PINS = packages.pins(colab.LOCK.read_text(encoding="utf-8"))
 VERSIONS = {name: re.match(r"[\w.-]+==([\w.]+)", entry)[1] for name, entry in PINS.items()}
 # The two that take less than half a minute; both have widgets, exercises and figures.
 TWO = ("01_tokenizer", "02_bigram")
-# Drawing, showing, and NumPy's numbers; nothing that needs a browser or compares with a peer.
-TESTS = [f"tests/test_{name}.py" for name in ("plots", "schematics", "batches", "loss")]
+# What takes seconds; nothing that needs a browser.
+QUICK = ("plots", "schematics", "batches", "loss", "tokenizer", "gpt", "checkpoint", "generation")
+TESTS = [f"tests/test_{name}.py" for name in QUICK]
 TESTS += ["tests/test_widgets.py::test_a_notebook_keeps_the_widget_and_a_figure_with_words"]
 
 

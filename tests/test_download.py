@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from gptlib.corpus.loader import read_text
-from gptlib.given import download, parts, web
+from gptlib.given import download, parts, reaching, web
 from gptlib.given.download import SOURCES, DownloadError, Source, cache_dir, fetch
 
 TEXT = "".join(f"Line {n} of a play, and äöü “quotes”.\n" for n in range(8000)).encode()
@@ -728,7 +728,7 @@ def test_what_is_not_the_real_tinystories_is_refused(server, cache, shared_data,
 def test_the_deadline_grows_with_the_size(server, monkeypatch):
     deadlines = []
 
-    class Clock(web.Clock):
+    class Clock(reaching.Clock):
         def __init__(self, deadline, *more):
             deadlines.append(deadline)
             super().__init__(deadline, *more)
@@ -742,8 +742,8 @@ def test_the_deadline_grows_with_the_size(server, monkeypatch):
 @pytest.fixture
 def clock(monkeypatch):
     """A clock moved by hand: 1,000 s in all, 20 of silence, 1,000 bytes a second."""
-    clock = web.Clock(1000, 20, 1000)
-    monkeypatch.setattr(web, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    clock = reaching.Clock(1000, 20, 1000)
+    monkeypatch.setattr(reaching, "time", SimpleNamespace(monotonic=lambda: clock.now))
     clock.now, clock.end = 0.0, 1000.0
     clock.start()
     return clock
@@ -755,7 +755,7 @@ def test_who_is_fast_enough_may_go_on_until_the_deadline(clock):
         clock.now += 9
         clock.gained(9001)
     clock.now = 1000
-    with pytest.raises(web.Refused, match="not here within 1000 seconds"):
+    with pytest.raises(reaching.Refused, match="not here within 1000 seconds"):
         clock.patience()
 
 
@@ -764,7 +764,8 @@ def test_who_is_too_slow_may_not(clock):
         clock.patience()
         clock.now += 10
         clock.gained(9_900)
-    with pytest.raises(web.BrokenOff, match="fewer than 1000 bytes a second came for 60 seconds"):
+    words = "fewer than 1000 bytes a second came for 60 seconds"
+    with pytest.raises(reaching.BrokenOff, match=words):
         clock.patience()
 
 

@@ -152,6 +152,11 @@ def test_the_table_counts_the_tokens_before_each_skill():
     assert sum(row["tokens"] for row in alone.counted) == sum(map(bool, alone.skills))
 
 
+def test_nothing_is_picked_at_first_and_one_token_is_a_text():
+    widget = ExpertRouting(model(), "l", LETTERS)
+    assert (widget.layer, widget.expert, widget.token, widget.labels) == (0, -1, -1, ["l"])
+
+
 def test_labels_of_your_own():
     vowels = ["vowel" if letter in "aeo" else "" for letter in TEXT]
     widget = ExpertRouting(model(), TEXT, LETTERS, skills=vowels)

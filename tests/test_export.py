@@ -6,8 +6,13 @@ The other way round, GPT-2's own shapes come in.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -20,7 +25,9 @@ from gptlib.engine.export import export, from_pretrained
 from gptlib.engine.foreign_tokenizer import foreign, signs
 from gptlib.engine.forms import form_of
 from gptlib.engine.learn import learn
+from gptlib.engine.prepare import prepare
 from gptlib.generation import generate
+from gptlib.given.sources import SOURCES
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.modern import ModernConfig, ModernGPT
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
@@ -28,6 +35,7 @@ from gptlib.tokenizer import BPETokenizer, CharTokenizer
 transformers = pytest.importorskip("transformers", reason="pip install transformers")
 tokenizers = pytest.importorskip("tokenizers", reason="pip install tokenizers")
 
+ROOT = Path(__file__).resolve().parent.parent
 TEXT = "the cat sat on the mat, and the dog's log fell for 24 hours. Für 🍎!\n" * 3
 BPE = BPETokenizer.train(TEXT, 290, [END])
 SMALL = {
@@ -159,6 +167,45 @@ def test_the_card_tells_how_a_run_went(data, tmp_path):
     assert f"- val_loss, nats per token, at step 4: {round(last['val_loss'], 4)}" in lines
     assert re.search(r"^- seconds of training: \d+\.\d$", text, flags=re.M)
     assert "- lr: 0.0003" in lines and "- SHA-256 of train.bin: " in text
+    part = text[text.index("## Data") : text.index("## Training")]
+    content = (data.parent / "a.txt").read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    assert f"- source 1: a.txt, bytes {len(content)}, sha256 {sha256}\n" in part
+    assert "- learned from: 1,836 tokens, 1,836 characters, 1,836 bytes\n" in part
+    assert "- held out: 204 tokens" in part and "- cut by: position, 0.1 held out, seed 0" in part
+    assert str(data.parent) not in text  # the folders of a home are not published
+
+
+def test_the_card_names_the_home_of_a_text_and_what_an_older_run_knows(data, tmp_path):
+    short = {"steps": 1, "eval_every": 1, "eval_batches": 1, "batch_size": 2, "device": "cpu"}
+    small = {"n_layer": 1, "n_head": 2, "n_embd": 8, "context_length": 8}
+    run = learn(data, tmp_path / "run", log=lambda line: None, **small, **short)
+    file = run / "settings.json"
+    told = json.loads(file.read_text("utf-8"))
+    told["text"]["sources"] = [
+        {"name": "tinyshakespeare", "bytes": 9}, {"name": "stories", "n": 3, "seed": 1, "volume": 2}
+    ]  # fmt: skip
+    told["text"]["more_sources"] = 7
+    file.write_text(json.dumps(told), "utf-8")
+    export(run, tmp_path / "out")
+    text = (tmp_path / "out" / "README.md").read_text("utf-8")
+    known = SOURCES["tinyshakespeare"]
+    assert f"- source 1: tinyshakespeare, bytes 9, home {known.url}, licence public" in text
+    assert "- source 2: stories, n 3, seed 1, volume 2\n" in text and "- more sources: 7\n" in text
+    del told["text"]
+    file.write_text(json.dumps(told), "utf-8")
+    export(run, tmp_path / "out")
+    text = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "## Data\n\n- SHA-256 of train.bin: " in text and "source 1" not in text
+
+
+def test_of_many_sources_a_run_names_the_first(tmp_path):
+    (tmp_path / "texts").mkdir()
+    for n in range(23):
+        (tmp_path / "texts" / f"{n:02}.txt").write_text(f"text {n} of many. " * 9, "utf-8")
+    origin = prepare([tmp_path / "texts"], tmp_path / "data").origin()
+    assert [Path(s["name"]).stem for s in origin["sources"]] == [f"{n:02}" for n in range(20)]
+    assert origin["more_sources"] == 3 and origin["train"]["characters"] > 2000
 
 
 # Tokens ------------------------------------------------------------------------------------------
@@ -293,3 +340,64 @@ def test_the_published_shapes_fit(name):
         shape = ours.get_parameter(own).shape
         assert theirs.pop(their).shape == (shape[::-1] if turned else shape)
     assert not theirs
+
+
+# Prints by how many times the file the memory grew that no file backs: at most, while GPT-2 was
+# loaded; and once more beside a copy of its weights, to see that the measure would notice one.
+LOADS = """
+import sys, threading, time
+from safetensors.torch import load_file
+from gptlib.engine.export import from_pretrained
+
+def anonymous():
+    with open("/proc/self/status") as told:
+        return next(1024 * int(line.split()[1]) for line in told if line.startswith("RssAnon"))
+
+def watch():
+    while running:
+        seen.append(anonymous())
+        time.sleep(0.001)
+
+folder, size = sys.argv[1], int(sys.argv[2])
+before, copies = anonymous(), []
+for copy in (False, True):
+    if copy:
+        copies = [t.clone() for t in load_file(folder + "/model.safetensors").values()]
+    running, seen = True, []
+    thread = threading.Thread(target=watch)
+    thread.start()
+    model, _ = from_pretrained(folder)
+    running = False
+    thread.join()
+    print((max(seen) - before) / size)
+    del model
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="only Linux tells it so")
+def test_gpt2_small_comes_in_from_its_file_without_a_second_copy():
+    """The real shape, 124 million random weights.
+
+    XL, whose file has 6 GB, is too large for a test: of it the names and shapes are compared above,
+    and it is read by the same loop, a tensor at a time.
+    """
+    torch.manual_seed(0)
+    with TemporaryDirectory() as folder:
+        theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config()).eval()
+        theirs.save_pretrained(folder)
+        file = Path(folder) / "model.safetensors"
+        size = file.stat().st_size
+        assert size > 4 * 124_000_000
+        ours, _ = from_pretrained(folder)
+        idx = torch.randint(50257, (2, 12))
+        with torch.no_grad():
+            logits, expected = ours(idx)[0], theirs(idx).logits
+        assert ours.config == GPTConfig.preset("gpt2-small")
+        assert expected.std() > 0.3 and (logits - expected).abs().max() < 1e-4
+        del ours, theirs
+        command = [sys.executable, "-c", LOADS, folder, str(size)]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+        assert told.returncode == 0, told.stderr
+        once, beside_a_copy = map(float, told.stdout.split())
+        assert 0.9 < once < 1.35 and beside_a_copy > 1.9, told.stdout

@@ -6,6 +6,7 @@ import re
 
 import pytest
 import torch
+from traitlets import TraitError
 
 import gptlib.widgets
 from gptlib.counts import cache_bytes
@@ -104,6 +105,19 @@ def test_the_figure_of_a_model_in_the_page_has_its_most_likely_tokens():
     assert widget.words().count("%") == 3  # the three likeliest
     widget.at = 0  # nothing stands before it: the place behind the text
     assert torch.equal(widget.probs(), best.values[best.indices.argsort()])
+
+
+def test_a_widget_s_numbers_have_their_bounds():
+    given = small_gpt(), TEXT, LETTERS
+    assert AttentionExplorer(*given, query=-1).query == -1  # the last one
+    assert SignalExplorer(gain=10.0, batch=4).gain == 10
+    for make, name, value in (
+        (lambda **asked: AttentionExplorer(*given, **asked), "query", -2),
+        (SignalExplorer, "gain", 10.5),
+        (SignalExplorer, "gain", -0.5),
+    ):
+        with pytest.raises(TraitError, match=name):
+            make(**{name: value})
 
 
 def test_an_attention_explorer_s_figure_has_the_map_and_one_row():

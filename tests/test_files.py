@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import random
 import time
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import torch
 import gptlib.given.files as files
 import gptlib.given.folders as folders
 from gptlib.checkpoint import load_checkpoint, save_checkpoint
-from gptlib.given.files import replacing, write_text
+from gptlib.given.files import check_frugal, parse_frugal, replacing, write_text
 from gptlib.given.folders import is_saved, read_whole, replacing_folder
 
 POSIX = os.name == "posix"
@@ -397,3 +399,56 @@ def test_without_locks_an_old_leftover_goes_and_a_young_one_stays(tmp_path, monk
         os.utime(left, (time.time() - age,) * 2)
     save_checkpoint(tmp_path / "run", model(1))
     assert names(tmp_path) == [f".run.{'1' * 12}.tmp", "run"]
+
+
+# JSON that asks for more memory than it has text --------------------------------------------------
+
+
+RECORD = {"step": 9, "loss": 1.5, "lr": 0.1, "grad_norm": 1.0, "tokens": 9, "seconds": 1.25}
+
+
+def taken(text: str) -> float:
+    """The most memory that reading a JSON text takes, in sizes of it; 2 MiB are free."""
+    tracemalloc.start()
+    try:
+        parse_frugal(text)
+        return (tracemalloc.get_traced_memory()[1] - 2**21) / len(text)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_history_is_read_and_takes_a_small_multiple():
+    for told in ([RECORD] * 40_000, [{**RECORD, "skill": 0.25}] * 40_000, [0.1234567] * 400_000):
+        text = json.dumps(told)
+        assert len(text) > 2**21 and parse_frugal(text) == told
+        assert taken(text) < files.TIMES
+
+
+@pytest.mark.parametrize("unit", ["[],", "{},", "[[]],", '"a",', "1e9,", "[1],", '{"a":1},'])
+def test_many_small_values_are_refused_before_they_are_made(unit):
+    n = 2**21 // len(unit)
+    with pytest.raises(ValueError, match="so many small values"):
+        parse_frugal(f"[{unit * n}0]")
+    parse_frugal(f"[{unit * (n // 100)}0]")  # a short text may take what it likes
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="so many small values"):
+        check_frugal(f"[{unit * n}0]")
+    assert tracemalloc.get_traced_memory()[1] < 4 * 2**21  # the text, twice
+    tracemalloc.stop()
+
+
+def test_what_could_not_be_read_again_is_not_saved(tmp_path):
+    save_checkpoint(tmp_path / "run", model(1))
+
+    class Talkative:
+        def state_dict(self):
+            return {"history": [[]] * 2**19, "optimizer": {}, "random": {}}
+
+    with pytest.raises(ValueError, match=r"run\.json could not be read again: .* Let evaluate"):
+        save_checkpoint(tmp_path / "run", model(2), Talkative())
+    assert names(tmp_path) == ["run"]
+    loaded = model(0)
+    load_checkpoint(tmp_path / "run", loaded)
+    assert all(
+        torch.equal(a, b) for a, b in zip(loaded.parameters(), model(1).parameters(), strict=True)
+    )

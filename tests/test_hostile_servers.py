@@ -14,8 +14,12 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+
+from gptlib.given import reaching
+from gptlib.given.download import DownloadError, Source, fetch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,6 +28,7 @@ TEXT = b"A line of the play that is asked for.\n" * (SIZE // 38) + b"." * (SIZE 
 BAD = (
     "\x1b]0;owned\x07\x1b[2J\u202e\x9b".encode()
 )  # sets a title, clears the screen, turns text round
+PLAY = b"To be, or not to be.\n"
 TIMEOUT, DEADLINE = 0.4, 4.0
 OK = b"HTTP/1.1 200 OK\r\n"
 SIZED = b"Content-Length: %d\r\n\r\n" % SIZE
@@ -289,7 +294,7 @@ EXACT = {
 NAMES = [f"{kind}: {name}" for kind, (plans, _) in KINDS.items() for name in plans]
 
 CHILD = r"""
-import json, logging, os, sys, time, traceback
+import json, logging, os, sys, threading, time, traceback
 from concurrent.futures import ThreadPoolExecutor
 from gptlib.given.download import DownloadError, Source, fetch
 
@@ -307,8 +312,18 @@ def peak():
     import resource
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
+lost = [0.0]  # seconds in which this process stood still, as on a busy computer
+
+def tick():
+    while True:
+        began = time.monotonic()
+        time.sleep(0.05)
+        lost[0] += max(0.0, time.monotonic() - began - 0.1)
+
+threading.Thread(target=tick, daemon=True).start()
+
 def ask(name, source):
-    began = time.monotonic()
+    began, before = time.monotonic(), lost[0]
     try:
         told = "came", str(fetch(
             Source(**source), timeout=timeout, deadline=deadline, attempts=2, pause=0.01,
@@ -316,7 +331,7 @@ def ask(name, source):
     except Exception as error:
         traceback.print_exc()
         told = type(error).__name__, str(error)
-    return name, *told, time.monotonic() - began
+    return name, *told, time.monotonic() - began - (lost[0] - before)
 
 first, *rest = asked.items()
 ask(*first)  # what is loaded once counts as before
@@ -397,9 +412,12 @@ def test_it_ends_in_the_one_error(seen, name):
 
 
 def test_the_deadline_ended_all_of_them(seen):
-    """Some would go on for minutes, or for ever; what is loose here is for a busy computer."""
-    slow = {name: seconds for name, (_, _, seconds) in seen["answers"].items()}
-    assert {name: s for name, s in slow.items() if s > 5 * DEADLINE} == {}
+    """Some would go on for minutes, or for ever. Time in which the process stood still is not
+    theirs, and a busy computer may hold up a few."""
+    took = {name: seconds for name, (_, _, seconds) in seen["answers"].items()}
+    late = {name: s for name, s in took.items() if s > DEADLINE + TIMEOUT}
+    assert len(late) <= len(NAMES) // 20, late
+    assert {name: s for name, s in late.items() if s > 2 * DEADLINE} == {}
 
 
 def test_no_wrong_file_was_accepted(seen):
@@ -417,3 +435,156 @@ def test_the_terminal_shows_no_control_characters(seen):
     shown = seen["shown"].replace("\n", "")
     assert "owned" in shown  # the server's words were shown
     assert [c for c in shown if not c.isprintable()] == []
+
+
+# Before there is an answer: names and addresses ---------------------------------------------------
+
+
+class Waiting(socket.socket):
+    """A socket that nobody answers, but at one address; each keeps what it was told to wait."""
+
+    told: ClassVar[list[float]] = []
+    left_open: ClassVar[set] = set()
+
+    def close(self):
+        self.left_open.discard(self)
+        super().close()
+
+    def connect(self, address):
+        if address[0] == "127.0.0.1":
+            return super().connect(address)
+        self.told.append(self.gettimeout())
+        self.left_open.add(self)
+        threading.Event().wait(self.gettimeout())
+        raise TimeoutError
+
+
+def some_source(port, **more):
+    text = {"size": len(PLAY), "sha256": hashlib.sha256(PLAY).hexdigest(), "licence": "ours"}
+    return Source(file="play.txt", url=f"http://many.invalid:{port}/play", **text, **more)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GPTLIB_DATA", str(tmp_path))
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+@pytest.fixture
+def play():
+    """The port of a server that sends what is asked for."""
+    stop = threading.Event()
+    yield serve(send(OK + b"Content-Length: %d\r\n\r\n" % len(PLAY), PLAY), stop)
+    stop.set()
+
+
+@pytest.fixture
+def dead(monkeypatch):
+    """A name with twelve addresses at which nobody answers; the limits that sockets were given."""
+    monkeypatch.setattr(reaching.socket, "socket", Waiting)
+    monkeypatch.setattr(Waiting, "told", [])
+    monkeypatch.setattr(Waiting, "left_open", set())
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (f"192.0.2.{n}", 80)) for n in range(12)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    return found
+
+
+def test_a_name_with_dead_addresses_is_given_up_at_the_deadline(cache, dead):
+    with pytest.raises(DownloadError, match="because it was not here within 1 seconds:"):
+        fetch(some_source(80), timeout=0.3, deadline=1, attempts=1, progress=False)
+    assert max(Waiting.told) <= 0.3 and sum(Waiting.told) <= 1
+    assert len(Waiting.told) < len(dead)
+
+
+def test_all_dead_addresses_are_tried_while_there_is_time(cache, dead):
+    with pytest.raises(DownloadError, match=r"many\.invalid sent nothing for 0\.01 seconds:"):
+        fetch(some_source(80), timeout=0.01, deadline=60, attempts=1, progress=False)
+    assert Waiting.told == [0.01] * len(dead) and Waiting.left_open == set()
+
+
+def test_the_address_that_answers_is_found_behind_dead_ones(cache, dead, play):
+    unknown = (12345, socket.SOCK_STREAM, 0, "", ("x", 1))  # of a kind that the machine has not
+    dead[2:] = [unknown, (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", play))]
+    path = fetch(some_source(play), timeout=5, deadline=60, attempts=1, progress=False)
+    assert path.read_bytes() == PLAY and Waiting.told == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"timeout": 5, "deadline": 0.2}, r"it was not here within 0\.2 seconds"),
+        ({"timeout": 0.1, "deadline": 60}, r"the name service said nothing of many\.invalid for"),
+    ],
+)
+@pytest.mark.parametrize("proxy", [None, "http://many.invalid:3128"])
+def test_a_name_service_that_says_nothing_is_given_up(cache, monkeypatch, limits, words, proxy):
+    over, asked, waited = threading.Event(), [], []
+
+    class Answer(reaching.Future):
+        def result(self, seconds):
+            waited.append(seconds)
+            return super().result(seconds)
+
+    def getaddrinfo(host, port, *_, **__):
+        asked.append((host, port))
+        over.wait(60)
+        raise socket.gaierror("too late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(reaching, "Future", Answer)
+    if proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+    try:
+        with pytest.raises(DownloadError, match=words):
+            fetch(some_source(80), **limits, attempts=1, progress=False)
+        assert not over.is_set() and 0 < max(waited) <= min(limits.values())
+        assert asked == [("many.invalid", 3128 if proxy else 80)]
+    finally:
+        over.set()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (socket.gaierror(-2, "not known"), r"there is no connection to many\.invalid"),
+        (TimeoutError("its own"), r"there is no connection to many\.invalid"),
+        (UnicodeError("too long"), "cannot be asked"),
+    ],
+)
+def test_what_the_name_service_says_is_told(cache, monkeypatch, error, words):
+    def getaddrinfo(*_, **__):
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(DownloadError, match=words):
+        fetch(some_source(80), timeout=60, attempts=1, progress=False)
+
+
+def test_a_name_without_an_address_is_told(cache, monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    with pytest.raises(DownloadError, match=r"there is no connection to many\.invalid"):
+        fetch(some_source(80), timeout=60, attempts=1, progress=False)
+
+
+def test_what_comes_next_has_the_time_that_is_left(play):
+    """A handshake waits as long as the socket is told to; never without an end, and never not."""
+
+    class Clock(reaching.Clock):
+        def wait(self, why):
+            found = super().wait(why)
+            self.end += self.later * why.endswith("sent nothing")
+            return found
+
+    for later, timeout in ((0, 5), (-57.0, 3), (-1000, 0.001)):
+        clock = Clock(60, 5, 0)
+        clock.later = later
+        with reaching.reach("127.0.0.1", play, clock) as sock:
+            assert 0.8 * timeout <= sock.gettimeout() <= timeout
+
+
+def test_what_a_server_says_is_one_short_line_for_a_terminal():
+    assert str(reaching.Refused("a\x1b[2Jb\u202e")) == r"a\x1b[2Jb\u202e"
+    assert str(reaching.BrokenOff("x" * 400)) == "x" * 400
+    assert str(reaching.BrokenOff("x" * 401)) == "x" * 400 + "…"

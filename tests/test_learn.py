@@ -1,7 +1,7 @@
 """A run: its recipe, its folder, and that it goes on after whatever has stopped it.
 
-Killed at random moments, the moment of writing among them, it ends with the weights of a run that
-nobody touched, bit for bit. GPTLIB_KILLS=100 makes it a hundred times.
+Killed at random moments and, every second time, while a checkpoint is written, it ends with the
+weights of a run that nobody touched, bit for bit. GPTLIB_KILLS=100 makes it a hundred times.
 """
 
 from __future__ import annotations
@@ -94,6 +94,9 @@ def test_the_plan_is_arithmetic():
     assert "294,912,000,000 (32.8 times the text)" in text and "124,337,664" in text
     hours = 854_438_400 * 294_912_000_000 / (0.4 * 8 * 3.12e14) / 3600
     assert f"eight A100, 40 % of peak     {hours:.1f} hours" in text
+    assert text.endswith("are those of bfloat16: --dtype bfloat16")
+    half = plan(settings_of("gpt2-124m", dtype="bfloat16"), 50257, 9_000_000_000)
+    assert text.startswith(half) and "bfloat16" not in half
     short = plan(settings_of("small"), 65, 1_000_000)
     assert re.search(r"eight A100, 40 % of peak     0\.\d minutes", short)
 
@@ -194,6 +197,81 @@ def test_a_finished_run_is_finished(whole, data):
     before = weights(whole)
     assert quiet(data, whole)[0] == "Goes on from step 12 of 12."
     assert all(torch.equal(before[name], w) for name, w in weights(whole).items())
+
+
+# In half the digits ------------------------------------------------------------------------------
+
+
+def test_in_bfloat16_it_learns_nearly_the_same_and_keeps_float32(data, whole, tmp_path):
+    quiet(data, tmp_path / "run", dtype="bfloat16")
+    ours, theirs = weights(tmp_path / "run"), weights(whole)
+    assert {w.dtype for w in ours.values()} == {torch.float32}
+    off = max(float((ours[name] - w).abs().max()) for name, w in theirs.items())
+    assert 0 < off < 2e-3  # twelve steps of at most 3e-4
+    for run, dtype in ((tmp_path / "run", "bfloat16"), (whole, "float32")):
+        assert runs.state_of(run)["settings"]["dtype"] == dtype
+
+
+@pytest.mark.parametrize("preset", ["small", "modern"])
+def test_products_are_in_bfloat16_and_the_loss_is_not(preset):
+    settings = settings_of(preset, **small(), dtype="bfloat16")
+    plain = build(settings, 9)
+    model = recipes.computing_in("bfloat16", build(settings, 9), torch.device("cpu"))
+    seen: list[torch.dtype] = []
+    for part in model.modules():
+        if isinstance(part, torch.nn.Linear):
+            part.register_forward_hook(lambda part, x, out: seen.append(out.dtype))
+    idx = torch.randint(9, (2, 8))
+    _, loss = model(idx, idx)
+    loss.backward()
+    assert len(seen) >= 5 and set(seen) == {torch.bfloat16} and loss.dtype == torch.float32
+    assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
+    assert loss.item() == pytest.approx(plain(idx, idx)[1].item(), rel=1e-2)
+    assert loss.item() != plain(idx, idx)[1].item()
+    assert recipes.computing_in("float32", plain, torch.device("cpu")) is plain
+    assert "forward" not in vars(plain)
+
+
+def test_a_run_in_bfloat16_goes_on_in_it_bit_for_bit(data, tmp_path):
+    def log(line):
+        if line.startswith("step  6/"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    quiet(data, tmp_path / "whole", dtype="bfloat16")
+    with pytest.raises(Stopped):
+        learn(data, tmp_path / "run", log=log, **TINY, dtype="bfloat16")
+    with pytest.raises(
+        ValueError, match=r"dtype is 'bfloat16' in the run at .*, and 'float32' now"
+    ):
+        quiet(data, tmp_path / "run", dtype="float32")
+    learn(data, tmp_path / "run", log=lambda line: None)
+    assert same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_run_that_does_not_say_its_numbers_is_in_float32(data, whole, tmp_path):
+    out = tmp_path / "run"
+    quiet(data, out)
+    told = json.loads((out / runs.STATE).read_text("utf-8"))
+    del told["settings"]["dtype"]  # as before there was a choice
+    (out / runs.STATE).write_text(json.dumps(told), "utf-8")
+    assert quiet(data, out)[0] == "Goes on from step 12 of 12." and same(out, whole)
+    with pytest.raises(ValueError, match="dtype is 'float32' in the run"):
+        quiet(data, out, dtype="bfloat16")
+
+
+def test_what_a_device_cannot_compute_in_is_refused(data, tmp_path, monkeypatch):
+    asked = {"dtype": "bfloat16", "device": "cuda"}
+    monkeypatch.setattr(recipes, "pick_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    recipes.check_dtype(asked)
+    for device in ("mps", "cuda"):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+        with pytest.raises(ValueError, match=f"dtype must be float32 on {device}, which has no bf"):
+            quiet(data, tmp_path / "run", dtype="bfloat16", device=device)
+        assert not (tmp_path / "run").exists()
+    recipes.check_dtype(asked | {"dtype": "float32"})
+    with pytest.raises(ValueError, match="dtype must be float32 or bfloat16; got 'float16'"):
+        settings_of("small", dtype="float16")
 
 
 # Stopped and taken up ----------------------------------------------------------------------------
@@ -376,9 +454,23 @@ def work(data: Path, out: Path) -> None:
     os._exit(0)
 
 
+def begun(out: Path) -> set[Path]:
+    """The checkpoints of a run that were begun and are not whole."""
+    return set((out / runs.CHECKPOINTS).glob(".*.tmp"))
+
+
+def wait_for_writing(process, out: Path, nth: int) -> None:
+    """Until a process has begun to write its nth checkpoint from now on, or has ended."""
+    seen = begun(out)  # left by one that was killed
+    while nth > 0 and process.is_alive():
+        new = begun(out) - seen
+        seen, nth = seen | new, nth - len(new)
+        time.sleep(0.0002)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_killed_at_random_moments_it_ends_with_the_same_weights(data, tmp_path):
-    many = int(os.environ.get("GPTLIB_KILLS", "8"))
+    many = int(os.environ.get("GPTLIB_KILLS", "20"))
     forked, draw = multiprocessing.get_context("fork"), random.Random(0)
 
     def started(out: Path):
@@ -394,18 +486,22 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(data, tmp_path):
     for turn in range(1000):
         out = tmp_path / f"run{turn}"
         while True:
-            process = started(out)
-            process.join(draw.uniform(0, took) if kills < many else None)
+            left, process = begun(out), started(out)
+            if kills < many and kills % 2:
+                wait_for_writing(process, out, draw.randint(1, 4))
+                time.sleep(draw.choice((0, 0.001, 0.003)))
+            process.join(None if kills >= many else 0 if kills % 2 else draw.uniform(0, took))
             if process.exitcode is not None:
                 break
             process.kill()
             process.join()
             kills += 1
-            half_written += any((out / runs.CHECKPOINTS).glob(".*.tmp"))
+            half_written += begun(out) - left != set()
         assert process.exitcode == 0 and same(out, tmp_path / "untouched")
         if kills >= many:
             break
     print(f"{kills} kills, {half_written} of them while a checkpoint was written")
+    assert half_written >= kills // 5  # aimed at by half of them; some find it finished
     assert not list((out / runs.CHECKPOINTS).glob(".*"))
 
 

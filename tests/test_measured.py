@@ -39,12 +39,16 @@ def test_the_page_is_what_the_records_say():
 
 @pytest.mark.parametrize("name", sorted(measured.SECTIONS))
 def test_another_record_is_another_page(name, tmp_path):
-    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
-    for each in measured.SECTIONS:
-        text = (RESULTS / f"{each}.json").read_text(encoding="utf-8")
+    for each in {
+        *measured.SECTIONS,
+        *(other for beside in measured.BESIDE.values() for other in beside),
+    }:
+        text = measured.place(each).read_text(encoding="utf-8")
         if each == name:
             text = re.sub(r"\d\.\d+", "7.77", text)
-        (tmp_path / "benchmarks" / "results" / f"{each}.json").write_text(text, encoding="utf-8")
+        copy = tmp_path / measured.place(each).relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(text, encoding="utf-8")
     other = measured.written(PAGE, tmp_path)
     assert other != PAGE and "7.77" in other
 
@@ -79,6 +83,45 @@ def test_what_the_words_of_the_page_say_is_in_the_records():
     first, last = list(cost.values())
     for name in ("ours", "nanogpt", "transformers"):  # costs more the longer the text is
         assert last[name] > 1.2 * first[name]
+
+
+def test_the_goal_on_the_stories_is_judged_by_the_middle_seed_in_a_third_of_the_time():
+    """A record with whole runs of its own: their seconds count, each beside its own seed's."""
+    kept = measured.read("speed")
+    assert "is missed. Of these runs the middle seed is that near from 100%" in measured.speed(kept)
+
+    def run(above, seconds):
+        return {"above_floor": above, "seconds": seconds}
+
+    book = {str(seed): run(0.025, 100 + 100 * seed) for seed in range(3)}
+    for ends, share, said in (
+        (
+            (0.02, 0.029, 0.09),
+            0.3,
+            "is reached. Of these runs the middle seed is that near from 30%",
+        ),
+        (
+            (0.02, 0.031, 0.01),
+            0.3,
+            "is reached. Of these runs the middle seed is that near from 30%",
+        ),
+        (
+            (0.02, 0.031, 0.04),
+            0.3,
+            "is missed. Of these runs the middle seed is that near from 100%",
+        ),
+        (
+            (0.02, 0.029, 0.03),
+            0.4,
+            "is missed. Of these runs the middle seed is that near from 40%",
+        ),
+    ):
+        quick = {s: run(end, share * book[s]["seconds"]) for s, end in zip(book, ends, strict=True)}
+        told = measured.speed(kept | {"whole": {"adamw": {"3100": book}, "muon": {"900": quick}}})
+        assert (
+            said in told
+            and f"| the page's, by the processor's time | 3 | 900 | {share:.1%}" in told
+        )
 
 
 def test_the_worked_values_of_the_tool_come_out():
@@ -124,6 +167,20 @@ def test_the_peak_is_that_of_the_process_that_works(measuring, tmp_path):
         told = measuring.peak_of(str(script))
         assert told["work_mb"] == pytest.approx(mb, abs=4)
         assert told["peak_mb"] < 200 < len(own) / 10**6
+
+
+def test_a_peak_that_is_forgotten_hides_nothing(measuring, tmp_path):
+    """80 MB before the work, 40 in it: to the most that was held they add nothing, to now 40.
+
+    Where the system cannot forget, nothing happens.
+    """
+    linux = Path("/proc/self/clear_refs").exists()
+    script = tmp_path / "work.py"
+    for forget, added in (("", 0), ("measuring.forget_peak()", 40 if linux else 0)):
+        text = WORK.format(folder=str(ROOT / "benchmarks"), mb=40)
+        before = f"import measuring\nbytearray(80 * 10**6)\n{forget}\n"
+        script.write_text(text.replace("import measuring\n", before), encoding="utf-8")
+        assert measuring.peak_of(str(script))["work_mb"] == pytest.approx(added, abs=4)
 
 
 def test_without_a_peer_the_record_stays_as_it_is(measuring, tmp_path, monkeypatch):

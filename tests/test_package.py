@@ -35,6 +35,7 @@ def another_house(tmp_path):
     shutil.copytree(ROOT / "gptlib", tmp_path / "gptlib")
     (tmp_path / "book").mkdir()
     shutil.copy(ROOT / "book" / "house.toml", tmp_path / "book")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 
 
@@ -122,10 +123,19 @@ def test_a_module_that_loads_torch_is_seen():
     assert loads_torch("batches")
 
 
-def test_importing_the_package_loads_nothing_else():
+def loaded_with_the_package(root: Path = ROOT) -> set[str]:
+    """The modules that are there after `import gptlib` and were not before."""
     code = "import sys; before = set(sys.modules); import gptlib; print(set(sys.modules) - before)"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert answer.stdout.strip() == "{'gptlib'}", answer.stderr
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert answer.returncode == 0, answer.stderr
+    return ast.literal_eval(answer.stdout)
+
+
+def test_importing_the_package_loads_nothing_else(another_house):
+    assert loaded_with_the_package() == {"gptlib"}
+    first = another_house / "gptlib" / "__init__.py"
+    first.write_text(f"{first.read_text('utf-8')}\nimport wave\n", encoding="utf-8")
+    assert "wave" in loaded_with_the_package(another_house)
 
 
 def imported_from_elsewhere(root: Path = ROOT) -> set[str]:
@@ -148,30 +158,59 @@ def test_it_asks_for_what_it_imports_and_nothing_else(another_house):
         assert imported_from_elsewhere(another_house) == asked | {"pandas"}
 
 
-def test_every_folder_of_the_package_is_packed():
-    """setuptools packs what is named, and a room that is not named is missing from the wheel."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+def not_packed(root: Path = ROOT) -> set[str]:
+    """The folders that are named and not there, or there and not named; files of no packed kind."""
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     named = set(settings["tool"]["setuptools"]["packages"]) - {"gptlib.runs", "gptlib.measured"}
-    parts = {path.relative_to(ROOT).parent.parts for path in FILES.values()}
-    assert named == {".".join(folder) for folder in parts}
+    parts = {path.relative_to(root).parent.parts for path in house.modules_in(root).values()}
     kinds = {"*.py", "*.pyc", *settings["tool"]["setuptools"]["package-data"]["*"]}
-    files = [path for path in (ROOT / "gptlib").rglob("*") if path.is_file()]
-    assert {path.name for path in files if not any(map(path.match, kinds))} == set()
+    files = [path for path in (root / "gptlib").rglob("*") if path.is_file()]
+    strange = {path.name for path in files if not any(map(path.match, kinds))}
+    return (named ^ {".".join(folder) for folder in parts}) | strange
+
+
+def test_every_folder_of_the_package_is_packed(another_house):
+    """setuptools packs what is named, and a room that is not named is missing from the wheel."""
+    assert not_packed() == not_packed(another_house) == set()
+    inside = another_house / "gptlib"
+    (inside / "widgets" / "heat").mkdir()
+    (inside / "widgets" / "heat" / "__init__.py").touch()
+    (inside / "given" / "heat.yaml").touch()
+    shutil.rmtree(inside / "appendix")
+    assert not_packed(another_house) == {"gptlib.widgets.heat", "heat.yaml", "gptlib.appendix"}
+
+
+def faults_of_pins(text: str, project: dict) -> list[str]:
+    """What is wrong in requirements.txt, given what pyproject.toml asks for."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    exact = r"[\w.-]+==[\w.]+(\s*;.*|\s+#.*)?$"
+    names = [re.match(r"[\w.-]*", line)[0].lower() for line in lines]
+    trackers = {"tensorboard", "mlflow", "trackio"}  # pinned in book/trackers.lock
+    named = [v for k, v in project["optional-dependencies"].items() if k not in trackers]
+    extras = sum(named, project["dependencies"])
+    asked = {re.match(r"[\w-]+", line)[0].lower() for line in extras}
+    return [
+        *(f"not exact: {line}" for line in lines if not re.match(exact, line)),
+        *(f"twice: {name}" for name in sorted(set(names)) if names.count(name) > 1),
+        *(f"of one maker's cards: {name}" for name in names if name.startswith("nvidia")),
+        *(f"a host: {line}" for line in text.splitlines() if "://" in line),
+        *(f"not pinned: {name}" for name in sorted(asked - set(names))),
+    ]
 
 
 def test_everything_pinned_is_pinned_exactly_and_names_no_host():
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    for line in lines:
-        assert re.match(r"[\w.-]+==[\w.]+(\s*;.*|\s+#.*)?$", line), line
-    names = [re.split("==", line)[0].lower() for line in lines]
-    assert len(names) == len(set(names))
-    assert not any(name.startswith("nvidia") for name in names) and "://" not in text
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    trackers = {"tensorboard", "mlflow", "trackio"}  # pinned in book/trackers.lock
-    named = [v for k, v in project["optional-dependencies"].items() if k not in trackers]
-    extras = sum(named, project["dependencies"])
-    assert {re.match(r"[\w-]+", line)[0].lower() for line in extras} <= set(names)
+    assert faults_of_pins(text, project) == []
+    torch = re.search(r"^torch==.*$", text, re.MULTILINE)[0]
+    for change, fault in (
+        ((torch, torch.replace("==", ">=")), f"not exact: {torch.replace('==', '>=')}"),
+        ((torch, f"{torch}\nTorch==1.0"), "twice: torch"),
+        ((torch, f"{torch}\nnvidia-cublas==1.0"), "of one maker's cards: nvidia-cublas"),
+        ((torch, f"# https://example.org\n{torch}"), "a host: # https://example.org"),
+        ((torch, ""), "not pinned: torch"),
+    ):
+        assert faults_of_pins(text.replace(*change), project) == [fault]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the tool forks")
@@ -181,9 +220,11 @@ def test_the_mutation_tool_reaches_every_module(monkeypatch):
     mutants = importlib.import_module("mutants")
     reached = {name.replace("/", ".") for name in mutants.modules()}
     rooms = {name for name in FILES if FILES[name].name == "__init__.py"}
-    # The answers to exercises are what answers.py changes.
-    left = {name for name in set(FILES) - reached - rooms if not name.startswith("exercises.")}
-    assert left == set()
+
+    def left(names: set[str]) -> set[str]:  # the answers to exercises are what answers.py changes
+        return {name for name in names - reached - rooms if not name.startswith("exercises.")}
+
+    assert left(set(FILES)) == set() and left({*FILES, "widgets.heat"}) == {"widgets.heat"}
     for name in {name for names in mutants.TESTS.values() for name in names}:
         assert (ROOT / "tests" / f"test_{name}.py").is_file(), name
 
@@ -299,6 +340,9 @@ def test_the_style_is_clean():
         ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", *left_out, "."]
         answer = subprocess.run(ruff, cwd=ROOT, capture_output=True, text=True)
         assert answer.returncode == 0, answer.stdout + answer.stderr
+        ruff = [*ruff[:-1], "--stdin-filename=gptlib/heat.py", "-"]  # and a file that is not
+        answer = subprocess.run(ruff, cwd=ROOT, capture_output=True, text=True, input="import  os")
+        assert answer.returncode == 1, answer.stdout + answer.stderr
 
 
 # What the course does in one place only: how it is known in code, and where it may stand.
@@ -320,9 +364,9 @@ ONCE = {
             isinstance(n, ast.Call)
             and (ast.unparse(n.func) == "os.replace" or getattr(n.func, "attr", "") == "rename")
         ),
-        # And those that run before anything is installed, or swap folders of pages.
-        {"given.files", "given.folders", "given.parts", "book/tools/environment.py"}
-        | {"book/tools/locking.py", "book/tools/bookbuild.py", "book/tasks.py"},
+        # And what runs before anything is installed, or swaps folders of pages.
+        {"given.files", "given.folders", "given.parts", "book/tools/running.py"}
+        | {"book/tools/bookbuild.py"},
     ),
     "the mode of a part of a model": (
         lambda n: (

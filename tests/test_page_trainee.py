@@ -18,7 +18,7 @@ from gptlib import corpus
 from gptlib.corpus.scoring import AnswerKey
 from gptlib.given.records import record
 from gptlib.gpt import GPT, GPTConfig
-from gptlib.recipe import TrainConfig
+from gptlib.recipe import TrainConfig, learning_rate
 from gptlib.tokenizer import BPETokenizer
 from gptlib.widgets import LiveTraining
 from gptlib.widgets.live_training import MISTAKES
@@ -125,6 +125,43 @@ def test_it_learns_and_reset_begins_again():
     assert story["says"] and not story["ok"] and len(story["tokens"]) <= 127
 
 
+def test_a_story_without_a_word_is_none():
+    """END at once, as the highest draw has it in a model that knows nothing."""
+    code = (
+        OPEN
+        + """
+        const trainee = new Trainee(given);
+        trainee.random = () => 1 - 1e-9;
+        return [trainee.write(), trainee.told, trainee.vocabulary.end];
+    """
+    )
+    story, ids, end = run_script(code, given())
+    assert ids == [end] and story["ok"] is False and story["says"] == "a story has words"
+
+
+def test_a_run_that_goes_on_begins_a_shorter_schedule():
+    """A third of the steps, and again: the rate climbs and falls, and the exam falls with it."""
+    code = OPEN + """
+        const trainee = new Trainee(given), exams = [];
+        const points = [30, 10, 10].flatMap((n) => {
+          const made = Array.from({ length: n }, () => trainee.step());
+          exams.push(trainee.exam().loss);
+          return made;
+        });
+        const { end } = trainee;
+        trainee.reset();
+        return [points.map(({ lr }) => lr), exams, end, trainee.end, trainee.step().lr];
+    """  # fmt: skip
+    recipe = replace(RECIPE, lr=0.02, min_lr_ratio=0.0, warmup_steps=6)
+    rates, exams, end, again, first = run_script(code, given(recipe=recipe))
+    later = replace(recipe, steps=10, warmup_steps=None)
+    wanted = [learning_rate(step, recipe) for step in range(1, 31)]
+    wanted += 2 * [learning_rate(step, later) for step in range(1, 11)]
+    assert rates == pytest.approx(wanted)
+    assert end == 50 and again == 30 and first == rates[0]
+    assert exams[0] > exams[1] + 0.05 and exams[1] > exams[2] + 0.05
+
+
 # What the gauges of a short run say: first and last points, well and ill, of one seed.
 SHOWS = {
     "mask": lambda well, ill: ill[1]["loss"] != well[1]["loss"],
@@ -134,6 +171,8 @@ SHOWS = {
     "clip": lambda well, ill: ill[1]["loss"] != well[1]["loss"],
     "warmup": lambda well, ill: ill[0]["lr"] > 2.9 * well[0]["lr"],
     "one_batch": lambda well, ill: ill[1]["loss"] < well[1]["loss"] - 0.3,  # it knows it by heart
+    "sorted": lambda well, ill: ill[1]["loss"] != well[1]["loss"],  # and more in a test of its own
+    "validation_leak": lambda well, ill: ill[2] < well[2] - 0.3,  # the exam is all that it knows
     "garbage": lambda well, ill: ill[1]["loss"] > well[1]["loss"] + 0.3,
     "softmax_twice": lambda well, ill: ill[1]["loss"] > well[1]["loss"] + 1,
     "reshape": lambda well, ill: ill[1]["loss"] != well[1]["loss"],
@@ -163,6 +202,38 @@ def test_every_mistake_shows(muon):
     for (mistake, shows), ill in zip(SHOWS.items(), ills, strict=True):
         assert shows(well, ill), (mistake, well, ill)
         assert ill[2] != well[2], mistake
+
+
+def test_stories_in_order_follow_the_alphabet_and_begin_again():
+    """Each once, then from A; the leak's are the exam's, and none else."""
+    code = (
+        OPEN
+        + """
+        const trainee = new Trainee(given), { lessons, sheets } = trainee;
+        const told = (n, how) => Array.from({ length: n }, () => lessons.story(how));
+        const ordered = told(5000, { sorted: true }), again = told(2, { sorted: true });
+        return [ordered, again, sheets.texts, told(90, { leaked: sheets.texts })];
+    """
+    )
+    ordered, again, exam, leaked = run_script(code, given())
+    assert ordered == sorted(ordered) and len(set(ordered)) > 4990 and again == ordered[:2]
+    assert exam == [story.text for story in corpus.stories(4, seed=1)]
+    assert set(leaked) == set(exam)
+
+
+def test_stories_in_order_are_learned_worse():
+    """Two seeds by Muon: more loss in the exam, and longer gradients; one seed's luck is less."""
+    code = OPEN + """
+        given.recipe.muon = 0.02;
+        const ends = (mistake, seed) => {
+          const trainee = new Trainee({ ...given, seed, mistakes: [mistake] });
+          const steps = Array.from({ length: 100 }, () => trainee.step().grad_norm);
+          return [trainee.exam().loss, steps.slice(-20).reduce((sum, norm) => sum + norm) / 20];
+        };
+        return [0, 1].map((seed) => [ends("none", seed), ends("sorted", seed)]);
+    """  # fmt: skip
+    for well, ill in run_script(code, given(recipe=replace(RECIPE, steps=100, lr=0.02), exam=20)):
+        assert ill[0] > well[0] + 0.1 and ill[1] > 1.1 * well[1]
 
 
 def test_attention_is_that_of_the_story_just_written():
@@ -237,16 +308,20 @@ def test_the_worker_starts_pauses_steps_and_goes_on():
         said.length = 0;
         receive({ do: "start" }); turn(100);
         const ended = [steps().at(-1), kinds().slice(-3), waiting.length];
-        return [ready, opened, ran, asleep, still, one, ...ended];
+        receive({ do: "start" }); turn(100);
+        const later = [steps().at(-1), kinds().slice(-3), waiting.length];
+        return [ready, opened, ran, asleep, still, one, later, ...ended];
     """
     )
-    ready, opened, ran, asleep, still, one, last, ending, left = run_script(code, given())
+    answer = run_script(code, given())
+    ready, opened, ran, asleep, still, one, later, last, ending, left = answer
     assert ready["parameters"] == 1536 * 16 + 128 * 16 + 12 * 16 * 16 + 3 * 16
     assert ready["simd"] and ready["bytes"] < 20e6
     assert opened == ["ready", "exam", "story"]
     assert ran == list(range(1, len(ran) + 1)) and len(ran) >= 6 and asleep is False and still
     assert one == [len(ran) + 1]
     assert last == 30 and "running" in ending and left == 0  # the recipe's steps are over
+    assert later[0] == 40 and "running" in later[1] and later[2] == 0  # and so is a third more
 
 
 def test_the_worker_changes_the_rate_breaks_and_sends_the_weights():

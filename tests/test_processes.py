@@ -204,6 +204,20 @@ def test_with_dropout_as_many_processes_repeat_themselves(data, tmp_path):
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.parametrize("shard", [False, True])
+def test_in_bfloat16_several_learn_what_one_learns_up_to_its_digits(data, alone, tmp_path, shard):
+    half = {"dtype": "bfloat16", "steps": 6, "eval_every": 6}
+    learn(data, tmp_path / "one", log=lambda line: None, **TINY | half)
+    in_ranks(2, tmp_path / "ranks", learn_in, data, [tmp_path / "two"], half | {"shard": shard})
+    one, two, full = (lines(run)[1:7] for run in (tmp_path / "one", tmp_path / "two", alone))
+    for name, close in (("loss", 1e-3), ("grad_norm", 2e-2)):
+        ours, theirs, float32 = ([line[name] for line in run] for run in (two, one, full))
+        assert ours == pytest.approx(theirs, rel=close), name
+        assert max(abs(a - b) for a, b in zip(ours, float32, strict=True)) > 1e-6  # in bfloat16
+    weights = runs.load(tmp_path / "two", "last")[0].parameters()
+    assert {w.dtype for w in weights} == {torch.float32}
+
+
 # Lost --------------------------------------------------------------------------------------------
 
 

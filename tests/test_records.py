@@ -9,16 +9,21 @@ from collections import Counter
 from itertools import combinations, pairwise
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 from bookbuild import ROOT
+from claims import text_of
 
 from gptlib import corpus
+from gptlib.changes import CHANGES
 from gptlib.corpus import tales
 from gptlib.corpus.scoring import AnswerKey
 from gptlib.exercises import fingerprints, foundry
 from gptlib.exercises.faults import draw as draw_fault
+from gptlib.given import plots
 from gptlib.given.records import PARTS, load_recorded, measured, parts_table, record
 from gptlib.gpt import GPT, GPTConfig
+from gptlib.roofline import share_of_peak
 from gptlib.tokenizer import BPETokenizer
 from gptlib.training import TrainConfig
 
@@ -918,16 +923,62 @@ def test_who_began_a_tale_is_guessed_among_names_and_trades():
 
 
 def test_shares_by_distance_are_those_of_the_skills():
-    runs = [
-        run for name, seeds in record("tales").items() if name != "about" for run in seeds.values()
-    ]
-    for run in runs:
-        skills = run["curve"][-1]["skills"]
-        assert set(skills) == set(run["by_distance"]) and len(skills) == 22
-        for skill, parts in run["by_distance"].items():
+    book, changed = record("tales"), record("modern")
+    runs = [run for name, seeds in book.items() if name != "about" for run in seeds.values()]
+    told = [(run["curve"][-1]["skills"], run["by_distance"]) for run in runs]
+    for kind in ("runs", "rates"):
+        ways = [way for name in changed[kind].values() for way in name.values()]
+        assert len(ways) >= 4
+        told += [(run["skills"], run["by_distance"]) for run in ways]
+    for skills, by_distance in told:
+        assert set(skills) == set(by_distance) and len(skills) == 22
+        for skill, parts in by_distance.items():
             places = sum(n for _, n in parts)
             right = sum(share * n for share, n in parts)
-            assert right / places == pytest.approx(skills[skill], abs=2e-3)
+            assert right / places == pytest.approx(skills[skill], abs=1e-3)
+
+
+def test_every_end_of_a_change_is_its_last_loss_beside_the_floor(volume_2):
+    """What the chapter draws is stored; here it comes from the loss and from a floor of our own."""
+    changed, routing = record("modern"), record("routing")
+    floor = corpus.floor(exam_tales(), volume_2).nats_per_token
+    assert changed["floor"] == pytest.approx(floor, abs=5e-5) == routing["floor"]
+    found = [(run, run["loss"][-1]) for way in changed["runs"].values() for run in way.values()]
+    found += [(run, run["loss"][-1]) for way in changed["rates"].values() for run in way.values()]
+    found += [(run, run["loss"]) for way in routing["runs"].values() for run in way.values()]
+    assert len(found) > 60
+    for run, loss in found:
+        assert run["above_floor"] == pytest.approx(loss / floor - 1, abs=1e-3)
+
+
+def test_the_chapter_s_table_of_changes_is_that_of_the_losses(monkeypatch, capsys):
+    """The two cells are run as they stand, and what they print is worked out from the losses."""
+    code = text_of("09_modern").cells
+    known = {"record": record, "plt": plt, "plots": plots}
+    monkeypatch.setattr(plots, "show", lambda fig, alt: plt.close(fig))
+    for name in ("7f790504", "3c1f9a20"):
+        exec(compile(code[name], f"09_modern, cell {name}", "exec"), known)
+    lines = capsys.readouterr().out.splitlines()
+    changed, costs = record("modern"), record("costs")
+
+    def above(name: str) -> list[float]:
+        runs = changed["runs"][name].values()
+        return [100 * (run["loss"][-1] / changed["floor"] - 1) for run in runs]
+
+    names = ["classic", *CHANGES, "modern"]
+    drawn, (_, *table) = lines[: len(names)], lines[len(names) :]
+    assert [line.split()[0] for line in drawn] == names == [line.split()[0] for line in table]
+    for name, dots, row in zip(names, drawn, table, strict=True):
+        assert [float(dot) for dot in dots.split()[1:]] == pytest.approx(above(name), abs=0.6)
+        alone, *rest = [word for word in row.split()[1:] if word != "to"]
+        assert float(alone) == pytest.approx(mean(above(name)), abs=0.6)
+        if name in CHANGES:
+            low, high, *rest = rest
+            out = above(f"no {name}")
+            assert [float(low), float(high)] == pytest.approx([min(out), max(out)], abs=0.6)
+        prices = [float(word.replace(",", "")) for word in rest]
+        kinds = ("parameters", "cache", "training", "writing")
+        assert prices == pytest.approx([costs[name][kind] for kind in kinds], abs=6e-3)
 
 
 def test_the_other_order_brings_about_as_much_as_modern_parts():
@@ -1153,6 +1204,45 @@ def test_the_reward_for_balance_buys_room_and_no_loss_that_could_be_told_from_lu
                 )  # all are asked
 
 
+def test_skills_told_by_one_kind_of_word_share_their_experts(volume_2):
+    """All four follow "the": alike in the first layer, parted by their words in the last."""
+    key = AnswerKey(exam_tales(), volume_2)
+    places = {skill: key.places[skill] for skill in ("colour", "owner", "order", "door")}
+    read = {key.idx[row, first].item() for found in places.values() for row, first, *_ in found}
+    assert [volume_2.decode([token]) for token in read] == [" the"]
+    colours, told = (
+        {row["text"] for row in tales.ROWS["colour"]},
+        {skill: set() for skill in places},
+    )
+    for tale in exam_tales():
+        for label in tale.labels:
+            if label.skill in told:
+                told[label.skill].add(tale.text[label.start : label.end].split()[0])
+    assert told["colour"] | told["owner"] <= colours
+    assert not told["order"] & colours
+    assert len(told["door"]) == 8 and told["door"] & colours == {"copper", "ivory", "silver"}
+
+    balanced = record("routing")["runs"]["balanced"].values()
+    assert len(balanced) == 3
+    apart: dict[int, dict[tuple[str, str], list[float]]] = {0: {}, 3: {}}
+    for run in balanced:
+        found = run["asked"]["skills"]
+        for layer, pairs in apart.items():
+            for a, b in combinations(places, 2):
+                both = zip(found[a][layer], found[b][layer], strict=True)
+                pairs.setdefault((a, b), []).append(sum(abs(x - y) for x, y in both) / 2)
+        for layers in found.values():
+            for layer, shares in enumerate(layers):
+                assert sum(shares) == pytest.approx(1, abs=2e-3) and max(shares) < 0.5005
+                assert max(shares) > max(run["asked"]["all"][layer])  # every skill has a favourite
+    first, last = apart.values()
+    assert 0.26 < max(max(seeds) for seeds in first.values()) < 0.275
+    assert 0.26 < max(last.pop(("colour", "owner"))) < 0.275
+    assert 0.415 < min(min(seeds) for seeds in last.values()) < 0.425
+    one = record("routing")["runs"]["balanced"]["0"]["asked"]
+    assert max(one["skills"]["colour"][3]) == 0.5 and round(100 * max(one["all"][3])) == 17
+
+
 def test_experts_bring_no_loss_that_could_be_told_from_luck():
     """The seeds of the one network lie among those with experts, with and without the reward."""
     plain, routing = record("modern")["runs"]["modern"], record("routing")
@@ -1206,6 +1296,48 @@ def test_each_change_of_a_step_was_measured_in_turns_beside_the_step_itself():
     assert half["forward"] < plain["forward"] and 1.2 * plain["backward"] < half["backward"]
 
 
+def test_the_summary_of_chapter_10_gives_the_shares_of_the_records():
+    """Of the steps that were measured in turns, of Muon's, and of writing at 2N FLOPs a token."""
+    text = (ROOT / "chapters" / "10_speed.ipynb").read_text(encoding="utf-8")
+    rungs = record("rungs")["cpu"]
+    steps, peak = rungs["steps"], max(rungs["peak"].values())
+    of = {name: f"{100 * found['share']:.0f}" for name, found in steps.items()}
+    for name, said in (
+        ("by hand", "{} to {} %"), ("loop", "{} to {} %"), ("asking", "{} and {} %, noise"),
+    ):  # fmt: skip
+        assert f"| {said.format(of[name], of['book'])} |" in text
+    for name, said in (
+        ("batch", "{} to {} %, 64 windows"), ("bfloat16", "{} to {} %"),
+        ("compiled", "{} and {} %, noise"),
+    ):  # fmt: skip
+        assert f"| {said.format(of['book'], of[name])} |" in text
+    took = record("speed")["step"]
+    config = GPTConfig.preset("stories")
+    shares = [100 * share_of_peak(config, 1024e3 / took[name], peak) for name in ("adamw", "muon")]
+    assert "| {:.0f} to {:.0f} % | another run |".format(*shares) in text
+
+    def writing(found, who):
+        return 200 * found["parameters"] * found["tokens_per_second"][who] / peak
+
+    written = measured("generation")
+    longest = written["by_length"]["256"] | {"parameters": written["parameters"]}
+    cache = [writing(longest, who) for who in ("ours", "ours_cached")]
+    assert "| {:.1f} to {:.1f} % | the same |".format(*cache) in text
+    small, large = measured("int8")["speed"].values()
+    ends = [writing(found, who) for found in (small, large) for who in ("float32", "int8")]
+    assert "| {:.1f} and {:.1f} %; GPT-2 small {:.1f} to {:.1f} % |".format(*ends) in text
+    dynamic = writing(large, "PyTorch's dynamic int8")
+    assert f"from {ends[2]:.1f} to {ends[3]:.1f} and {dynamic:.1f} per cent" in text
+
+
+def test_what_8_bits_bring_the_page_is_what_chapter_10_says():
+    text = (ROOT / "chapters" / "10_speed.ipynb").read_text(encoding="utf-8")
+    exam = measured("int8")["exam"]
+    size = {name: n / 1000 for name, n in exam["file_bytes"].items()}
+    assert f"{size['int8']:.0f} kB to fetch in the place of {size['float32']:,.0f}" in text
+    assert abs(exam["loss"]["int8"] - exam["loss"]["float32"]) < 0.0001
+
+
 def best_rate(runs):
     """The rate whose middle seed ends nearest to the floor, and its ends."""
     found = {rate: ends(seeds) for rate, seeds in runs.items() if len(seeds) == 3}
@@ -1228,6 +1360,23 @@ def test_muon_comes_nearer_in_as_many_steps_and_in_less_time():
         assert run["step"][-1] == 775
         assert run["loss"][run["step"].index(step)] / speed["floor"] - 1 < middle
     assert 1.1 < speed["step"]["ratio"] < 1.2 < 775 / step
+
+
+def test_the_faster_recipe_that_chapter_7_names_is_sooner_near_the_floor():
+    """In steps, and in seconds too, where one of its steps takes a seventh longer."""
+    quick, slow, ratio = measured("page_training")["runs"], record("seeds"), record("speed")["step"]
+    sooner = [run["steps_to_goal"] for run in quick]
+    near = [
+        min(
+            s
+            for s, loss in zip(run["step"], run["loss"], strict=True)
+            if loss <= 1.1 * slow["floor"]
+        )
+        for run in slow["seeds"].values()
+    ]
+    assert (len(sooner), len(near)) == (3, 15) and max(sooner) <= 1350
+    assert (min(near), max(near)) == (1800, 2600)
+    assert 1.12 < ratio["ratio"] < 1.17 and max(sooner) * ratio["ratio"] < min(near)
 
 
 def test_two_hundred_steps_beat_pairs_and_the_modern_form_leaves_the_classic_behind():

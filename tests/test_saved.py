@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from forging import bombs, forge_file, forge_folder, save_old, sign
+from forging import bombs, changes, forge_file, forge_folder, save_old, sign, spots
 from forging_parts import DAMAGED, FORGED, ONE, TWO, forge_parts, pickled
 from ranks import in_ranks
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
-from gptlib.checkpoint import load_checkpoint, save_checkpoint
+from gptlib.checkpoint import load_checkpoint, load_model, save_checkpoint
 from gptlib.engine import runs
 from gptlib.engine.parts import save_in_parts
 from gptlib.engine.processes import Processes
@@ -33,6 +33,7 @@ from gptlib.training import Run, TrainConfig
 DATA = torch.arange(400) * 3 % 7
 TOKENIZER = CharTokenizer("abcdefg")
 COUNT = 200  # of each kind
+BOMBS = 5 * 3 + 1  # of JSON: kinds of values, in each file of a folder; in an old file
 MULTIPLE = 6  # what a reader may take, in sizes of the file
 
 # Reads every checkpoint of a folder and tells how its memory grew; a process of its own.
@@ -75,7 +76,7 @@ def small_run(seed: int, batch_size: int = 2, group: Processes | None = None) ->
         model = shared(model, group, torch.device("cpu"), shard=True)
     run = Run(model, DATA, TrainConfig(**settings))
     for _ in range(2):
-        run.history.append(run.update())
+        run.history.append(run.update() | {"train_loss": 1.5, "val_loss": 1.75})
     return run
 
 
@@ -94,12 +95,18 @@ def same_state(one: Run, other: Run) -> bool:
 
 
 @pytest.fixture(scope="module")
-def forged(tmp_path_factory):
-    """A folder with a real checkpoint of each kind and COUNT forged ones; what was done to them."""
-    folder, done = tmp_path_factory.mktemp("forged"), {}
-    run = small_run(0)
+def real(tmp_path_factory):
+    """A real checkpoint of now; beside it one of the first kind."""
+    folder, run = tmp_path_factory.mktemp("forged"), small_run(0)
     save_checkpoint(folder / "real", run.model, run)
     save_old(folder / "real.pt", run.model, run)
+    return folder / "real"
+
+
+@pytest.fixture(scope="module")
+def forged(real):
+    """A folder with a real checkpoint of each kind and COUNT forged ones; what was done to them."""
+    folder, done = real.parent, {}
     for seed in range(COUNT):
         done[f"f{seed}"] = forge_folder(folder / "real", folder / f"f{seed}", random.Random(seed))
         name = f"f{seed}.pt"
@@ -126,10 +133,100 @@ def told(forged):
 
 
 def test_every_one_is_refused_with_a_reason_and_changes_nothing(forged, told):
-    assert told.keys() == forged[1].keys() and len(told) == 2 * COUNT + 3
+    assert told.keys() == forged[1].keys() and len(told) == 2 * COUNT + 3 + BOMBS
     odd = ("accepted", "changed", "raised")
     bad = {name: said for name, (said, _) in told.items() if said.startswith(odd)}
     assert {name: (forged[1][name], said) for name, said in bad.items()} == {}
+
+
+def test_every_single_value_that_is_told_in_json_is_looked_at(real, tmp_path):
+    """All changes of them: to a run that resumes, and where a model is built from the folder."""
+    folder = tmp_path / "forged"
+    shutil.copytree(real, folder)
+    run, before, tried = small_run(1), small_run(1), 0
+    load_model(folder)
+    for name in ("run.json", "config.json"):
+        content = (real / name).read_text()
+        told = json.loads(content)
+        for path in spots(told):
+            for changed in changes(told, path):
+                (folder / name).write_text(json.dumps(changed))
+                sign(folder)
+                with pytest.raises(
+                    ValueError, match=r"forged|run to be resumed|The saved run|data"
+                ):
+                    load_checkpoint(folder, run.model, run)
+                    pytest.fail(f"{path} was accepted in {name}: {json.dumps(changed)}")
+                tried += 1
+        (folder / name).write_text(content)
+        sign(folder)
+    assert tried > 300 and same_state(run, before)
+    load_checkpoint(folder, run.model, run)
+
+
+FIELDS = {"tied": "x", "waves": [], "bias": "no", "qkv_bias": 0, "norm": [], "gelu": 1, "init": {}}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_forged_field_of_a_model_is_named_with_the_path(real, tmp_path, name):
+    folder = tmp_path / "forged"
+    shutil.copytree(real, folder)
+    told = json.loads((folder / "config.json").read_text())
+    told["config"][name] = FIELDS[name]
+    (folder / "config.json").write_text(json.dumps(told))
+    sign(folder)
+    named = rf"forged .*\b{name}\b.*{re.escape(repr(FIELDS[name]))}"
+    with pytest.raises(ValueError, match=named):
+        load_model(folder)
+    with pytest.raises(ValueError, match=named):  # weights alone, a field that need not be ours
+        load_checkpoint(folder, small_run(1).model)
+    with pytest.raises(ValueError, match=named):
+        runs.load(folder)
+
+
+HISTORIES = {
+    "a loss in words": lambda h: h[1].update(loss="x"),
+    "a loss that is none": lambda h: h[1].update(loss=None),
+    "a loss that is nan": lambda h: h[1].update(loss=float("nan")),
+    "a validation loss with parts": lambda h: h[1].update(val_loss={}),
+    "fewer than no tokens": lambda h: h[0].update(tokens=-5),
+    "tokens of another step": lambda h: h[0].update(tokens=h[1]["tokens"]),
+    "a record without a loss": lambda h: h[1].pop("loss"),
+    "a record that is a word": lambda h: h.append("x"),
+    "a record twice": lambda h: h.append(h[1]),
+    "time that runs back": lambda h: h[0].update(seconds=h[1]["seconds"] + 1),
+    "time after the end": lambda h: h[1].update(seconds=1e308),
+    "a rate below 0": lambda h: h[1].update(lr=-1.0),
+    "an endless gradient": lambda h: h[1].update(grad_norm=float("inf")),
+}
+
+
+@pytest.mark.parametrize("forge", HISTORIES.values(), ids=HISTORIES)
+def test_a_history_that_no_run_has_is_refused(real, tmp_path, forge):
+    folder = tmp_path / "forged"
+    shutil.copytree(real, folder)
+    told = json.loads((folder / "run.json").read_text())
+    forge(told["history"])
+    (folder / "run.json").write_text(json.dumps(told))
+    sign(folder)
+    for load in (lambda: load_model(folder), lambda: load_checkpoint(folder, small_run(1).model)):
+        with pytest.raises(ValueError, match=r"The saved run has .* of another run\. Take an earl"):
+            load()
+
+
+def test_what_an_evaluator_measures_is_its_own_affair(real, tmp_path):
+    folder = tmp_path / "own"
+    shutil.copytree(real, folder)
+    told = json.loads((folder / "run.json").read_text())
+    first = {"step": 0, "loss": None, "lr": 0.0, "grad_norm": None, "tokens": 0, "seconds": 0.0}
+    told["history"].insert(0, first | {"skills": {"cause": 0.5}, "val_loss": None})
+    told["history"][1].pop("train_loss")
+    for name in ("train_loss", "val_loss"):  # what nobody has measured
+        told["history"][2].pop(name)
+    (folder / "run.json").write_text(json.dumps(told))
+    sign(folder)
+    run = small_run(1)
+    assert load_checkpoint(folder, run.model, run) == told["history"] == run.history
 
 
 def test_a_reason_is_more_than_what_python_says_of_another_form(told):
@@ -151,13 +248,13 @@ def assert_bounded(folder: Path, told: dict) -> None:
         assert grown <= 2 * 2**20 + MULTIPLE * size * (3 if "often" in name else 1), name
 
 
-def test_the_real_ones_come_back(forged):
+def test_the_real_ones_come_back(real):
     saved = small_run(0)
     for name in ("real", "real.pt"):
         run = small_run(1)
-        load_checkpoint(forged[0] / name, run.model, run)
+        load_checkpoint(real.parent / name, run.model, run)
         assert same_state(run, saved)
-        load_checkpoint(forged[0] / name, small_run(1).model)
+        load_checkpoint(real.parent / name, small_run(1).model)
 
 
 # In parts ----------------------------------------------------------------------------------------

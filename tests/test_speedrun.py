@@ -16,6 +16,8 @@ from running import ROOT, clean_environment
 from test_tasks import NANOGPT
 from torch.nn import functional as F
 
+from gptlib.given.records import measured, record
+
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import speedrun
@@ -188,9 +190,9 @@ def nanogpt(tmp_path):
 
 def test_what_is_missing_is_said(tmp_path, nanogpt):
     answer = call(tmp_path)
-    assert answer.returncode == 1 and "Clone karpathy/nanoGPT" in answer.stderr
+    assert answer.returncode == 3 and "Clone karpathy/nanoGPT" in answer.stderr
     answer = call(nanogpt, "--text", tmp_path / "none.txt")
-    assert answer.returncode == 2 and "name Tiny Shakespeare by --text" in answer.stderr
+    assert answer.returncode == 3 and "name Tiny Shakespeare by --text" in answer.stderr
     answer = call(nanogpt, "--rehearse")
     assert answer.returncode == 2 and "--rehearse is no result" in answer.stderr
     answer = call(nanogpt, "nonsense")
@@ -259,3 +261,27 @@ def test_the_log_says_what_the_chapter_quotes_of_it():
         "windows drawn at random, not each once a round | 1.902 |",
     ):
         assert row in page
+
+
+def test_the_log_of_the_stories_is_that_of_the_records():
+    """The recorded ends stand in it, and what a share of the time is comes from a step's price."""
+    page = (ROOT / "benchmarks" / "SPEEDRUN.md").read_text(encoding="utf-8")
+    speed, quick = record("speed"), measured("page_training")["runs"]
+
+    def span(runs):
+        ends = sorted(100 * run["above_floor"] for run in runs.values())
+        return " to ".join(dict.fromkeys(f"{end:.0f}" for end in (ends[0], ends[-1])))
+
+    for name, rates in (
+        ("adamw", ("0.004", "0.008", "0.016", "0.032")),
+        ("muon", ("0.01", "0.02", "0.005", "0.04")),
+    ):
+        row = " · ".join(span(speed["runs"][name][rate]) for rate in rates)
+        share = 3100 / 775 / (speed["step"]["ratio"] if name == "muon" else 1)
+        assert f"| 775 | 1/{share:.1f} | {row} |".replace("/4.0", "/4") in page
+    ends = " · ".join(f"{100 * end:.1f}" for end in sorted(run["above_floor"] for run in quick))
+    share = 3100 / quick[0]["steps"] / speed["step"]["ratio"]
+    assert f"| {quick[0]['steps']:,} | 1/{share:.1f} | {ends} |" in page
+    batches = record("recipe")["batches"]["16"]["0.016"]
+    row = sorted(100 * run["above_floor"] for run in batches.values())
+    assert f"{row[0]:.1f} · {row[1]:.1f} · {row[2]:.0f} |" in page

@@ -1,13 +1,20 @@
 """The second volume: its sizes, its probabilities, and a second reader who knows no grammar."""
 
+import bz2
 import hashlib
+import lzma
 import math
+import os
 import re
+import subprocess
+import sys
 from collections import Counter, defaultdict
 
 import pytest
 import torch
 from bookbuild import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from gptlib.corpus import END, VOLUMES, floor, judge, load, stories, surprisals, tales, window_floor
@@ -17,6 +24,7 @@ from gptlib.tokenizer import BPETokenizer
 GRAMMAR, SKILLS = VOLUMES[2]
 SAMPLE = stories(8_000, seed=7, volume=2)
 FEW = SAMPLE[:60]
+THOUSAND = "65946165ee60a63c"  # how the hash of the first thousand begins
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 
@@ -76,6 +84,21 @@ def test_no_word_carries_stray_white_space():
         assert story.text == " ".join(story.text.split())
 
 
+def test_ten_plots_with_different_structure():
+    shapes = defaultdict(set)
+    for story in SAMPLE[:1000]:
+        # the structure: which skills are tested in which order
+        shapes[story.plot].add(tuple(label.skill for label in story.labels))
+    assert len(shapes) == 10
+    for a in shapes:
+        for b in shapes:
+            assert a == b or not shapes[a] & shapes[b], (a, b)
+
+
+def test_all_stories_differ():
+    assert len({story.text for story in SAMPLE}) == len(SAMPLE)
+
+
 # --- its probabilities
 
 
@@ -97,9 +120,36 @@ def test_entropy_is_the_mean_of_the_nats():
 
 def test_same_seed_same_bytes_and_the_first_volume_stays_what_it_was():
     text = "".join(story.text for story in SAMPLE[:1000])
-    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "65946165ee60a63c"
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == THOUSAND
     assert stories(3, seed=7, volume=2) == SAMPLE[:3]
     assert stories(3, 7) == stories(3, 7, volume=1) != SAMPLE[:3]
+
+
+def test_same_bytes_in_a_process_with_other_hashes():
+    """test_pythons.py runs this file on every other Python found."""
+    code = (
+        "import hashlib\nfrom gptlib.corpus import stories\n"
+        "text = ''.join(story.text for story in stories(1000, seed=7, volume=2))\n"
+        "print(hash('a'), hashlib.sha256(text.encode()).hexdigest()[:16])"
+    )
+    command, seen = [sys.executable, "-c", code], set()
+    for seed in ("1", "2"):
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed}
+        run = subprocess.run(command, capture_output=True, text=True, env=env, check=True)
+        hashed, text = run.stdout.split()
+        assert text == THOUSAND
+        seen.add(hashed)
+    assert len(seen) == 2  # the hashes were others
+
+
+def test_no_compressor_writes_the_tales_shorter_than_the_floor():
+    """Programs that know nothing of the grammar learn it from 2,000 tales, and not all of it."""
+    few = SAMPLE[:2000]
+    text = "".join(story.text + "\n" for story in few).encode()
+    least = sum(story.nats for story in few) / math.log(2)
+    best = min(8 * len(bz2.compress(text)), 8 * len(lzma.compress(text)))
+    assert floor(few).bits_per_char == pytest.approx(least / len(text))
+    assert least < best < 6 * least
 
 
 def test_surprisals_add_up_and_the_window_floor_bounds(tokenizer):
@@ -126,6 +176,17 @@ def test_tales_close_in_the_order_that_they_opened():
                 open_tales.append(met or child)
                 depth = max(depth, len(open_tales))
         assert not open_tales and 1 <= depth <= 3
+
+
+def test_he_and_she_are_the_travellers_of_the_tales_and_no_child():
+    """As data/README.md says: before the first tale and behind the last nobody is he or she."""
+    told = 0
+    for story in SAMPLE[:3000]:
+        before, *_ = story.text.partition(" began a tale.")
+        *_, after = re.split(r"And there [A-Z]\w+ stopped\.", story.text)
+        assert not re.search(r"\b(s?he|his|hers?|him)\b", before + after, re.IGNORECASE), story.text
+        told += len(re.findall(r"\bs?he\b", story.text, re.IGNORECASE))
+    assert told > 6000
 
 
 def test_what_is_looked_for_is_found_last_first():
@@ -316,6 +377,31 @@ def test_judge_inverts_the_generator_and_keeps_the_volumes_apart():
     assert judge(text).well_formed == 0
     assert judge(load("stories", n=20), volume=2).well_formed == 0
     assert judge(text, known=[FEW[0].text], volume=2).new == 49 / 50
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.one_of(
+        st.text(),
+        st.lists(st.sampled_from([END, "Maya", " began", " a", "\x00", "é"])).map("".join),
+    )
+)
+def test_judge_never_raises(text):
+    result = judge(text, volume=2)
+    assert result.well_formed == 0.0
+    assert sum(result.broken.values()) == len(result.verdicts)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 59), st.integers(0, 1800), st.text(max_size=5), st.integers(0, 60))
+def test_judge_never_raises_on_damaged_tales(i, at, insert, cut):
+    text = FEW[i].text
+    judge(text[:at] + insert + text[at + cut :], volume=2)
+
+
+@pytest.mark.parametrize("thing", [None, 3, b"Mia", ["Mia"], "\ud800", "x" * 300_000, END * 1000])
+def test_judge_never_raises_on_strange_things(thing):
+    assert judge(thing, volume=2).well_formed == 0.0
 
 
 @pytest.mark.parametrize("call", [stories, lambda n, volume: judge("x", volume=volume)])

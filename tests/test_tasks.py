@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import doctest
 import importlib
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 import zipfile
@@ -15,6 +17,8 @@ from pathlib import Path
 
 import environment
 import pytest
+import recordings
+import running
 import tasks
 import yaml
 from pythons import SUPPORTED
@@ -97,6 +101,66 @@ def test_the_workflow_runs_both_commands_on_every_system_and_python():
     assert ROOT / upload["with"]["path"] == tasks.HTML
 
 
+# Files that are written whole --------------------------------------------------------------------
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """What is put on the disk, and what takes a name, in order."""
+    done, fsync, replace = [], os.fsync, os.replace
+    kind = {True: "folder", False: "file"}
+    seen = lambda handle: done.append(kind[stat.S_ISDIR(os.fstat(handle).st_mode)])  # noqa: E731
+    monkeypatch.setattr(os, "fsync", lambda handle: (seen(handle), fsync(handle)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append("name"), replace(a, b)))
+    return done
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, synced):
+    running.write(tmp_path / "a.lock", "one\n")
+    running.write(tmp_path / "a.lock", "two\n")
+    assert synced == ["file", "name", *(["folder"] if os.name != "nt" else [])] * 2
+    assert (tmp_path / "a.lock").read_bytes() == b"two\n" and os.listdir(tmp_path) == ["a.lock"]
+
+
+def test_a_file_that_fails_half_way_leaves_the_old_one_and_nothing_else(tmp_path):
+    running.write(tmp_path / "a.lock", "old")
+    with pytest.raises(ZeroDivisionError), running.replacing(tmp_path / "a.lock") as file:
+        file.write(b"new")
+        1 / 0  # noqa: B018
+    assert (tmp_path / "a.lock").read_text() == "old" and os.listdir(tmp_path) == ["a.lock"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_nothing_is_written_through_a_link_that_lies_in_the_way(tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    for name in ("a.tmp", f".a.lock.{'0' * 12}.tmp"):
+        (tmp_path / name).symlink_to(victim)
+    running.write(tmp_path / "a.lock", "text")
+    monkeypatch.setattr(running.secrets, "token_hex", lambda n: "00" * n)
+    with pytest.raises(FileExistsError):
+        running.write(tmp_path / "a.lock", "other")
+    assert victim.read_text() == "mine" and (tmp_path / "a.lock").read_text() == "text"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_link_stays_one_and_the_mode_is_kept(tmp_path):
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("old")
+    real.chmod(0o604)
+    link.symlink_to(real)
+    running.write(link, "new")
+    assert link.is_symlink() and real.read_text() == "new"
+    assert stat.S_IMODE(real.stat().st_mode) == 0o604
+
+
+def test_the_stamp_the_locks_and_the_zip_are_written_so():
+    for name, times in (("tasks.py", 1), ("tools/environment.py", 1), ("tools/locking.py", 3)):
+        code = (ROOT / "book" / name).read_text(encoding="utf-8")
+        calls = [ast.unparse(n.func) for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Call)]
+        assert calls.count("write") + calls.count("replacing") == times, name
+
+
 # zip ---------------------------------------------------------------------------------------------
 
 
@@ -123,10 +187,14 @@ def test_the_zip_holds_the_whole_book(monkeypatch, tmp_path):
 
 @pytest.fixture
 def scripts(monkeypatch, tmp_path):
-    """Three measurements: one that works, one whose peer is missing, and one more that works."""
+    """Four: one that works, one whose peer is missing, one more that works, one that fails."""
     folder = tmp_path / "benchmarks"
     (folder / "results").mkdir(parents=True)
-    bodies = {"a": "print('a', sys.argv[1:])", "b": "sys.exit('no peer')", "c": "print('c')"}
+    bodies = {
+        "a": "print('a', sys.argv[1:])",
+        "b": "print('no peer', file=sys.stderr); sys.exit(3)",
+        "c": "print('c')",
+    }
     for name, body in bodies.items():
         (folder / f"{name}.py").write_text(f"import sys\n{body}\n")
         (folder / "results" / f"{name}.json").write_text("{}")
@@ -135,11 +203,21 @@ def scripts(monkeypatch, tmp_path):
     monkeypatch.setattr(environment, "setup", lambda: None)
 
 
-def test_bench_runs_the_rest_when_a_peer_is_missing(scripts, capfd):
-    with pytest.raises(SystemExit, match="not measured: b;"):
-        tasks.main(["bench"])
+def test_bench_runs_the_rest_when_a_peer_is_missing_and_ends_well(scripts, capfd):
+    tasks.main(["bench"])
     said = capfd.readouterr()
     assert "a []" in said.out and "\nc\n" in said.out and "no peer" in said.err
+    assert "not measured whole: b; what is lacking stands above" in said.out
+    with pytest.raises(SystemExit) as ended:
+        tasks.main(["bench", "b"])  # who names one wants that one
+    assert ended.value.code == tasks.LACKING
+
+
+def test_bench_fails_where_a_script_does_and_runs_the_rest(scripts, capfd):
+    (tasks.ROOT / "benchmarks" / "b.py").write_text("raise ValueError")
+    with pytest.raises(SystemExit, match="not measured: b;"):
+        tasks.main(["bench"])
+    assert "\nc\n" in capfd.readouterr().out
 
 
 def test_bench_runs_the_one_that_is_named_and_ends_well(scripts, capfd):
@@ -153,6 +231,70 @@ def test_bench_names_the_scripts_there_are(scripts):
         tasks.main(["bench", "nonsense"])
 
 
+# records -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorders(monkeypatch, tmp_path):
+    """Scripts that say how they were called: one that goes on, one whole, one that fails."""
+    bodies = {"decoding": "", "a": "", "whole": "arguments(resume=False)", "recording": "no script"}
+    for folder in ("experiments", "data/runs"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name, body in bodies.items():
+        told = f'"""{name}?\n\n    python experiments/{name}.py  # a minute; writes it\n"""\n'
+        run = f"import sys\nprint({name!r}, sys.argv[1:], flush=True)\n# {body}\n"
+        (tmp_path / "experiments" / f"{name}.py").write_text(told + run)
+    monkeypatch.setattr(tasks, "ROOT", tmp_path)
+    monkeypatch.setattr(tasks, "VENV_PYTHON", Path(sys.executable))
+    monkeypatch.setattr(environment, "setup", lambda: None)
+    return tmp_path
+
+
+def test_records_goes_on_with_each_record_and_makes_those_that_are_named_anew(recorders, capfd):
+    tasks.main(["records"])
+    said = capfd.readouterr().out
+    assert re.findall(r"^\w+ \[.*", said, flags=re.M) == [
+        "decoding ['--resume']", "a ['--resume']", "whole []"
+    ]  # fmt: skip
+    assert "-- a: a? (a minute)" in said
+    (recorders / "data" / "runs" / "whole.json").write_text("{}")
+    tasks.main(["records"])
+    said = capfd.readouterr().out
+    assert "whole []" not in said and "left as it is: recorded" in said
+    tasks.main(["records", "--anew", "whole", "a"])
+    assert re.findall(r"^\w+ \[.*", capfd.readouterr().out, flags=re.M) == ["a []", "whole []"]
+
+
+def test_records_lists_without_running_says_what_failed_and_refuses_other_names(recorders, capfd):
+    tasks.main(["records", "--list"])
+    said = capfd.readouterr().out
+    assert "python experiments/a.py --resume" in said and "a ['--resume']" not in said
+    (recorders / "experiments" / "a.py").write_text("raise ValueError")
+    with pytest.raises(SystemExit, match="not recorded: a;"):
+        tasks.main(["records"])
+    assert "whole []" in capfd.readouterr().out
+    with pytest.raises(SystemExit):
+        tasks.main(["records", "nonsense"])
+    assert "no script nonsense; there are decoding, a, whole" in capfd.readouterr().err
+
+
+def test_every_script_is_run_says_how_long_it_takes_and_what_it_lacks(monkeypatch, tmp_path):
+    found = {script.name: script for script in recordings.scripts()}
+    assert {*found} == {p.stem for p in (ROOT / "data" / "runs").glob("*.json")}
+    assert next(iter(found)) == "decoding" and not found["costs"].resumes
+    time = r"minute|hour"
+    assert [s.name for s in found.values() if not re.search(time, s.takes)] == []
+    assert recordings.words_of(found["tales"], anew=True) == [
+        "book", "modern", "short_first", "larger"
+    ]  # fmt: skip
+    monkeypatch.delenv("GPTLIB_NANOGPT", raising=False)
+    assert "GPTLIB_NANOGPT" in recordings.lacking("ten_million", tmp_path / "none")
+    assert recordings.lacking("seeds", tmp_path / "none") is None
+
+
+# A peer of each benchmark ------------------------------------------------------------------------
+
+
 def measured(name: str, *words: object, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a script of benchmarks/ with these words and variables."""
     command = [sys.executable, ROOT / "benchmarks" / f"{name}.py", *words]
@@ -160,14 +302,17 @@ def measured(name: str, *words: object, **variables: str) -> subprocess.Complete
     return subprocess.run(command, env=env, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "variable"), [("bpe_train", "GPTLIB_MINBPE"), ("step_time", "GPTLIB_NANOGPT")]
-)
-def test_a_benchmark_without_its_peer_says_how_to_get_it(name, variable, tmp_path):
+@pytest.mark.parametrize("name", ["speedrun", "gpu_step"])
+def test_a_benchmark_that_is_nothing_without_its_peer_says_how_to_get_it(name, tmp_path):
     for folder in ("", str(tmp_path)):
-        answer = measured(name, **{variable: folder})
-        assert answer.returncode == 1 and "Traceback" not in answer.stderr
-        assert variable in answer.stderr and "Clone karpathy/" in answer.stderr
+        answer = measured(name, GPTLIB_NANOGPT=folder)
+        assert answer.returncode == tasks.LACKING and "Traceback" not in answer.stderr
+        assert "GPTLIB_NANOGPT" in answer.stderr and "Clone karpathy/nanoGPT" in answer.stderr
+
+
+def test_without_its_text_a_benchmark_says_where_to_put_it(tmp_path):
+    answer = measured("bpe_train", GPTLIB_SHARED=str(tmp_path))
+    assert answer.returncode == tasks.LACKING and "name Tiny Shakespeare by --text" in answer.stderr
 
 
 # Peers of a few lines, under the names by which the scripts know the real ones.
@@ -278,6 +423,8 @@ def test_every_benchmark_has_its_row_and_its_results():
 
 # The words of a short run, and the peer with whom it is a whole one.
 SHORT = {
+    "bpe_train": (["--rounds", "1", "--slice", "4000"], "minbpe"),
+    "step_time": (["--rounds", "2", "--steps", "1"], "nanoGPT"),
     "bpe_encode": (["--rounds", "1", "--slice", "4000"], "minbpe"),
     "generation": (["--rounds", "1", "--lengths", "20", "24"], "nanoGPT"),
     "memory": (["--rounds", "1", "--sizes", "nanogpt-cpu"], "nanoGPT"),
@@ -296,7 +443,7 @@ def shortly(tmp_path):
 
     def run(name: str, peer: str | None) -> tuple[subprocess.CompletedProcess[str], dict]:
         out, words = tmp_path / "out.json", list(SHORT[name][0])
-        if name == "bpe_encode":
+        if name.startswith("bpe"):
             (tmp_path / "text.txt").write_text("".join(s.text for s in corpus.stories(100)))
             words += ["--text", tmp_path / "text.txt"]
         folders = dict.fromkeys(VARIABLES.values(), "")
@@ -322,7 +469,7 @@ def forms(record: dict, depth: int = 2) -> object:
     return {name: forms(value, depth - 1) for name, value in record.items()}
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("name", sorted(SHORT.keys() - BENCHES.keys()))
 def test_a_short_run_beside_a_peer_has_the_form_of_what_is_stored(name, shortly):
     answer, kept = shortly(name, SHORT[name][1])
     assert answer.returncode == 0, answer.stderr
@@ -334,11 +481,11 @@ def test_a_short_run_beside_a_peer_has_the_form_of_what_is_stored(name, shortly)
     assert forms(kept) == forms(stored)
 
 
-@pytest.mark.parametrize("name", ["bpe_encode", "generation", "memory"])
+@pytest.mark.parametrize("name", ["bpe_train", "bpe_encode", "step_time", "generation", "memory"])
 def test_without_its_peer_it_says_how_to_get_it_and_measures_the_rest(name, shortly):
     answer, kept = shortly(name, None)
     peer = SHORT[name][1]
-    assert answer.returncode == 1 and f"checkout of {peer}" in answer.stderr
+    assert answer.returncode == tasks.LACKING and f"checkout of {peer}" in answer.stderr
     assert f"Clone karpathy/{peer}" in answer.stderr and "The rest was measured." in answer.stderr
     text = json.dumps({k: v for k, v in kept.items() if k not in ("claim", "versions")})
     assert peer.lower() not in text.replace("nanogpt-cpu", "") and '"ours"' in text
@@ -355,6 +502,10 @@ def test_the_page_s_speed_is_measured_beside_its_own_product(tmp_path):
     rate = found["tokens_per_second"] * found["flops_per_token"] / 1e9
     assert found["flops_per_token"] == 589_824 and rate == pytest.approx(found["gflops"], abs=0.02)
     assert 0 < found["share_of_product"] < 1.5 and found["exam_stories"] > 3
+    assert {name: one["bytes"] for name, one in found["files"].items()} == json.loads(
+        (ROOT / "benchmarks" / "results" / "int8.json").read_text("utf-8")
+    )["exam"]["file_bytes"]
+    assert all(min(one.values()) > 0 for one in found["files"].values())
     assert "tokens a second" in answer.stdout and "one row at a time" in answer.stdout
 
 

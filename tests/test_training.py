@@ -457,6 +457,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoiled(loss):
         ("seed", -1, "0 to"),
         ("betas", (0.9,), "two numbers"),
         ("betas", (0.9, 1.0), "below 1"),
+        ("betas", (-0.1, 0.9), "each from 0"),
         ("betas", 0.9, "two numbers"),
         ("betas", ("a", "b"), "two numbers"),
     ],

@@ -1,7 +1,7 @@
 """An environment with the versions that Colab has, laid over `.venv`, for a test.
 
-What Colab has of the packages that a notebook meets stands in `book/colab.lock`. Standard library
-only.
+What Colab has of the packages that a notebook meets stands in `book/colab.lock`, but for torch:
+that is a large download, and the environment takes the book's own. Standard library only.
 """
 
 import sys

@@ -15,7 +15,7 @@ import sys
 
 import pythons
 from packages import install_locked
-from running import ROOT, ask, can_write, run, say
+from running import ROOT, ask, can_write, run, say, write
 
 BOOK = ROOT / "book"
 VENV = ROOT / ".venv"
@@ -153,9 +153,7 @@ def install(venv, python, also=None):
             f"pip said nothing, but {venv} has no working gptlib and torch. Look for a setting "
             "such as target or prefix in what `python -m pip config list` shows."
         )
-    temporary = stamp.with_suffix(".tmp")
-    temporary.write_text(f"{wanted(python.version)}\n{venv}\n", encoding="utf-8")
-    os.replace(temporary, stamp)
+    write(stamp, f"{wanted(python.version)}\n{venv}\n")
 
 
 # All of them -------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from environment import python_of
 from packages import LOCK, NEEDS_GLIBC, REQUIREMENTS, digest_of_pins, pins
-from running import ROOT, clean_environment, run, say
+from running import ROOT, clean_environment, run, say, write
 
 UV = "uv==0.13.9"
 COLAB = ROOT / "book" / "colab.lock"  # its versions are written by hand, its hashes here
@@ -136,13 +136,6 @@ def trackers(uv, folder, locked):
             if complaint:
                 sys.exit(f"the trackers, {name}, Python {version}: {complaint}")
     return text
-
-
-def write(path, text):
-    """A file, whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def lock():

@@ -1,5 +1,7 @@
 """The page of measurements: its tables and figures, written from benchmarks/results.
 
+One section is of recorded runs, from data/runs.
+
     .venv/bin/python book/tools/measured.py     # after a benchmark has kept new figures
 
 The page stores them as plain Markdown between two marks, so that JupyterLab shows them, too. A test
@@ -12,15 +14,18 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from chapterfiles import ROOT
 
 PAGE = Path("book", "benchmarks.md")
 BLOCK = re.compile(
-    r"(<!-- From benchmarks/results/(\w+)\.json\. -->\n).*?(<!-- End of what was measured\. -->)",
+    r"(<!-- From (?:benchmarks/results|data/runs)/(\w+)\.json\. -->\n).*?"
+    r"(<!-- End of what was measured\. -->)",
     flags=re.DOTALL,
 )
+BESIDE = {"speed": ("seeds", "page_training")}  # records that a section quotes, too
 NAMES = {
     "ours": "ours",
     "ours_again": "ours, words known",
@@ -124,7 +129,9 @@ def bpe_encode(record: dict[str, Any]) -> str:
         f"{table(['encoding', 'seconds', 'times ours'], rows)}\n\n"
         f"The first three are Python, the others compiled, and each group is compared with its "
         f"first. minbpe takes {times} times as long as ours on a text that ours has not met. "
-        f"{verdict(times >= record['target'], 'ten times')}\n\n"
+        f"{verdict(times >= record['target'], 'ten times')} Where it has met the words it is "
+        f"{times / python['times_ours']['ours_again']:.1f} times: what is missing is spent on "
+        f"words that are new. What was tried stands in `benchmarks/README.md`.\n\n"
         f"{table(['MB added', 'encoding', 'learning', slice_], memory)}"
     )
 
@@ -141,6 +148,43 @@ def step_time(record: dict[str, Any]) -> str:
     )
 
 
+def speed(record: dict[str, Any]) -> str:
+    """How near the floor of the stories runs come in what share of the book's time."""
+    slow, page = record["beside"]
+    book, ratio = list(slow["seeds"].values()), record["step"]["ratio"]
+    whole = book[0]["step"][-1]
+    tried: list[tuple[str, int, float, list[dict[str, Any]]]] = [
+        ("the book's recipe", whole, 1.0, book)
+    ]
+    for rate, by_seed in record["runs"]["muon"].items():
+        runs = list(by_seed.values())
+        steps = runs[0]["step"][-1]
+        tried.append((f"Muon at {rate}, the rest as it is", steps, ratio * steps / whole, runs))
+    steps = page["runs"][0]["steps"]
+    tried.append(("the page's quick recipe", steps, ratio * steps / whole, page["runs"]))
+    for name, by_steps in record.get("whole", {}).items():
+        for steps, by_seed in by_steps.items():
+            spent = [
+                one["seconds"] / record["whole"]["adamw"][str(whole)][seed]["seconds"]
+                for seed, one in by_seed.items()
+            ]
+            title = f"the {'book' if name == 'adamw' else 'page'}'s, by the processor's time"
+            tried.append((title, int(steps), median(spent), list(by_seed.values())))
+    rows, near = [], []
+    for title, steps, share, runs in tried:
+        ends = sorted(run["above_floor"] for run in runs)
+        span = " to ".join(dict.fromkeys(f"{end:.1%}" for end in (ends[0], ends[-1])))
+        rows.append([title, len(runs), f"{steps:,}", f"{share:.1%}", span])
+        near += [share] if median(ends) <= 0.03 else []
+    head = ["run", "seeds", "steps", "share of the time", "above the floor"]
+    return (
+        f"The goal: 3% above the floor, where the book's recipe ends, in at most a third of its "
+        f"time. A step of Muon takes {ratio} times as long as one of AdamW.\n\n{table(head, rows)}"
+        f"\n\n{verdict(min(near) <= 1 / 3, '3% in a third of the time')} Of these runs the middle "
+        f"seed is that near from {min(near):.0%} of the time on."
+    )
+
+
 def generation(record: dict[str, Any]) -> str:
     """Tokens a second, and what a token costs."""
     lengths = record["by_length"]
@@ -154,7 +198,9 @@ def generation(record: dict[str, Any]) -> str:
         f"{table(['tokens a second', *(f'to {n} tokens' for n in lengths)], speeds)}\n\n"
         f"To {longest} tokens, each in times of ours with the cache: {', '.join(others)}. From one "
         f"length to the next, a token costs:\n\n"
-        f"{table(['ms a token', *record['ms_per_token']], costs)}"
+        f"{table(['ms a token', *record['ms_per_token']], costs)}\n\n"
+        f"To write {longest} tokens added to what a process held, at the most: "
+        f"{', '.join(f'{named(n)} {mb} MB' for n, mb in record['memory_mb'].items())}."
     )
 
 
@@ -223,30 +269,56 @@ def speedrun(record: dict[str, Any]) -> str:
     peer, entries = record["nanogpt"], record["entries"]
     rows = [
         [name, f"{one['goal']['loss']} in {100 * one['goal']['share']:g}%", one["worst_loss"],
-         f"{one['worst_share']:.1%}"]
+         f"{one['worst_share']:.1%}", record["memory_mb"][name]]
         for name, one in entries.items()
     ]  # fmt: skip
     missed = [name for name, one in entries.items() if not one["reached"]]
     return (
         f"nanoGPT's {peer['steps']:,} steps took {peer['seconds']} seconds and ended at "
         f"{peer['loss']} nats a character. Of each entry the worst of its seeds:\n\n"
-        f"{table(['entry', 'goal', 'loss', 'share of that time'], rows)}\n\n"
+        f"{table(['entry', 'goal', 'loss', 'share of that time', 'MB added'], rows)}\n\n"
+        f"nanoGPT's training added {record['memory_mb']['nanogpt']} MB to what its process "
+        f"held, at the most. "
         f"{'Goals missed: ' + ', '.join(missed) if missed else 'Every goal is reached'}."
     )
 
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     one.__name__: one
-    for one in (bpe_train, bpe_encode, step_time, gpu_step, speedrun, generation, memory, int8)
+    for one in (
+        bpe_train,
+        bpe_encode,
+        step_time,
+        gpu_step,
+        speedrun,
+        speed,
+        generation,
+        memory,
+        int8,
+    )
 }
+
+
+def place(name: str, root: Path = ROOT) -> Path:
+    """Where a record lies: a measurement, or runs that are recorded."""
+    kept = root / "benchmarks" / "results" / f"{name}.json"
+    return kept if kept.is_file() else root / "data" / "runs" / f"{name}.json"
+
+
+def read(name: str, root: Path = ROOT) -> dict[str, Any]:
+    """A record, with its day and versions as the measurements have them, and those beside it."""
+    record = json.loads(place(name, root).read_text(encoding="utf-8"))
+    if about := record.pop("about", None):
+        versions = {key: about[key] for key in ("python", "torch")}
+        record |= {"date": about["date"], "versions": {"threads": about["cpu_threads"], **versions}}
+    return record | {"beside": [read(other, root) for other in BESIDE.get(name, ())]}
 
 
 def written(page: str, root: Path = ROOT) -> str:
     """The page with every block between two marks written anew from its record."""
 
     def block(found: re.Match[str]) -> str:
-        path = root / "benchmarks" / "results" / f"{found[2]}.json"
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read(found[2], root)
         return f"{found[1]}\n{SECTIONS[found[2]](record)}\n\n{when(record)}\n\n{found[3]}"
 
     return BLOCK.sub(block, page)

@@ -1,9 +1,14 @@
-"""Run programs that cannot be led elsewhere by a variable. Standard library only."""
+"""Run programs that cannot be led elsewhere by a variable, and write files whole.
+
+Standard library only: this runs before anything is installed.
+"""
 
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +66,41 @@ def ask(command):
     except OSError:
         return None
     return None if answer.returncode else answer.stdout.strip()
+
+
+@contextmanager
+def replacing(path):
+    """A new, empty file for bytes beside `path`; at the end it takes that name, or is removed.
+
+    It is on the disk before. Its own name is drawn and must be free, so that nothing that lies
+    there is written to, and two that write at once are not in each other's way. A link at `path`
+    stays one, and what it leads to is replaced; the mode of the old file is kept.
+    """
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        with open(os.open(temporary, flags, 0o666), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            os.chmod(temporary, path.stat().st_mode & 0o7777)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name != "nt":  # where the names of a folder are safe by themselves
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write(path, text):
+    """A text file in UTF-8, whole or not at all."""
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def can_write():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 EXAMPLE = "gptlib evaluate runs/book --data data/book --json book.json"
 
@@ -36,7 +37,7 @@ def run(told: argparse.Namespace) -> str:
     found = evaluate(
         told.model, told.data, which=told.checkpoint, samples=told.samples, length=told.length,
         temperature=told.temperature, top_k=told.top_k or None, seed=told.seed, most=told.most,
-        device=told.device,
+        device=told.device, progress=sys.stderr.isatty(),
     )  # fmt: skip
     if told.json:
         write_text(told.json, json.dumps(found, indent=1, ensure_ascii=False) + "\n")

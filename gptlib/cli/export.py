@@ -9,8 +9,8 @@ EXAMPLE = "gptlib export runs/book --to transformers book-model --scores book.js
 
 def add_words(parser: argparse.ArgumentParser) -> None:
     """What the verb understands."""
-    parser.add_argument("model", metavar="RUN", help="a run, or one of its checkpoints")
-    parser.add_argument("out", metavar="DIR", help="the folder to write")
+    parser.add_argument("model", nargs="?", metavar="RUN", help="a run, or one of its checkpoints")
+    parser.add_argument("out", nargs="?", metavar="DIR", help="the folder to write")
     parser.add_argument(
         "--to", default="transformers", choices=("transformers", "page"),
         help="for which reader: Transformers, or any browser",
@@ -31,6 +31,8 @@ def run(told: argparse.Namespace) -> str:
     from gptlib.engine.export import export, export_page
     from gptlib.given.folders import read_json
 
+    if not told.model or not told.out:
+        raise ValueError(f"name a run and a folder: {EXAMPLE}")
     scores = read_json(Path(told.scores).expanduser()) if told.scores else None
     if told.to == "page":
         folder = export_page(

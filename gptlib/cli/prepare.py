@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 EXAMPLE = "gptlib prepare my_book.txt --out data/book --tokenizer bpe --vocab-size 2048"
 
@@ -40,6 +41,7 @@ def run(told: argparse.Namespace) -> str:
         told.texts, told.out, tokenizer=told.tokenizer, vocab_size=told.vocab_size,
         split=told.split, mark=END if told.mark is None else told.mark,
         validation=told.validation, seed=told.seed, stories=told.stories, volume=told.volume,
+        progress=sys.stderr.isatty(),
     )  # fmt: skip
     about = made.about
     lines = [

@@ -43,11 +43,16 @@ def add_words(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=says)
     parser.add_argument("--device", help="auto, cpu, cuda or mps")
     parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"),
+        help="numbers that a step computes in: bfloat16 is faster where the device has it",
+    )  # fmt: skip
+    parser.add_argument(
         "--timeout", type=float, help="seconds to wait for another process of torchrun's (600)"
     )
     parser.add_argument(
-        "--shard", action="store_true", help="each process keeps a part of the model, not all of it"
-    )
+        "--shard", action=argparse.BooleanOptionalAction, default=False,
+        help="each process keeps a part of the model, not all of it",
+    )  # fmt: skip
     parser.add_argument("--plan", action="store_true", help="say what it would cost, and stop")
     parser.add_argument("--track", help="tell a tracker too: tensorboard, mlflow or trackio")
     parser.add_argument("--curve", metavar="FILE", help="draw the curve here too: .png, .svg, .pdf")
@@ -55,7 +60,7 @@ def add_words(parser: argparse.ArgumentParser) -> None:
 
 def changes(told: argparse.Namespace) -> dict[str, Any]:
     """The settings that were asked for; None where the recipe's hold."""
-    return {name: getattr(told, name) for name in (*NUMBERS, "device")}
+    return {name: getattr(told, name) for name in (*NUMBERS, "device", "dtype")}
 
 
 def settings(told: argparse.Namespace) -> dict[str, Any]:
@@ -90,7 +95,7 @@ def run(told: argparse.Namespace) -> str:
     first = place()[0] == 0
     folder = learn(
         told.data, told.out, preset=told.preset, log=say,
-        peak=peak(told.device or "auto") if first else None, progress=sys.stderr.isatty(),
+        peak=peak(told) if first else None, progress=sys.stderr.isatty(),
         track=told.track, shard=told.shard, timeout=told.timeout or TIMEOUT, **changes(told),
     )  # fmt: skip
     if not first:
@@ -108,14 +113,19 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def peak(device: str) -> float:
-    """What this machine's matrix product reaches, FLOPs a second."""
+def peak(told: argparse.Namespace) -> float:
+    """What this machine's matrix product reaches in the run's numbers, FLOPs a second."""
+    import torch
+
+    from gptlib.engine import runs
     from gptlib.given.checks.recipe import pick_device
     from gptlib.roofline import measure_machine
 
-    chosen = pick_device(device)
+    known = runs.state_of(told.out)["settings"] if runs.is_run(told.out) else {}
+    dtype = told.dtype or known.get("dtype", "float32")
+    chosen = pick_device(told.device or "auto")
     n = 512 if chosen.type == "cpu" else 4096
-    return measure_machine(chosen, n=n, rounds=3).peak
+    return measure_machine(chosen, getattr(torch, dtype), n=n, rounds=3).peak
 
 
 def redraw(folder: Any, path: str) -> None:

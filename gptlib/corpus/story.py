@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from gptlib.corpus import storybook, tales
 from gptlib.corpus.grammar import Derivation, Grammar
+from gptlib.given.checks.numbers import is_whole
 from gptlib.tokenizer import END_OF_TEXT
 
 END = END_OF_TEXT
@@ -151,15 +152,15 @@ def stories(n: int, seed: int = 0, volume: int = 1) -> list[Story]:
     stories(1, seed=1)[0].plot -> "basket"
     """
     for name, value in (("n", n), ("seed", seed)):
-        if not isinstance(value, int) or value < 0:
+        if not is_whole(value) or value < 0:
             raise ValueError(f"{name} must be a whole number, 0 or more; got {value!r}.")
-    grammar, rng = volume_of(volume).grammar, Random(seed)
-    return [Story(*grammar.write(rng), volume) for _ in range(n)]
+    grammar, rng = volume_of(volume).grammar, Random(int(seed))
+    return [Story(*grammar.write(rng), int(volume)) for _ in range(n)]
 
 
 def volume_of(volume: int) -> Volume:
     """A volume by its number. Errors: ValueError where there is none of that number."""
-    if volume not in VOLUMES:
+    if not is_whole(volume) or volume not in VOLUMES:
         raise ValueError(f"volume must be one of {list(VOLUMES)}; got {volume!r}.")
     return VOLUMES[volume]
 

@@ -14,6 +14,7 @@ from gptlib.engine import runs
 from gptlib.engine.prepared import Tokenizer
 from gptlib.engine.recipes import Model
 from gptlib.given.folders import read_json
+from gptlib.given.sources import SOURCES
 
 CARD = """---
 library_name: transformers
@@ -37,6 +38,10 @@ print(tokenizer.decode(model.generate(**ids, max_new_tokens=50)[0]))
 ## Model
 
 {model}
+
+## Data
+
+{data}
 
 ## Training
 
@@ -80,7 +85,7 @@ def facts(
     checkpoint: Path,
     scores: dict[str, Any] | None,
 ) -> dict[str, dict[str, Any]]:
-    """What is known of a model, by name and value: of Model, Training and Scores."""
+    """What is known of a model, by name and value: of Model, Data, Training, Scores."""
     parts = {
         "kind": f"{type(model).__name__} of gptlib",
         "parameters": f"{model.num_parameters():,}",
@@ -88,7 +93,9 @@ def facts(
     }
     parts |= {name: f"{value}" for name, value in vars(model.config).items()}
     training = {"checkpoint": checkpoint.name} | (_training(run, checkpoint) if run else {})
-    return {"Model": parts, "Training": training, "Scores": _scores(scores)}
+    data = _data(runs.state_of(run)) if run else {}
+    data = data or {"not recorded": "these weights came without a run"}
+    return {"Model": parts, "Data": data, "Training": training, "Scores": _scores(scores)}
 
 
 def can(tokenizer: Tokenizer, text: str) -> bool:
@@ -99,11 +106,37 @@ def can(tokenizer: Tokenizer, text: str) -> bool:
         return False
 
 
+def _data(state: dict[str, Any]) -> dict[str, Any]:
+    """The text of a run: where it is from, how much of it there is, how it was cut, its sums.
+
+    Of a file the last part of its path alone: the folders are nobody's business. A run that was
+    begun by gptlib 0.1.0 or earlier may have the sums alone.
+    """
+    found: dict[str, Any] = {}
+    if text := state.get("text"):
+        for number, source in enumerate(text["sources"], 1):
+            found[f"source {number}"] = _source(source)
+        if text["more_sources"]:
+            found["more sources"] = text["more_sources"]
+        for part, name in (("train", "learned from"), ("validation", "held out")):
+            found[name] = ", ".join(f"{n:,} {what}" for what, n in text[part].items() if n)
+        found["cut by"] = f"{text['split']}, {text['held_out']:.4g} held out, seed {text['seed']}"
+    return found | {f"SHA-256 of {name}": value for name, value in state["data"].items()}
+
+
+def _source(about: dict[str, Any]) -> str:
+    """One source in a line; of a text that the course fetches also its home and its licence."""
+    told = {name: value for name, value in about.items() if name != "name"}
+    if known := SOURCES.get(about["name"]):
+        told |= {"home": known.url, "licence": known.licence}
+    name = Path(about["name"]).name
+    return ", ".join([name, *(f"{key} {value}" for key, value in told.items())])
+
+
 def _training(run: Any, checkpoint: Path) -> dict[str, Any]:
     """How it was trained, by the run's settings, and where it stood."""
     state = runs.state_of(run)
     told = {name: value for name, value in state["settings"].items() if value is not None}
-    told |= {f"SHA-256 of {name}": value for name, value in state["data"].items()}
     saved = read_json(checkpoint / "run.json")
     told |= {"steps done": saved["step"], "tokens seen": f"{saved['tokens']:,}"}
     told["seconds of training"] = round(saved["seconds"], 1)

@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 import torch
+from tqdm.auto import tqdm
 
 from gptlib.cache import Cached
 from gptlib.corpus import judge, stories
@@ -34,6 +35,7 @@ def evaluate(
     seed: int = 0,
     most: int | None = None,
     device: str = "auto",
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Measure a run on the text that it was held out from, and on `samples` texts that it writes.
 
@@ -41,6 +43,7 @@ def evaluate(
     to three tokens, and the share of runs of eight that the training text does not hold. Of a run
     on the course's stories also `stories`: loss, floor and skills on fresh ones, and the parser's
     verdicts on those it wrote. most: no more windows of validation than that.
+    progress: show how far it has come, on the error channel.
 
     Errors: ValueError for a text with another tokenizer, and where a run cannot be read.
     """
@@ -51,15 +54,18 @@ def evaluate(
         raise ValueError(f"samples and length must be 1 or more; got {samples} and {length}.")
     volume = text.stories() if writer.end is not None else None
     wish = {"temperature": temperature, "top_k": top_k}
-    written = _write(writer, samples, length, seed, **wish)
+    written = _write(writer, samples, length, seed, progress, **wish)
     wrote = [ids for ids in written if len(ids) > 1] or written
     found: dict[str, Any] = {
         "run": os.fspath(run), "checkpoint": writer.folder.name, "data": os.fspath(data),
         "parameters": count_parameters(writer.model.config),
-        "validation": losses(writer.model, text.validation, text.tokenizer, most=most),
+        "validation": losses(
+            writer.model, text.validation, text.tokenizer, most=most, progress=progress
+        ),
         "samples": {
             "n": samples, "length": length, "seed": seed, **wish,
-            "repetition_4": repetition(wrote), "novel_8": novelty(wrote, text.train),
+            "repetition_4": repetition(wrote),
+            "novel_8": novelty(wrote, text.train, progress=progress),
             **{f"distinct_{n}": distinct(wrote, n) for n in (1, 2, 3)},
             "first": text.tokenizer.decode(written[0])[:500],
         },
@@ -69,16 +75,19 @@ def evaluate(
     return found
 
 
-def _write(writer: Writer, samples: int, length: int, seed: int, **wish: Any) -> list[list[int]]:
+def _write(
+    writer: Writer, samples: int, length: int, seed: int, progress: bool, **wish: Any
+) -> list[list[int]]:
     """So many texts, each from the beginning of a document to its end; all at once."""
     start = torch.tensor([writer.start("")], device=writer.device).expand(samples, -1)
     generator = torch.Generator(writer.device).manual_seed(seed)
     if wish["top_k"]:
         wish["top_k"] = min(wish["top_k"], writer.tokenizer.vocab_size)
     stops = [] if writer.end is None else [writer.end]
-    rows = generate(
-        Cached(writer.model), start, length, generator=generator, stop_tokens=stops, **wish
-    )
+    model = Cached(writer.model)
+    with tqdm(desc="writing", total=length, unit="token", disable=not progress) as bar:
+        model.register_forward_hook(lambda *told: bar.update() and None)
+        rows = generate(model, start, length, generator=generator, stop_tokens=stops, **wish)
     texts = [row[start.size(1) :] for row in rows.tolist()]
     return [ids[: ids.index(writer.end)] if writer.end in ids else ids for ids in texts]
 

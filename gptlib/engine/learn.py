@@ -21,6 +21,8 @@ from gptlib.engine.processes import TIMEOUT, Processes, joined
 from gptlib.engine.recipes import (
     SAVING,
     build,
+    check_dtype,
+    computing_in,
     model_config,
     settings_of,
     train_config,
@@ -88,6 +90,7 @@ def _learn(
     device = pick_device(settings["device"])
     group.check_card(device)
     model = build(settings, prepared.tokenizer.vocab_size)
+    model = computing_in(settings["dtype"], model, device)
     config = train_config(settings)
     maps = _check_lengths(model, config, prepared)
     found, passed = group.first_does(lambda: _newest(folder))
@@ -170,17 +173,18 @@ def _begun(
     """Settings and folder of the run: a new one, or the one that is there, if it is the same."""
     if not runs.is_run(out):
         settings = settings_of(preset or "small", **changes)
+        check_dtype(settings)
         group.check(settings)
         config = model_config(settings, prepared.tokenizer.vocab_size)
         room = 12 * count_parameters(config) * (settings["keep"] + 2)
-        return settings, runs.begin(out, settings, prepared.sums, room)
+        return settings, runs.begin(out, settings, prepared, room)
     told = runs.state_of(out)
     if told["data"] != prepared.sums:
         raise ValueError(
             f"{out} learns from another text than {data}: their sums differ. Name the folder that "
             f"it was begun with, or another one for a new run."
         )
-    old = told["settings"]
+    old = {"dtype": "float32", **told["settings"]}  # older runs do not say it
     new = {name: value for name, value in changes.items() if value is not None}
     same = {name: value for name, value in old.items() if name != "preset"}
     wanted = settings_of(preset, **new) if preset else settings_of(old["preset"], **{**same, **new})
@@ -191,6 +195,7 @@ def _begun(
                 f"{name} is {had!r} in the run at {out}, and {value!r} now. Leave it out to go on "
                 f"with that run, or name another folder for a new one."
             )
+    check_dtype(wanted)
     group.check(wanted)
     return wanted, followed(out)
 

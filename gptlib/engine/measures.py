@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from tqdm.auto import tqdm
 
 from gptlib.engine.prepared import Tokenizer, bytes_of_tokens
 from gptlib.given.models import LanguageModel, context_length_of, evaluating
@@ -27,6 +28,7 @@ def losses(
     tokenizer: Tokenizer,
     batch_size: int = 16,
     most: int | None = None,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Loss of a text (N,) cut into windows side by side: every token but the first is asked once.
 
@@ -43,7 +45,7 @@ def losses(
     batches = [whole[i : i + batch_size] for i in range(0, len(whole), batch_size)]
     batches += [[s] for s in starts if s + T >= len(ids)]
     with evaluating(model):
-        for batch in batches:
+        for batch in tqdm(batches, desc="reading", unit="batch", disable=not progress):
             rows = np.stack([ids[s : s + T + 1] for s in batch]).astype(np.int64)  # (B, T + 1)
             x = torch.from_numpy(rows).to(device)
             logits = model(x[:, :-1])[0].float()  # (B, T, V)
@@ -93,7 +95,9 @@ def _hashes(ids: np.ndarray, n: int) -> np.ndarray:
     return total
 
 
-def novelty(texts: Sequence[Sequence[int]], train: np.ndarray, n: int = 8) -> float | None:
+def novelty(
+    texts: Sequence[Sequence[int]], train: np.ndarray, n: int = 8, progress: bool = False
+) -> float | None:
     """The share of the texts' different runs of n tokens that the training text (N,) does not hold.
 
     It is read piece by piece, however long it is. None where no text has n tokens.
@@ -105,7 +109,8 @@ def novelty(texts: Sequence[Sequence[int]], train: np.ndarray, n: int = 8) -> fl
         return None
     wanted = np.unique(np.concatenate(rows))
     seen = np.zeros(len(wanted), bool)
-    for start in range(0, max(0, len(train) - n + 1), PIECE):
+    starts = range(0, max(0, len(train) - n + 1), PIECE)
+    for start in tqdm(starts, desc="comparing", unit="piece", disable=not progress):
         part = train[start : start + PIECE + n - 1]
         seen |= np.isin(wanted, _hashes(np.asarray(part), n))
     return float(1 - seen.mean())

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from tqdm.auto import tqdm
 
 import gptlib
 from gptlib.corpus.story import END
@@ -29,6 +30,7 @@ from gptlib.engine.prepared import (
     type_for,
 )
 from gptlib.engine.texts import Text, documents, find
+from gptlib.given.checks.numbers import is_whole
 from gptlib.given.files import followed
 from gptlib.given.folders import MANIFEST, replacing_folder
 from gptlib.tokenizer import BPETokenizer, CharTokenizer
@@ -54,13 +56,14 @@ class Plan:
     characters: int = 0
     chars: set[str] = field(default_factory=set)
     n_documents: int = 0
+    progress: bool = False
     held_out: set[int] = field(default_factory=set)
 
     def count(self) -> None:
         """Read all of it once."""
         texts = (self._counted(text) for text in self.texts)
         inside = self.how in ("auto", "marks")
-        for number, _ in documents(texts, self.mark, inside):
+        for number, _ in self.watched("counting", documents(texts, self.mark, inside)):
             self.n_documents = number + 1
         if self.how == "auto":
             self.how = "marks" if self.n_documents > len(self.texts) else "position"
@@ -92,10 +95,21 @@ class Plan:
     def sample(self) -> Iterator[str]:
         """The part that merges are learned from: of the training text, evenly from all of it."""
         share = min(1.0, SAMPLE / max(1, self.characters))
-        training = (part for held_out, part in self.parts() if not held_out)
+        parts = self.watched("reading for merges", self.parts())
+        training = (part for held_out, part in parts if not held_out)
         for i, part in enumerate(training):
             if int((i + 1) * share) > int(i * share):
                 yield part
+
+    def watched(self, does: str, parts: Iterable[tuple[Any, str]]) -> Iterator[tuple[Any, str]]:
+        """The same parts; where progress is asked for, a bar counts their characters."""
+        shown: dict[str, Any] = {"unit": " characters", "unit_scale": True}
+        total = self.characters or None  # not known before they are counted
+        with tqdm(desc=does, total=total, disable=not self.progress, **shown) as bar:
+            for part in parts:
+                yield part
+                n = len(part[1])  # with the marks that are added, a little more than was counted
+                bar.update(n if total is None else min(n, total - bar.n))
 
     def _counted(self, text: Text) -> Iterator[str]:
         for piece in text.pieces():
@@ -122,6 +136,7 @@ def prepare(
     seed: int = 0,
     stories: int = 30_000,
     volume: int = 1,
+    progress: bool = False,
 ) -> Prepared:
     """Encode texts into the folder `out`, a part of them held out for validation.
 
@@ -130,6 +145,7 @@ def prepare(
     `mark`), "files" (each is a document), "position" (the last part of the text is held out), or
     "auto": marks where there are any, else position. validation: the share that is held out.
     stories, volume: how many of the course's stories, and of which, where words name them.
+    progress: show how far it has come, on the error channel.
 
     Memory is taken for a piece of the text and for the tokenizer, whatever the length of the text.
     Errors: ValueError for what cannot be read, split or written; the folder is whole or as it was.
@@ -138,9 +154,12 @@ def prepare(
         raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}.")
     if not 0 < validation < 1:
         raise ValueError(f"validation must lie between 0 and 1; got {validation!r}.")
+    if not is_whole(seed):
+        raise ValueError(f"seed must be a whole number; got {seed!r}.")
     if not mark:
         raise ValueError("mark must be a text of at least one character; got an empty one.")
-    plan = Plan(find(words, stories, seed, volume), mark, split, validation, seed)
+    texts = find(words, stories, seed, volume)
+    plan = Plan(texts, mark, split, validation, int(seed), progress=progress)
     about: dict[str, Any] = {"format": FORMAT, "gptlib": gptlib.__version__}
     if (followed(out) / MANIFEST).exists() and not is_prepared(out):
         raise ValueError(f"{out} holds something else than a prepared text: name another folder.")
@@ -179,7 +198,9 @@ def _write(folder: Path, tokenizer: Tokenizer, plan: Plan) -> dict[str, dict[str
     n_documents = (plan.n_documents - held_out, held_out) if plan.how != "position" else (0, 0)
     with (folder / "train.bin").open("wb") as train, (folder / "validation.bin").open("wb") as val:
         # A document ends where the tokenizer cuts: each run of them is encoded by itself.
-        for is_held_out, run in groupby(plan.parts(), key=lambda part: part[0]):
+        for is_held_out, run in groupby(
+            plan.watched("encoding", plan.parts()), key=lambda part: part[0]
+        ):
             count = counts[PARTS[is_held_out]]
             parts = _counted((part for _, part in run), count)
             for block in encoded(tokenizer, parts):

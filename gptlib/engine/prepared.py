@@ -19,6 +19,7 @@ from gptlib.tokenizer import BPETokenizer, CharTokenizer
 
 FORMAT = "gptlib text 1"
 PARTS = ("train", "validation")
+NAMED = 20  # sources that a run names one by one
 TYPES = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
 
 Tokenizer = CharTokenizer | BPETokenizer
@@ -110,6 +111,16 @@ class Prepared:
         """The volume of the stories that this text consists of, and of nothing else; or None."""
         volumes = {source.get("volume") for source in self.about["sources"]}
         return volumes.pop() if len(volumes) == 1 else None
+
+    def origin(self) -> dict[str, Any]:
+        """What a run keeps of its text beside the sums: sources, how it was cut, what was counted.
+
+        Of many sources the first `NAMED`, and how many more there are.
+        """
+        sources = self.about["sources"]
+        left = len(sources[NAMED:]) + self.about.get("more_sources", 0)
+        told = {"sources": sources[:NAMED], "more_sources": left}
+        return told | {name: self.about.get(name) for name in ("split", "held_out", "seed", *PARTS)}
 
 
 def _check_about(about: dict[str, Any]) -> None:

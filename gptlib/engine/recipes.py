@@ -6,12 +6,15 @@ keeps, a TOML file holds, and every word of `gptlib train` is a part of.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import fields
 from typing import Any
 
 import torch
 
 from gptlib.counts import count_parameters, forward_flops
+from gptlib.given.checks.numbers import is_whole
+from gptlib.given.checks.recipe import pick_device
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.modern import ModernConfig, ModernGPT
 from gptlib.recipe import TrainConfig
@@ -30,6 +33,8 @@ SIZES = {
 }  # fmt: skip
 TRAINING = tuple(field.name for field in fields(TrainConfig) if field.name != "context_length")
 SAVING = {"log_every": 20, "save_every": 50, "keep": 3}
+# In which numbers a step computes its products. Weights, AdamW's averages and files are float32.
+DTYPES = ("float32", "bfloat16")
 
 _SMALL = {"context_length": 64, "n_layer": 3, "n_head": 4, "n_embd": 128}
 _SHORT = {"steps": 100, "batch_size": 32, "lr": 3e-4, "eval_every": 50, "eval_batches": 10}
@@ -89,7 +94,7 @@ def settings_of(preset: str = "small", **changes: Any) -> dict[str, Any]:
     defaults = {name: getattr(KINDS[kind][0](), name) for name in SIZES[kind]}
     defaults |= {"head_size": None, "hidden": None, "logit_cap": None} if kind == "modern" else {}
     training = {name: getattr(TrainConfig(), name) for name in TRAINING}
-    known = {"preset": preset, "model": kind, **defaults, **training, **SAVING}
+    known = {"preset": preset, "model": kind, **defaults, **training, "dtype": DTYPES[0], **SAVING}
     asked = {name: value for name, value in changes.items() if value is not None}
     for name in asked.keys() - known.keys():
         if name not in {size for sizes in SIZES.values() for size in sizes}:
@@ -99,10 +104,13 @@ def settings_of(preset: str = "small", **changes: Any) -> dict[str, Any]:
         raise ValueError(
             f"model is {kind} in {preset!r}; got {asked['model']!r}: take another preset."
         )
-    settings = known | recipe | asked
+    settings = known | recipe | asked  # NumPy's numbers as Python's, which a file can hold
+    settings = {n: v.item() if hasattr(v, "item") else v for n, v in settings.items()}
     for name in SAVING:
-        if type(settings[name]) is not int or settings[name] < 1:
+        if not is_whole(settings[name]) or settings[name] < 1:
             raise ValueError(f"{name} must be a whole number, 1 or more; got {settings[name]!r}.")
+    if settings["dtype"] not in DTYPES:
+        raise ValueError(f"dtype must be {' or '.join(DTYPES)}; got {settings['dtype']!r}.")
     train_config(settings)
     model_config(settings, 2)
     return settings
@@ -127,6 +135,38 @@ def build(settings: dict[str, Any], vocab_size: int) -> Model:
     """The model of a run, its weights drawn by the run's seed."""
     torch.manual_seed(settings["seed"])
     return KINDS[settings["model"]][1](model_config(settings, vocab_size))
+
+
+def check_dtype(settings: dict[str, Any]) -> None:
+    """The run's device computes in the run's numbers. Errors: ValueError if it does not."""
+    device = pick_device(settings["device"])
+    if settings["dtype"] == "float32" or device.type == "cpu":
+        return
+    if device.type != "cuda" or not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ValueError(
+            f"dtype must be float32 on {device}, which has no {settings['dtype']} of its own."
+        )
+
+
+def computing_in(dtype: str, model: Model, device: torch.device) -> Model:
+    """The same model, whose forward pass runs under autocast where dtype is not float32.
+
+    Products are computed in bfloat16, sums such as norms and the loss in float32, and so are all
+    weights. No gradient has to be scaled up, as with float16: bfloat16 has the exponents of
+    float32, so what float32 can hold does not become 0 in it.
+    """
+    if dtype == "float32":
+        return model
+    # RMSNorm has no fused kernel for 16-bit numbers and 32-bit scales: torch says so, and computes.
+    warnings.filterwarnings("ignore", "Mismatch dtype between input and weight", UserWarning)
+    forward = model.forward
+
+    def cast(*args: Any, **more: Any) -> Any:
+        with torch.autocast(device.type, getattr(torch, dtype)):
+            return forward(*args, **more)
+
+    model.forward = cast  # type: ignore[method-assign]
+    return model
 
 
 def training_flops(config: Config) -> int:
@@ -170,4 +210,6 @@ def plan(settings: dict[str, Any], vocab_size: int, n_tokens: int, share: float 
         hours = flops / (share * peak) / 3600
         told = f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:,.1f} minutes"
         lines.append((f"{name}, {100 * share:.0f} % of peak", told))
+    if settings["dtype"] != "bfloat16":
+        lines.append(("the cards' peaks", "are those of bfloat16: --dtype bfloat16"))
     return "\n".join(f"{name:<28} {value}" for name, value in lines)

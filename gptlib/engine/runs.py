@@ -2,7 +2,7 @@
 
 Given, not built.
 
-    settings.json            the settings, and the sums of the data that it learns from
+    settings.json            the settings; of the text that it learns from the sums and the sources
     log.jsonl                what was reported, a line each
     loss.svg                 the curve
     checkpoints/00000050     as `gptlib.checkpoint` writes them, named by their steps
@@ -22,7 +22,7 @@ from torch import nn
 
 from gptlib.checkpoint import read_parts, save_checkpoint
 from gptlib.counts import count_parameters
-from gptlib.engine.prepared import Tokenizer, tokenizer_at
+from gptlib.engine.prepared import Prepared, Tokenizer, tokenizer_at
 from gptlib.engine.recipes import KINDS, Model
 from gptlib.given.checks.saved import check_weights
 from gptlib.given.files import followed, remove, those_beside, write_text
@@ -61,9 +61,7 @@ def state_of(run: str | os.PathLike[str]) -> dict[str, Any]:
     return told
 
 
-def begin(
-    run: str | os.PathLike[str], settings: dict[str, Any], data: dict[str, Any], room: int
-) -> Path:
+def begin(run: str | os.PathLike[str], settings: dict[str, Any], text: Prepared, room: int) -> Path:
     """A folder for a new run, proved to be one that can be written to. room: bytes that it needs.
 
     Errors: ValueError for a place that cannot be written to, holds something else or has no room.
@@ -81,7 +79,7 @@ def begin(
         )
     try:
         (target / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-        told = {"format": FORMAT, "settings": settings, "data": data}
+        told = {"format": FORMAT, "settings": settings, "data": text.sums, "text": text.origin()}
         write_text(target / STATE, json.dumps(told, indent=1) + "\n")
     except OSError as error:
         raise ValueError(f"{run} must be a folder that can be written to: {error}") from error

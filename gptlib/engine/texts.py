@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gptlib.corpus.story import END, volume_of
+from gptlib.given.checks.numbers import is_whole
 from gptlib.given.sources import SOURCES
 
 PIECE = 2**20  # bytes read at a time
@@ -115,11 +116,11 @@ def find(
 def _named(word: str | os.PathLike[str], n: int, seed: int, volume: int) -> list[Text]:
     if word == "stories":
         volume_of(volume)
-        if n < 1 or seed < 0:
+        if not (is_whole(n) and is_whole(seed)) or n < 1 or seed < 0:
             raise ValueError(
                 f"stories must be 1 or more, from a seed of 0 or more; got {n}, {seed}."
             )
-        return [Stories(n, seed, volume)]
+        return [Stories(int(n), int(seed), int(volume))]
     if word in SOURCES:
         from gptlib.given.download import fetch  # only here are the network's libraries needed
 

@@ -30,7 +30,7 @@ class Wish:
 
 
 class Writer:
-    """A model that writes, out of a run, a checkpoint, or a folder in GPT-2's form.
+    """A model that writes, out of a run or one of its checkpoints.
 
     which: "best", "last" or a step of the run. Errors: ValueError where there is nothing to read.
     """

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gptlib.exercises.arrays_drawn import CACHE_BYTES, DRAWN
 from gptlib.exercises.arrays_use import Arrays
 from gptlib.exercises.question import Question
 from gptlib.exercises.task import Mistake, Task
@@ -271,5 +272,5 @@ CACHED_TOKENS = Question(
     because="The one grows with the square of what is written, the other with its length.",
 )
 
-TASKS = (LOG_SOFTMAX, FOLDED)
-QUESTIONS = (CACHED_TOKENS,)
+TASKS = (DRAWN, LOG_SOFTMAX, FOLDED)
+QUESTIONS = (CACHE_BYTES, CACHED_TOKENS)

@@ -17,6 +17,7 @@ from gptlib.exercises import (
     gpt,
     layers,
     modern,
+    port,
     scale,
     speed,
     tokenizer,
@@ -32,7 +33,7 @@ CHAPTERS = (
     tokenizer, bigram, attention, layers, block, gpt, training, generation, modern, speed, scale,
     capstone,
 )  # fmt: skip
-APPENDICES: dict[str, Any] = {"A": arrays, "C": by_hand}
+APPENDICES: dict[str, Any] = {"A": arrays, "B": port, "C": by_hand}
 _PARTS: tuple[Any, ...] = (*CHAPTERS, *APPENDICES.values())
 TASKS: dict[str, Task] = {task.name: task for part in _PARTS for task in part.TASKS}
 QUESTIONS: dict[str, Question] = {q.name: q for part in _PARTS for q in part.QUESTIONS}

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from gptlib.exercises.arrays_use import Arrays
+from gptlib.exercises.by_hand_parts import LOST_ROW, RMS_NORM_BACK, SILU_BACK
 from gptlib.exercises.question import Question
 from gptlib.exercises.task import Mistake, Task
 
@@ -236,5 +237,5 @@ PRODUCTS = Question(
     "and token, where a forward pass has 2.",
 )
 
-TASKS = (SQUARE_RELU_BACK, LOSS_BACK)
-QUESTIONS = (PRODUCTS,)
+TASKS = (SILU_BACK, RMS_NORM_BACK, SQUARE_RELU_BACK, LOSS_BACK)
+QUESTIONS = (LOST_ROW, PRODUCTS)

@@ -9,6 +9,7 @@ import math
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 SMALL = 16  # numbers, up to which a tensor is shown in a message
@@ -23,6 +24,8 @@ def difference(got: Any, wanted: Any) -> str | None:
 
     difference(torch.zeros(2), torch.zeros(1)) -> "The shape is (2,); it should be (1,)."
     """
+    if isinstance(wanted, int | float) and isinstance(got, np.generic):
+        got = got.item()  # a number of NumPy's is as good as Python's
     if isinstance(wanted, dict) and isinstance(got, dict) and got.keys() == wanted.keys():
         for key, value in wanted.items():
             fault = difference(got[key], value)

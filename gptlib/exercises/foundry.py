@@ -30,6 +30,7 @@ from gptlib.exercises.fingerprints import (
     from_health,
     from_others,
 )
+from gptlib.given.checks.numbers import is_whole
 from gptlib.given.records import record
 
 FRESH = 10_000  # patients that are run on a learner's machine are numbered from here on
@@ -75,8 +76,9 @@ def bug(seed: int, fresh: bool = False) -> Patient:
     what is not told from health is not dealt out, and the next one is drawn. Its program is made of
     the course's own source. Errors: ValueError for a seed that is no whole number from 0 on.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    if not is_whole(seed) or seed < 0:
         raise ValueError(f"seed must be a whole number, 0 or more; got {seed!r}.")
+    seed = int(seed)  # NumPy's are no seeds to Python
     if not isinstance(fresh, bool):
         raise ValueError(f"fresh must be True or False; got {fresh!r}.")
     if fresh:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,12 @@ import requests
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
+from gptlib.given.checks.numbers import is_number
+from gptlib.given.checks.numbers import is_whole as is_whole_number
 from gptlib.given.parts import discard, give_name, held, kept_tag, remember_tag
+from gptlib.given.reaching import BrokenOff, Clock, Refused
 from gptlib.given.sources import SOURCES, Source
-from gptlib.given.web import BrokenOff, Clock, Refused, ask, content
+from gptlib.given.web import ask, content
 
 DAY = 86_400  # seconds; a socket cannot be told to wait for 25 of them
 
@@ -115,10 +117,10 @@ def fetch(
 def check_numbers(**numbers: Any) -> None:
     """Each is a number that fetch can use. Errors: ValueError if not."""
     for name, value in numbers.items():
-        kind: Any = Integral if name == "attempts" else Real
+        kind = is_whole_number if name == "attempts" else is_number
         needed = "a whole number" if name == "attempts" else "finite"
         least = "0 or more" if name in ("pause", "min_speed") else "above 0"
-        usable = isinstance(value, kind) and 0 <= value < math.inf and (value or least != "above 0")
+        usable = kind(value) and 0 <= value < math.inf and (value or least != "above 0")
         if not usable or (name == "timeout" and value > DAY):
             most = f" and at most {DAY:,} seconds" if name == "timeout" else ""
             raise ValueError(f"{name} must be {least}{most}, {needed}; got {value!r}.")

@@ -21,7 +21,8 @@ from gptlib.given.files import (
     flush,
     followed,
     new_beside,
-    parse_json,
+    parse_frugal,
+    plain,
     remove,
     remove_leftovers,
     those_beside,
@@ -51,10 +52,9 @@ def replacing_folder(
     with new_beside(target, Path.mkdir) as new:
         yield new
         files = {file.name: _told_of(file) for file in sorted(new.iterdir())}
-        manifest = json.dumps(
-            {**about, **(told or {}), "files": files}, indent=1
-        )  # ends with a brace, or was cut
-        (new / MANIFEST).write_text(manifest, encoding="utf-8")
+        manifest = {**about, **(told or {}), "files": files}
+        text = json.dumps(manifest, indent=1, default=plain)  # ends with a brace, or was cut
+        (new / MANIFEST).write_text(text, encoding="utf-8")
         for file in [*new.iterdir(), new]:
             like = target / file.name if file != new else target
             with suppress(FileNotFoundError):  # new, or just now moved away by another process
@@ -146,9 +146,9 @@ def read_whole(
 
 
 def read_json(file: Path) -> Any:
-    """The content of a JSON file. Errors: ValueError names it if it is not well formed."""
+    """The content of a JSON file, read by `parse_frugal`. Errors: ValueError names a bad one."""
     try:
-        return parse_json(file.read_text(encoding="utf-8"))
+        return parse_frugal(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"its part {file.name} is not JSON: {error}") from error
 
@@ -232,7 +232,7 @@ def _manifest(content: bytes | None) -> dict[str, Any]:
     if len(content) > MOST_BYTES:
         raise ValueError(f"its {MANIFEST} is too long")
     try:
-        manifest = parse_json(content)
+        manifest = parse_frugal(content.decode("utf-8"))
     except ValueError as error:
         raise ValueError(f"its {MANIFEST} is not JSON: {error}") from error
     files = manifest.get("files") if isinstance(manifest, dict) else None

@@ -9,7 +9,6 @@ the size of the file.
 from __future__ import annotations
 
 import io
-import json
 import math
 import os
 import pickle
@@ -23,7 +22,7 @@ import torch
 from torch import nn
 
 from gptlib.given.checks.saved import check_form
-from gptlib.given.files import followed
+from gptlib.given.files import followed, parse_frugal
 from gptlib.given.folders import read_whole
 from gptlib.given.run_state import AVERAGES, plain_name, tied_names
 from gptlib.given.shards import FORMAT as PIECES
@@ -75,8 +74,8 @@ def read_saved(
         if isinstance(error, (AttributeError, KeyError, TypeError)):
             reason = f"something in it has another form than it should ({error!r})"
         raise ValueError(
-            f"{path} is not a whole checkpoint of gptlib: {reason}. Take an earlier one; a file "
-            f"from elsewhere may have been cut short on its way."
+            f"{path} is not a whole checkpoint of gptlib: {reason.removesuffix('.')}. Take an "
+            f"earlier one; a file from elsewhere may have been cut short on its way."
         ) from error
 
 
@@ -125,7 +124,7 @@ def read_single_file(path: Path, model: nn.Module) -> dict[str, Any]:
 def _run_state(old: dict[str, Any], model: nn.Module) -> dict[str, Any]:
     """The state of a run as `Run.state_dict` gives it now."""
     _check_keys(old, "json optimizer data_rng cpu_rng cuda_rng")
-    told, optimizer = json.loads(old["json"]), old["optimizer"]
+    told, optimizer = parse_frugal(old["json"]), old["optimizer"]
     _check_keys(told, "config history place")
     _check_keys(optimizer, "state param_groups")
     place = told.pop("place")

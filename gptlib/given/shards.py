@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gptlib.given.checks.tensors import is_whole
-from gptlib.given.files import parse_json
+from gptlib.given.checks.numbers import is_whole
+from gptlib.given.files import parse_frugal
 from gptlib.given.folders import read_json
 from gptlib.given.run_state import weights_of
 
@@ -98,7 +98,7 @@ def _pieces(folder: Path, listed: set[str]) -> dict[str, list[Piece]]:
         try:
             with safe_open(folder / name, framework="pt") as file:
                 said = (file.metadata() or {}).get(PLACES)
-                places = parse_json(said) if said else None
+                places = parse_frugal(said) if said else None
                 for key in file.keys():  # noqa: SIM118 (the file is no dict)
                     piece = file.get_slice(key)
                     shape = tuple(piece.get_shape())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from numbers import Integral
 from urllib.parse import urlsplit
+
+from gptlib.given.checks.numbers import is_whole
 
 
 def check_address(url: str) -> None:
@@ -40,7 +41,7 @@ class Source:
             ) from None
         if not (self.url.isascii() and self.url.isprintable()):
             raise ValueError(f"url must be printable ASCII, the rest as %XX; got {self.url!r}.")
-        if not isinstance(self.size, Integral) or self.size < 1:
+        if not is_whole(self.size) or self.size < 1:
             raise ValueError(f"size must be a whole number, 1 byte or more; got {self.size!r}.")
         if not re.fullmatch("[0-9a-f]{64}", self.sha256):
             raise ValueError(f"sha256 must be 64 hexadecimal digits; got {self.sha256!r}.")

@@ -11,80 +11,20 @@ from __future__ import annotations
 import http.client
 import io
 import socket
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, partialmethod
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 
+from gptlib.given.reaching import BrokenOff, Clock, Failure, Refused, reach
 from gptlib.given.sources import check_address
 
 CHUNK = 2**13  # bytes read at once, at most
 REDIRECTS = 10  # followed at most; a file behind a release page or a storage service needs two
-SLOW = 3  # the minimum speed is asked of so many timeouts together: silence is noticed first
-
-
-class Failure(Exception):
-    """Why a transfer failed, as one line that a terminal may show: servers choose parts of it."""
-
-    def __init__(self, reason: str) -> None:
-        shown = reason if len(reason) <= 400 else reason[:400] + "…"
-        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown))
-
-
-class BrokenOff(Failure):
-    """A transfer ended too soon or must begin anew: worth another attempt."""
-
-
-class Refused(Failure):
-    """The same question would get the same answer, or there is no time left to ask it."""
-
-
-class Clock:
-    """What a transfer may take, in seconds: `deadline` in all and `timeout` in silence.
-
-    And `SLOW` timeouts for as many bytes of content as `min_speed`, in bytes a second, asks.
-    """
-
-    def __init__(self, deadline: float, timeout: float, min_speed: float) -> None:
-        self.deadline, self.timeout, self.min_speed = deadline, timeout, min_speed
-        self.end = time.monotonic() + deadline
-        self.start()
-
-    def left(self) -> float:
-        """Seconds until the deadline; below 0 after it."""
-        return self.end - time.monotonic()
-
-    def start(self) -> None:
-        """Measure the speed from now on."""
-        self.since, self.got = time.monotonic(), 0
-
-    def gained(self, n: int) -> None:
-        """Count n bytes of content; headers and the like are no progress."""
-        self.got += n
-        if self.got >= self.min_speed * self.timeout * SLOW:
-            self.start()
-
-    def patience(self) -> tuple[float, Failure]:
-        """How long the next byte may take, and the error to raise then; raises it if too late."""
-        window = self.timeout * SLOW
-        seconds, kind, why = min(
-            (self.left(), Refused, f"it was not here within {self.deadline:g} seconds"),
-            (
-                self.since + window - time.monotonic(),
-                BrokenOff,
-                f"fewer than {self.min_speed:g} bytes a second came for {window:g} seconds",
-            ),
-            (self.timeout, BrokenOff, f"the server sent nothing for {self.timeout:g} seconds"),
-            key=lambda limit: limit[0],
-        )
-        if seconds <= 0:
-            raise kind(why)
-        return seconds, kind(why)
 
 
 class Wire(io.RawIOBase):
@@ -136,7 +76,10 @@ class Answer(http.client.HTTPResponse):
 
 
 class Adapter(HTTPAdapter):
-    """Makes every connection, through a proxy or not, read its answers as `Answer`."""
+    """Makes connections, to a proxy too, by `reach`, and reads their answers as `Answer`.
+
+    A SOCKS proxy is reached by its own library.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -144,9 +87,20 @@ class Adapter(HTTPAdapter):
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool = super().get_connection_with_tls_context(*args, **kwargs)
-        reader = staticmethod(partial(Answer, self.clock))
-        pool.ConnectionCls = type("Connection", (pool.ConnectionCls,), {"response_class": reader})
+        own: dict[str, Any] = {"response_class": staticmethod(partial(Answer, self.clock))}
+        if "socks" not in pool.ConnectionCls.__module__:
+            own["_new_conn"] = partialmethod(reached, self.clock)
+        pool.ConnectionCls = type("Connection", (pool.ConnectionCls,), own)
         return pool
+
+
+def reached(connection: Any, clock: Clock) -> socket.socket:
+    """The socket of a connection of urllib3's."""
+    host = getattr(connection, "_dns_host", connection.host)  # with the dot at the end of a name
+    sock = reach(host.strip("[]"), connection.port, clock)
+    for option in connection.socket_options or ():
+        sock.setsockopt(*option)
+    return sock
 
 
 class Session(requests.Session):

@@ -1,21 +1,34 @@
 // What a GPT in the page learns from, and what it is asked: stories that the page writes itself.
 
+const STOCK = 5000; // stories that are put in order, where they come in order
+
 // Batches of fresh stories: every window begins with END and a story's first word, as with Python's
 // story_starts. `random()` in [0, 1) is asked once for every choice of the grammar.
 export class Lessons {
   constructor(key, vocabulary, { batch_size, context_length }, random) {
     Object.assign(this, { key, vocabulary, batch_size, context_length, random });
+    this.stock = null;
     this.idx = new Int32Array(batch_size * context_length);
     this.targets = new Int32Array(batch_size * context_length);
   }
 
+  // The text of the next story. Mistakes to be seen: it is one of `leaked`, where texts are given; or,
+  // `sorted`, that which follows in the order of the alphabet, again from A when all of them are told.
+  story({ leaked = null, sorted = false } = {}) {
+    if (leaked) return leaked[Math.floor(this.random() * leaked.length)];
+    const fresh = () => this.key.grammar.write(this.random).text;
+    if (!sorted) return fresh();
+    this.stock ??= { texts: Array.from({ length: STOCK }, fresh).sort(), told: 0 };
+    return this.stock.texts[this.stock.told++ % STOCK];
+  }
+
   // The next batch: { idx, targets }, both (B · T). A target is the token that follows; not shifted,
-  // a mistake to be seen, it is the token itself.
-  next({ shifted = true } = {}) {
+  // a mistake to be seen, it is the token itself. The rest is for `story`.
+  next({ shifted = true, ...told } = {}) {
     const { batch_size: B, context_length: T } = this;
     for (let b = 0; b < B; b++) {
       const ids = [this.vocabulary.end];
-      while (ids.length <= T) ids.push(...this.vocabulary.encode(this.key.grammar.write(this.random).text), this.vocabulary.end);
+      while (ids.length <= T) ids.push(...this.vocabulary.encode(this.story(told)), this.vocabulary.end);
       for (let t = 0; t < T; t++) {
         this.idx[b * T + t] = ids[t];
         this.targets[b * T + t] = ids[shifted ? t + 1 : t];
@@ -26,10 +39,10 @@ export class Lessons {
 }
 
 // The answer key of gptlib/corpus/scoring.py, for `n` stories: rows (B · T) of idx and targets, the
-// floor in nats a token, and the places that test a skill. `random`: pythonRandom(1) draws the same
+// floor in nats a token, the places that test a skill, and the texts. `random`: pythonRandom(1) draws the same
 // stories as corpus.stories(n, seed=1).
 export function questions(key, vocabulary, n, { batch_size: B, context_length: T }, random, tokensOf) {
-  const batches = [];
+  const batches = [], texts = [];
   let nats = 0, tokens = 0;
   for (let k = 0; k < n; k++) {
     const story = key.grammar.write(random), ids = vocabulary.encode(story.text);
@@ -38,6 +51,7 @@ export function questions(key, vocabulary, n, { batch_size: B, context_length: T
     const { idx, targets, places } = batches.at(-1), row = (k % B) * T;
     idx.set([vocabulary.end, ...ids], row);
     targets.set([...ids, vocabulary.end], row);
+    texts.push(story.text);
     nats += story.nats;
     tokens += ids.length + 1;
     let at = 0;
@@ -48,7 +62,7 @@ export function questions(key, vocabulary, n, { batch_size: B, context_length: T
       places.push([copy.skill, row + first, row + behind]);
     }
   }
-  return { batches, tokens, floor: nats / tokens };
+  return { batches, texts, tokens, floor: nats / tokens };
 }
 
 // What a model makes of these questions: { loss, skills: { name: [right, of] } }. A place is right

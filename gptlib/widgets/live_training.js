@@ -6,24 +6,26 @@ import { batched, button, follow, frame, h, percent, picker, put, row, say, stop
 import { headPicture, lengthPicture, lossPicture, saysLengths, skillBars } from "./training_view.js";
 import { Smooth } from "./thinning.js";
 
+const CORES = Math.min(4, globalThis.navigator?.hardwareConcurrency ?? 1); // workers that share a step
 const FACTORS = [0.03, 0.1, 0.3, 1, 3, 10];
 const MISTAKE_NAMES = {
   mask: "no mask", shift: "no shift", zero_grad: "forgotten zero_grad", clip: "no clipping", warmup: "no warm-up",
-  one_batch: "one batch", garbage: "batches of garbage", softmax_twice: "softmax twice", reshape: "wrong reshape",
+  one_batch: "one batch", sorted: "sorted stories", validation_leak: "validation leak", garbage: "batches of garbage", softmax_twice: "softmax twice", reshape: "wrong reshape",
   frozen: "frozen blocks", lost: "lost optimiser", big_start: "big start",
 };
 
 function render({ model, el }) {
   const choices = model.get("choices");
-  let worker = null, address = "", running = false, ready = null, pictures = null;
+  let worker = null, helpers = [], retired = [], address = "", running = false, ready = null, pictures = null;
   let run = begun();
   const redraw = batched(draw);
-  const note = h("p", { class: "gw-legend", role: "status" }, "The training has not begun. It runs in this page, on one processor core; nothing is sent anywhere.");
+  const note = h("p", { class: "gw-legend", role: "status" }, "The training has not begun. It runs in this page, on one processor core or on as many as you choose; nothing is sent anywhere.");
   const train = button("train", () => ask({ do: running ? "pause" : "start" }), { "aria-pressed": "false" });
   const one = button("one step", () => ask({ do: "step" }));
   const again = button("begin again", () => { run = begun(); pictures.head.clear(); ask({ do: "reset", seed: model.get("seed") }); redraw(); });
   const keep = button("keep the model", () => ask({ do: "weights" }));
   const models = picker({ label: "model", options: choices.map(({ name, parameters }) => `${name}: ${say(parameters)} parameters`), change: (i) => put(model, "choice", i) });
+  const cores = picker({ label: "cores", options: Array.from({ length: Math.max(CORES, model.get("workers")) }, (_, i) => say(i + 1)), change: (i) => put(model, "workers", i + 1) });
   const rate = stops({ label: "learning rate", values: FACTORS, show: (x) => `× ${say(x)}`, change: (x) => put(model, "factor", x) });
   const mistakes = Object.keys(MISTAKE_NAMES).map((name) => ({ name, on: false, ...toggle({ label: MISTAKE_NAMES[name], change: (on) =>
     put(model, "mistakes", on ? [...model.get("mistakes"), name] : model.get("mistakes").filter((other) => other !== name)) }) }));
@@ -32,14 +34,15 @@ function render({ model, el }) {
   const story = h("p", { class: "gw-written" });
   const verdict = h("p", { class: "gw-legend" });
   const left = h("div", { class: "gw-boxed" }), right = h("div", { class: "gw-boxed" });
-  const view = frame(el, model.get("title"), row(choices.length > 1 && models.el, rate.el), row(train, one, again, keep), facts, note,
+  const view = frame(el, model.get("title"), row(choices.length > 1 && models.el, rate.el, cores.select.length > 1 && cores.el), row(train, one, again, keep), facts, note,
     h("div", { class: "gw-reel" }, left, right),
     h("details", { open: model.get("mistakes").length > 0 }, h("summary", {}, "break it"), row(...mistakes.map(({ el }) => el)),
-      h("p", { class: "gw-legend" }, "Ten patients of chapter 7's lab and two faults more, while the run goes on; “big start” counts at the beginning. The training alone is broken: the exam and the stories come from a sound program.")));
+      h("p", { class: "gw-legend" }, "Twelve patients of chapter 7's lab and two faults more, while the run goes on; “big start” counts at the beginning. Two of its other patients are the slider's; the last leaves dropout on in the exam, and here is none to leave on. The training alone is broken: the exam and the stories come from a sound program.")));
   let shown = model.get("choice"); // the picture and the run are this one's
   // Whoever sets a trait, the reader or Python: the control shows it, and the worker hears of it.
   const listening = [
     follow(model, ["factor"], () => { rate.show(model.get("factor")); ask({ do: "rate", factor: model.get("factor") }, false); }),
+    follow(model, ["workers"], () => { cores.show(model.get("workers") - 1); if (worker) getHelp(); }),
     follow(model, ["mistakes"], breakIt), follow(model, ["choice"], choose)];
 
   const chosen = () => choices[shown];
@@ -78,7 +81,26 @@ function render({ model, el }) {
     keep.title = keep.disabled ? "A GPT has one block or more: no other program would open it." : "";
   }
 
+  // With several cores the worker asks helpers for the gradients, each for its rows of a batch. Those
+  // that it had before are ended when it has heard of the new ones: then none of them is at work.
+  function getHelp() {
+    const { config, recipe: { batch_size } } = chosen(), of = Math.min(model.get("workers"), batch_size), ports = [];
+    retired.push(helpers);
+    helpers = Array.from({ length: of > 1 ? of : 0 }, (_, place) => {
+      const { port1, port2 } = new MessageChannel(), one = new Worker(address);
+      one.onerror = fails;
+      one.postMessage({ do: "assist", config, batch_size, place, of, port: port1 }, [port1]);
+      ports.push(port2);
+      return one;
+    });
+    worker.postMessage({ do: "help", ports }, ports);
+  }
+
+  const fails = (event) => { note.textContent = `The training stopped: ${event.message}`; };
+
   function end() {
+    for (const one of [...retired.flat(), ...helpers]) one.terminate();
+    [retired, helpers] = [[], []];
     worker?.terminate();
     worker = null;
     if (address) URL.revokeObjectURL(address);
@@ -88,7 +110,10 @@ function render({ model, el }) {
   function ask(message, needed = true) {
     if (!worker && !needed) return;
     try {
-      worker ??= begin();
+      if (!worker) {
+        worker = begin();
+        if (model.get("workers") > 1) getHelp();
+      }
     } catch (error) {
       note.textContent = `This page cannot start a worker: ${error.message}`;
       return;
@@ -100,7 +125,7 @@ function render({ model, el }) {
     address = URL.createObjectURL(new Blob([model.get("worker")], { type: "text/javascript" }));
     const made = new Worker(address);
     made.onmessage = ({ data }) => { if (made === worker) { heard[data.is](data); redraw(); } };
-    made.onerror = (event) => { note.textContent = `The training stopped: ${event.message}`; };
+    made.onerror = fails;
     const { config, recipe } = chosen(), [tokenizer, seed, exam, mistakes] = ["tokenizer", "seed", "exam", "mistakes"].map((name) => model.get(name));
     made.postMessage({ do: "begin", config, recipe, tokenizer, key: JSON.parse(model.get("key_data")), seed, exam, mistakes });
     made.postMessage({ do: "rate", factor: model.get("factor") });
@@ -110,6 +135,7 @@ function render({ model, el }) {
   const heard = {
     ready(told) { ready = told; },
     running(told) { running = told.running; },
+    helped() { for (const one of retired.shift()) one.terminate(); },
     points({ points }) { run.points.push(...points); for (const point of points) run.smooth.add(point.step, point.loss); },
     exam(told) { run.exams.push(told); },
     story(told) { run.story = told; pictures.head.again(); },
@@ -133,7 +159,7 @@ function render({ model, el }) {
     facts.textContent = last ? saysOfStep(last, run, exam, chosen()) : "";
     if (ready) {
       write(note, run.failed ? `${run.failed} Press “begin again”.`
-        : `${say(ready.parameters)} parameters, ${say(ready.bytes / 1e6)} MB in a worker of this page, ${ready.simd ? "four numbers at a time" : "one number at a time: this browser has no SIMD"}. Nothing is sent anywhere.`);
+        : `${say(ready.parameters)} parameters, ${say(ready.bytes / 1e6)} MB in a worker of this page${helpers.length ? `, and ${helpers.length} helpers` : ""}, ${ready.simd ? "four numbers at a time" : "one number at a time: this browser has no SIMD"}. Nothing is sent anywhere.`);
     }
     for (const part of [heading, story, verdict]) part.hidden = !run.story;
     if (run.story && run.story !== run.told) {
@@ -148,6 +174,7 @@ function render({ model, el }) {
 
   models.show(shown);
   rate.show(model.get("factor"));
+  cores.show(model.get("workers") - 1);
   breakIt();
   picture();
   draw();

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MISTAKES = (
-    "mask", "shift", "zero_grad", "clip", "warmup", "one_batch", "garbage", "softmax_twice",
-    "reshape", "frozen", "lost", "big_start",
+    "mask", "shift", "zero_grad", "clip", "warmup", "one_batch", "sorted", "validation_leak",
+    "garbage", "softmax_twice", "reshape", "frozen", "lost", "big_start",
 )  # fmt: skip
 EXAM_SEED = 1  # of the exam's stories, as in trainee.js
 # The page's quick recipe, of chapter 10's ideas: Muon for the matrices of the blocks, a larger rate
@@ -44,9 +44,10 @@ class LiveTraining(Widget):
     book's model by a quick recipe with Muon or by the book's, with the band of its recorded runs,
     and two smaller models. exam: how many stories the loss and the skills are measured on. The
     traits choice (which of the choices, from 0; another one ends the run), factor (of the learning
-    rate) and mistakes (of MISTAKES: what is broken) may be set from Python at any time, and follow
-    the reader; seed (of the weights and the stories) before a run begins. Errors: ValueError for
-    what the page cannot train, and for an exam whose stories are too long.
+    rate), workers (how many share each step, up to 4) and mistakes (of MISTAKES: what is broken)
+    may be set from Python at any time, and follow the reader; seed (of the weights and the stories)
+    before a run begins. Errors: ValueError for what the page cannot train, and for an exam whose
+    stories are too long.
 
     LiveTraining(BPETokenizer([], [corpus.END]), GPTConfig(257, 999), exam=2).floor -> 0.1097
     """
@@ -62,6 +63,7 @@ class LiveTraining(Widget):
     exam = traitlets.Int(100, min=1).tag(sync=True)
     floor = traitlets.Float(0.4).tag(sync=True)
     seed = traitlets.Int(0, min=0).tag(sync=True)
+    workers = traitlets.Int(1, min=1, max=4).tag(sync=True)
     factor = traitlets.Float(1.0, min=0.0).tag(sync=True)
     mistakes = traitlets.List(traitlets.Enum(MISTAKES)).tag(sync=True)
 

@@ -8,15 +8,16 @@ import { Lessons, mark, questions } from "./lessons.js";
 import { writeModel } from "./model_writer.js";
 import { matrices, muon_step } from "./muon.js";
 import { randomNumbers } from "./sampling.js";
+import { gpt_back_together } from "./together.js";
 import { openVocabulary } from "./vocabulary.js";
 
 const EXAM_SEED = 1; // as in corpus.stories(n, seed=1)
 const GARBAGE = 50; // every so many steps a batch, where that is broken
+const MORE = 3; // a run that goes on when its recipe is over does so for a third of its steps
 const BIG = 50; // times as large as they should be: the numbers of a token table that begins too big
-// What can be broken, each with what it does: ten patients of chapter 7's lab, and the clipping and the
-// warm-up besides. Of the other five, two are the learning rate's; and here is no dropout, and the
-// stories are new ones, in no order, none of them the exam's. The training alone is broken: exam and
-// writing are sound.
+// What can be broken, each with what it does: twelve patients of chapter 7's lab, and the clipping and
+// the warm-up besides. Of the other three, two are the learning rate's, and one forgets to switch
+// dropout off for the exam: there is none here. The training alone is broken: exam and writing are sound.
 export const MISTAKES = {
   mask: "no mask: a token looks at those that come later",
   shift: "no shift: the target is the token itself",
@@ -24,6 +25,8 @@ export const MISTAKES = {
   clip: "no clipping: a gradient may have any length",
   warmup: "no warm-up: the learning rate is at its height at once",
   one_batch: "one batch: the same stories in each step",
+  sorted: "sorted: stories come in the order of the alphabet",
+  validation_leak: "validation leak: the exam's stories are all that it learns from",
   garbage: `garbage: each ${GARBAGE}th batch is random tokens`,
   softmax_twice: "softmax twice: probabilities where logits belong",
   reshape: "wrong reshape: heads are cut out of the wrong numbers",
@@ -66,6 +69,7 @@ export class Trainee {
     this.lessons = new Lessons(this.key, this.vocabulary, this.sizes(), this.random);
     this.batch = null;
     this.steps = 0;
+    [this.from, this.end] = [0, this.recipe.steps]; // of the schedule of the rate
     this.seconds = 0; // of steps, the exam not counted
   }
 
@@ -73,7 +77,8 @@ export class Trainee {
   next() {
     const { broken } = this;
     if (broken.has("one_batch") && this.batch) return this.batch;
-    this.batch = this.lessons.next({ shifted: !broken.has("shift") });
+    const leaked = broken.has("validation_leak") ? this.sheets.texts : null;
+    this.batch = this.lessons.next({ shifted: !broken.has("shift"), sorted: broken.has("sorted"), leaked });
     if (broken.has("garbage") && this.steps % GARBAGE === 0) {
       const noise = this.batch.idx.map(() => Math.floor(this.random() * this.config.vocab_size));
       return { idx: noise, targets: noise };
@@ -81,23 +86,41 @@ export class Trainee {
     return this.batch;
   }
 
-  // The learning rate of this step, AdamW's.
+  // The learning rate of this step, AdamW's: it climbs and falls again in each schedule.
   rate() {
-    const { recipe, broken } = this, step = Math.min(this.steps, recipe.steps);
-    return this.factor * learning_rate(step, broken.has("warmup") ? { ...recipe, warmup_steps: 0 } : recipe);
+    const { recipe, broken, from, end } = this, warmup = from ? null : recipe.warmup_steps;
+    const now = { ...recipe, steps: end - from, warmup_steps: broken.has("warmup") ? 0 : warmup };
+    return this.factor * learning_rate(this.steps - from, now);
   }
 
   // One update. Returns what there is to report: loss in nats a token, of a batch that it had never
   // seen; lr; grad_norm before clipping; the updates of the token table and of the blocks' matrices
-  // as shares of these weights.
+  // as shares of these weights. When the recipe is over, its rate has fallen and little would be
+  // learned: a shorter schedule begins.
   step() {
-    const began = performance.now(), { room, recipe, broken } = this;
+    const began = performance.now(), { idx, targets } = this.begin();
+    return this.finish(gpt_back(idx, targets, this.room), began);
+  }
+
+  // The same by several workers, as gpt_back_together has them.
+  async stepTogether(helpers) {
+    const began = performance.now(), { idx, targets } = this.begin();
+    return this.finish(await gpt_back_together(idx, targets, this.room, helpers), began);
+  }
+
+  // Ready for the gradients of a step: its batch.
+  begin() {
+    const { room, recipe, broken } = this;
+    if (this.steps === this.end) [this.from, this.end] = [this.end, this.end + Math.ceil(recipe.steps / MORE)];
     this.steps += 1;
     Object.assign(room.size, { masked: !broken.has("mask"), muddled: broken.has("reshape"), twice: broken.has("softmax_twice") });
-    const { idx, targets } = this.next();
     if (!broken.has("zero_grad")) room.flat.grads.fill(0);
-    const loss = gpt_back(idx, targets, room);
-    Object.assign(room.size, SOUND);
+    return this.next();
+  }
+
+  // With the gradients: the update, and what there is to report.
+  finish(loss, began) {
+    Object.assign(this.room.size, SOUND);
     const lr = this.rate(), { grad_norm, ratios } = this.update(lr);
     if (!Number.isFinite(loss + grad_norm)) throw new Error(`The loss is no longer a number at step ${this.steps}.`);
     this.seconds += (performance.now() - began) / 1000;
@@ -136,7 +159,8 @@ export class Trainee {
     const { marks } = this.key.mark(ids, this.vocabulary);
     const broken = marks.map(({ broken }) => broken?.short ?? null);
     const tokens = ids.map((id, i) => [id === this.vocabulary.end ? "" : this.vocabulary.decode([id]), marks[i].forced, broken[i]]);
-    const says = broken.find(Boolean) ?? null;
+    const empty = !tokens.some(([text]) => text.trim());
+    const says = broken.find(Boolean) ?? (empty ? "a story has words" : null);
     return { step: this.steps, tokens, ok: !says && ids.at(-1) === this.vocabulary.end, says };
   }
 

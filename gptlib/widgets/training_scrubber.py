@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from gptlib.given import plots
+from gptlib.given.checks.numbers import is_whole
 from gptlib.widgets.tape import Tape
 from gptlib.widgets.widget import Widget, bundle, style
 
@@ -179,12 +180,12 @@ def _checked(name: str, run: Any) -> Mapping[str, Any]:
         example = '{"step": [0, 100], "val": [4.0, 2.0]}'
         raise ValueError(f"{name!r} must be a Tape, or a run with the steps it knows: {example}.")
     step = run["step"]
-    if not all(isinstance(s, int) for s in step) or list(step) != sorted(set(step)):
+    if not all(map(is_whole, step)) or list(step) != sorted(set(step)):
         raise ValueError(f"the steps of {name!r} must be whole numbers that grow; got {step}.")
     for kind in ("val", "train"):
         if len(run.get(kind, ())) > len(step):
             raise ValueError(f"{name!r} has {len(run[kind])} in {kind} for {len(step)} steps.")
-    return run
+    return {**run, "step": [int(s) for s in step]}  # as NumPy's they could not be sent to a page
 
 
 def _at(values: Sequence[Any], m: int) -> Any:

@@ -17,6 +17,7 @@ import anywidget
 import matplotlib
 
 from gptlib.given import plots
+from gptlib.given.checks.numbers import is_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,6 +59,10 @@ def style(*names: str) -> str:
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
+def _plain(value: Any) -> Any:
+    return int(value) if is_whole(value) else value
+
+
 class Widget(anywidget.AnyWidget):
     """A picture to play with. A face sets `_esm`, and says in `draw` and `words` what it shows."""
 
@@ -70,6 +75,13 @@ class Widget(anywidget.AnyWidget):
             hint = f" Did you mean {near[0]}?" if near else ""
             raise ValueError(f"{type(self).__name__} has no setting {name!r}.{hint}")
         super().__init__(**settings)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """NumPy's whole numbers become Python's: a trait takes no others, nor does a page."""
+        if self.has_trait(name):
+            many = type(value) in (list, tuple)
+            value = type(value)(map(_plain, value)) if many else _plain(value)
+        super().__setattr__(name, value)
 
     def draw(self) -> Figure:
         """The figure that stands in where no script runs: in print, on GitHub, with none at all."""

@@ -82,6 +82,7 @@ def opened(hand, seen: Seen) -> None:
 
 
 FOLD = Does(draws=False, then=opened)
+POINTER = ("mouse", "finger")  # for what a keyboard does by other controls
 
 # Every widget's controls, in the order in which they are tried -----------------------------------
 
@@ -101,28 +102,35 @@ def distribution(widget) -> dict[str, Does]:
         "button draw 1,000": Does(draw(1000)),
         "button clear": Does(becomes(n_samples=0)),
         "choice after": Does(chosen("row")),
-        "picture gw-heat": Does(becomes(row=4), at=(0.31, 0.9), then=reads(r"^z, then t12: ")),
+        "picture gw-heat": Does(
+            becomes(row=4), at=(0.31, 0.9), then=reads(r"^z, then t12: "),
+            hands=POINTER, instead=("choice after",),
+        ),
         **sampling(40),
-    }
+    }  # fmt: skip
 
 
 def tokens(widget) -> dict[str, Does]:
-    by = lambda n: becomes(step=lambda b: b["step"] + n)  # noqa: E731
+    """Another text and other steps have other tokens: none is picked then."""
+    anew = lambda says: lambda seen: {**says(seen), "picked": []}  # noqa: E731
+    by = lambda n: anew(becomes(step=lambda b: b["step"] + n))  # noqa: E731
     shows = reads(r"^(character|byte|token) .*: (id|not in)", ".gw-detail")
     typed = lambda seen: {"text": seen.value}  # noqa: E731
     example = lambda seen: {"text": seen.name.split(", text: ")[1], "step": -1}  # noqa: E731
     return {
-        "field your text": Does(typed, text="An apple 🍎, umbrellas"),
-        "slider merges made": Does(lambda seen: {"step": int(seen.value)}),
+        "field your text": Does(anew(typed), text="An apple 🍎, umbrellas"),
+        "slider merges made": Does(anew(lambda seen: {"step": int(seen.value)})),
         "button next merge ▶": Does(by(1)),
         "button ◀ back": Does(by(-1)),
-        "button none": Does(becomes(step=0)),
-        "button all": Does(becomes(step=-1)),
-        "button .*, text: .*": Does(example),
-        "token": Does(lambda seen: {"picked": [seen.group, seen.place]}, then=shows),
-        "group gw-boxes": Does(hands=("mouse",), then=shows),
+        "button none": Does(anew(becomes(step=0))),
+        "button all": Does(anew(becomes(step=-1))),
+        "button .*, text: .*": Does(anew(example)),
+        "token": Does(
+            lambda seen: {"picked": [seen.group, seen.place]}, given={"picked": []}, then=shows
+        ),
+        "group gw-boxes": Does(hands=("mouse",), instead=("token",), then=shows),
         "toggle .* may count as one token": Does(
-            ticked("special"), given={"text": f"umbrellas {corpus.END}", "picked": []}
+            anew(ticked("special")), given={"text": f"umbrellas {corpus.END}", "picked": []}
         ),
     }
 
@@ -244,7 +252,8 @@ def writing(widget, path, heads=2) -> dict[str, Does]:
         ),
         "button back to the first model": Does(becomes(marks=True), agrees=False),
         "group gpt-widget": Does(
-            opened_it, text=path, agrees=False, hands=("mouse",), until=file_name,
+            opened_it, text=path, agrees=False, until=file_name,
+            hands=("mouse",), instead=("file open a model of your own",),
         ),
     }  # fmt: skip
 
@@ -294,16 +303,17 @@ def attention(widget) -> dict[str, Does]:
 
     return {
         "field the text": Does(lambda seen: {"text": seen.value}, text=text),
-        "group gw-attending": Does(hands=("mouse",), then=over),
+        "group gw-attending": Does(hands=("mouse",), instead=("token",), then=over),
         "token": Does(lambda seen: {"query": seen.order}),
         **({name: shown[name] for name in list(shown)[::-1]} if len(shown) > 1 else {}),
         "thumb": Does(head, given=lambda s: {"head": (s.order + 1) % heads}, then=pressed),
         "toggle mask: .*": Does(ticked("mask")),
         "slider scores divided by": Does(number("divisor")),
         "picture gw-heat": Does(
-            becomes(query=0), at=(0.02, 0.02), then=reads("^Token 0, .* % from")
+            becomes(query=0), at=(0.02, 0.02), then=reads("^Token 0, .* % from"),
+            hands=POINTER, instead=("token",),
         ),
-    }
+    }  # fmt: skip
 
 
 def signals(widget) -> dict[str, Does]:
@@ -339,8 +349,11 @@ def recorded_signals(widget, choice=True) -> dict[str, Does]:
     return one | {
         "slider look into layer": Does(number("layer")),
         "choice gradients": Does(chosen("gradient_of", "weights", "numbers")),
-        "picture gw-signal-plot": Does(layer, at=(0.31, 0.4), given={"layer": 1}),
-    }
+        "picture gw-signal-plot": Does(
+            layer, at=(0.31, 0.4), given={"layer": 1},
+            hands=POINTER, instead=("slider look into layer",),
+        ),
+    }  # fmt: skip
 
 
 def run(widget) -> dict[str, Does]:
@@ -360,20 +373,24 @@ def run(widget) -> dict[str, Does]:
         "button one moment back": Does(by(-1)),
         "button one moment on": Does(by(1)),
         "slider step": Does(value("moment")),
-        "picture gw-loss": Does(nearest, at=(0.9, 0.5), to=(0.55, 0.4), given={"moment": -1}),
+        "picture gw-loss": Does(
+            nearest, at=(0.9, 0.5), to=(0.55, 0.4), given={"moment": -1},
+            hands=POINTER, instead=("slider step",),
+        ),
         "button (play|pause)": Does(plays, given={"moment": 0}, then=again),
-    }
+    }  # fmt: skip
 
 
 def scrubber(widget) -> dict[str, Does]:
     T = len(widget.runs[0]["tokens"])
     row = becomes(query=int(0.31 * T))
+    instead = {"hands": POINTER, "instead": ("slider token that looks",)}
     return run(widget) | {
         "choice run": Does(chosen("shown")),
         "choice head": Does(chosen("head")),
         "slider token that looks": Does(value("query")),
-        "picture gw-heat": Does(row, at=(0.5, 0.31)),
-        "seen": Does(lambda seen: {"query": seen.order}),
+        "picture gw-heat": Does(row, at=(0.5, 0.31), **instead),
+        "seen": Does(lambda seen: {"query": seen.order}, **instead),
     }
 
 
@@ -420,9 +437,12 @@ def rotations(widget) -> dict[str, Does]:
         "slider base": Does(number("base")),
         **slowed,
         "pair": Does(pair),
-        "picture gw-scores": Does(distance, at=(0.2, 0.3), to=(0.61, 0.5)),
+        "picture gw-scores": Does(
+            distance, at=(0.2, 0.3), to=(0.61, 0.5),
+            hands=POINTER, instead=("slider query at", "slider key at"),
+        ),
         "slider drawn to": Does(number("drawn_to"), given={"query_at": 20, "key_at": 10}),
-    }
+    }  # fmt: skip
 
 
 def training(widget) -> dict[str, Does]:
@@ -454,13 +474,16 @@ def training(widget) -> dict[str, Does]:
 
     return {
         "slider learning rate": Does(number("factor"), draws=False),
+        "choice cores": Does(chosen("workers", 1, 2, 3, 4), draws=False),
         "fold break it": FOLD,
         f"toggle ({'|'.join(MISTAKES)})": Does(mistakes, draws=False),
         "fold who looks where": FOLD,
         "choice (block|head)": Does(draws=False, hands=()),
         "button one step": Does(draws=False, then=step, given={"mistakes": []}),
         "slider token": Does(then=row),
-        "picture gw-heat": Does(at=(0.5, 0.99), then=looks(", takes ")),
+        "picture gw-heat": Does(
+            at=(0.5, 0.99), then=looks(", takes "), hands=POINTER, instead=("slider token",)
+        ),
         "button (train|go on|pause)": Does(draws=False, then=goes),
         "button keep the model": Does(draws=False, downloads=True),
         "button begin again": Does(then=begun),
@@ -489,6 +512,7 @@ def course_training(widget) -> dict[str, Does]:
 MISTAKES = {
     "no mask": "mask", "no shift": "shift", "forgotten zero_grad": "zero_grad",
     "no clipping": "clip", "no warm-up": "warmup", "one batch": "one_batch",
+    "sorted stories": "sorted", "validation leak": "validation_leak",
     "batches of garbage": "garbage", "softmax twice": "softmax_twice", "wrong reshape": "reshape",
     "frozen blocks": "frozen", "lost optimiser": "lost", "big start": "big_start",
 }  # fmt: skip

@@ -91,5 +91,28 @@
     return !e.contains(document.elementFromPoint(left + width / 2, top + height / 2));
   }).map((e) => e.outerHTML);
 
-  window.hands = { find, aim, look, covered, picture, traits, control: (at) => controls[at] };
+  // The key that leads from what has the focus towards a control; none where it has arrived.
+  function way(at) {
+    const [now, to] = [document.activeElement, controls[at]];
+    if (now === to) return "";
+    const before = now !== document.body && now.compareDocumentPosition(to) & Node.DOCUMENT_POSITION_PRECEDING;
+    return before ? "Shift+Tab" : "Tab";
+  }
+
+  // A row of buttons may be one stop of Tab, with arrows to the others: which, and how far it is from there.
+  function row(at) {
+    const all = controls.filter((e) => e.parentElement === controls[at].parentElement && FAMILY.test(classOf(e)));
+    if (!all.includes(controls[at]) || all.every((e) => e.tabIndex === 0)) return null;
+    const stops = all.filter((e) => e.tabIndex === 0);
+    if (stops.length !== 1) throw new Error(`a row with ${stops.length} stops: ${controls[at].outerHTML}`);
+    return { stop: controls.indexOf(stops[0]), steps: all.indexOf(controls[at]) - all.indexOf(stops[0]) };
+  }
+
+  const focused = () => controls.indexOf(document.activeElement);
+
+  // Those that are made for a hand and were not met, nor the stop of their row.
+  const missed = (met) => controls.filter((e, at) => e.matches(NATIVE) && !e.disabled && !met.includes(row(at)?.stop ?? at))
+    .map((e) => e.outerHTML);
+
+  window.hands = { find, way, row, focused, missed, aim, look, covered, picture, traits, control: (at) => controls[at] };
 })();

@@ -1,14 +1,15 @@
-"""The controls of a widget: found in its page, and moved as a mouse and as a finger move them.
+"""The controls of a widget: found in its page, and moved by a mouse, by a finger and by keys alone.
 
 A control is what a hand can press, drag or write into: every element made for it (a button, an
 input), and every other that listens to a pointer. So one that nobody thought of is found too.
+Keys reach what Tab leads to; what only a pointer can do, another control must do as well.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from looking import FRAMES
 SCRIPT = Path(__file__).with_name("controls.js")
 FAMILIES = {"token", "thumb", "cell", "pick", "part", "pair", "routed-token", "seen"}
 MANY = 6  # of a larger family three are pressed, and of all it is seen that nothing lies over them
+FAR = 200  # a control that so many presses of Tab do not lead to is out of reach
 RENDER = "export default { render };"
 TOLD = "export default { render(given) { window.model = given.model; return render(given); } };"
 
@@ -57,7 +59,8 @@ class Does:
     into a field, or a file's path. at: where a picture is pressed, in shares of its size, and `to`
     where the hand drags it. until: words that the hand waits for. draws: whether the picture has
     changed then. downloads: whether a file is kept. then(hand, seen): what else must be seen.
-    agrees: whether the picture can still be compared with Python's. hands: who can do it.
+    agrees: whether the picture can still be compared with Python's. hands: who can do it. instead:
+    where that is no keyboard, the lines of the controls with which one does the same by keys.
     """
 
     says: Callable[[Seen], dict[str, Any]] | None = None
@@ -70,7 +73,8 @@ class Does:
     downloads: bool = False
     then: Callable[[Any, Seen], None] | None = None
     agrees: bool = True
-    hands: tuple[str, ...] = ("mouse", "finger")
+    hands: tuple[str, ...] = ("mouse", "finger", "keys")
+    instead: tuple[str, ...] = ()
 
 
 def noting(path: Path) -> None:
@@ -147,7 +151,56 @@ class Finger:
         self.tools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
-HANDS = {"mouse": Mouse, "finger": Finger}
+class Keys:
+    """A keyboard and nothing else: Tab leads to a control, and keys move it."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def press(self, x: float = 0, y: float = 0) -> None:
+        """What has the focus is pressed, wherever it lies."""
+        self.page.keyboard.press("Enter")
+
+    def reach(self, seen: Seen) -> None:
+        """Tab, or back with Shift, until the control has the focus."""
+        for _ in range(FAR):
+            way = self.page.evaluate("at => hands.way(at)", seen.at)
+            if not way:
+                return
+            self.page.keyboard.press(way)
+        raise AssertionError(f"{seen.label} is out of reach of the Tab key")
+
+    def misses(self) -> list[str]:
+        """Go through the page once, from its top; the controls that Tab and arrows do not reach."""
+        find(self.page)
+        met: list[int] = []
+        for _ in range(FAR):
+            self.page.keyboard.press("Tab")
+            at = self.page.evaluate("hands.focused()")
+            if at in met or (at < 0 and met):
+                break
+            met += [at] if at >= 0 else []
+        return self.page.evaluate("met => hands.missed(met)", met)
+
+    def turn(self, seen: Seen, text: str) -> None:
+        """Change a control that has the focus by the keys of its kind."""
+        keys, aimed = ["Enter"], seen.aimed
+        if seen.kind == "slider":
+            one, more = ("Left", "Down") if aimed["share"] > 0.5 else ("Right", "Up")
+            keys = [f"Arrow{one}", *[f"Page{more}"] * 6]
+        elif seen.kind == "toggle":
+            keys = ["Space"]
+        elif seen.kind == "choice":
+            keys = ["ArrowDown" if aimed["chosen"] + 1 < aimed["options"] else "Home"]
+        elif seen.kind == "field":
+            keys = ["Control+A"]
+        for key in keys:
+            self.page.keyboard.press(key)
+        if seen.kind == "field":
+            self.page.keyboard.insert_text(text)
+
+
+HANDS = {"mouse": Mouse, "finger": Finger, "keys": Keys}
 
 
 def aim(page, seen: Seen, at: tuple[float, float]) -> dict[str, Any]:
@@ -160,6 +213,42 @@ def aim(page, seen: Seen, at: tuple[float, float]) -> dict[str, Any]:
 
 def move(hand, seen: Seen, does: Does) -> None:
     """Do with a control what a reader does, and look at it."""
+    (type_at if isinstance(hand, Keys) else point_at)(hand, seen, does)
+    if does.until:
+        hand.page.get_by_text(does.until).first.wait_for()
+    seen.now = hand.page.evaluate("at => hands.look(at)", seen.at)
+
+
+def type_at(hand: Keys, seen: Seen, does: Does) -> None:
+    """Reach a control by Tab, and move it by its keys.
+
+    Of a row that is one stop of Tab, the arrows lead to each; they choose what they come to.
+    """
+    page = hand.page
+    row = page.evaluate("at => hands.row(at)", seen.at)
+    if row:
+        seen.aimed = aim(page, seen, does.at)
+        hand.reach(replace(seen, at=row["stop"]))
+        for _ in range(abs(row["steps"])):
+            page.keyboard.press("ArrowRight" if row["steps"] > 0 else "ArrowLeft")
+        if not row["steps"]:
+            hand.press()
+        return
+    hand.reach(seen)
+    seen.aimed = aim(page, seen, does.at)
+    if seen.kind == "file":
+        with page.expect_file_chooser() as asked:
+            hand.press()
+        asked.value.set_files(does.text)
+    elif does.downloads:
+        with page.expect_download():
+            hand.press()
+    else:
+        hand.turn(seen, str(does.text))
+
+
+def point_at(hand: Mouse | Finger, seen: Seen, does: Does) -> None:
+    """Press, drag or write where a control lies."""
     page, seen.hit = hand.page, does.at
     seen.aimed = a = aim(page, seen, does.at)
     if seen.kind == "slider":
@@ -186,9 +275,6 @@ def move(hand, seen: Seen, does: Does) -> None:
         page.keyboard.insert_text(does.text)
     if seen.kind == "choice":
         choose(page, seen)
-    if does.until:
-        page.get_by_text(does.until).first.wait_for()
-    seen.now = page.evaluate("at => hands.look(at)", seen.at)
 
 
 def choose(page, seen: Seen) -> None:

@@ -1,17 +1,17 @@
-"""Every control of every widget, by mouse and by finger: it does what it says, and nothing else."""
+"""Every control of every widget, by mouse, finger and keys: it does what it says, nothing else."""
 
 from __future__ import annotations
 
 import pytest
 from control_tables import OPENS_FILES, TABLES
-from controls import HANDS, move, noting, those, told
+from controls import HANDS, Does, move, noting, those, told
 from looking import WIDE, settle
 from test_playing import AGREES, MADE, live, shown
 
 from gptlib.widgets import export_model
 
 __all__ = ["shown"]  # a fixture
-WIDTHS = {"mouse": WIDE, "finger": 360}
+WIDTHS = {"mouse": WIDE, "finger": 360, "keys": WIDE}
 # Whose controls are those, or some of those, of another of MADE.
 ALIKE = {"attention_of_chapter_3", "rotations_of_a_large_head", "one_run", "live", "training"}
 
@@ -62,11 +62,13 @@ def test_every_control_does_what_it_says(shown, tmp_path, name, by):
     widget = told(MADE[name]())
     page = shown(widget, width=WIDTHS[by], has_touch=by == "finger", spoil=noting)
     settle(page)
-    hand, given = HANDS[by](page), []
+    hand, given, changed = HANDS[by](page), [], {}
     if name in OPENS_FILES:
         other = live(seed=5, n_layer=1)
         given = [export_model(tmp_path / "mine", other._model, other._tokenizer)]
     table = TABLES[name](widget, *given)
+    if by == "keys":
+        assert hand.misses() == []
     for label, does in table.items():
         if by not in does.hands:
             continue
@@ -74,10 +76,24 @@ def test_every_control_does_what_it_says(shown, tmp_path, name, by):
             give(page, does.given)
         for seen in those(page, label, table):
             answers(hand, seen, does)
+            changed.setdefault(label, set()).update(seen.changed)
         if name in AGREES and does.agrees:
             as_in(page, widget)
             AGREES[name](page, widget)
+    assert not_by_keys(table, changed) == []
     assert page.faults == []
+
+
+def not_by_keys(table: dict, changed: dict[str, set]) -> list[str]:
+    """The lines for a pointer alone whose traits no control that keys move changes, too."""
+    found = []
+    for label, does in table.items():
+        if "keys" in does.hands or not does.hands:
+            continue
+        others = [changed[one] for one in does.instead if "keys" in table[one].hands]
+        if not others or not changed.get(label, set()) <= set().union(*others):
+            found.append(label)
+    return found
 
 
 def test_a_control_that_nobody_thought_of_is_found(shown):
@@ -90,3 +106,24 @@ def test_a_control_that_nobody_thought_of_is_found(shown):
     page.evaluate(press)
     with pytest.raises(AssertionError, match="picture gw-legend"):
         those(page, "slider step", table)
+
+
+def test_a_control_that_the_tab_key_does_not_reach_is_found(shown):
+    widget = told(MADE["one_run"]())
+    page = shown(widget, spoil=noting)
+    keys = HANDS["keys"](page)
+    assert keys.misses() == []
+    page.evaluate("document.querySelector('.gpt-widget input[type=range]').tabIndex = -1")
+    assert [out.startswith('<input type="range"') for out in keys.misses()] == [True]
+    (slider,) = those(page, "slider step", TABLES["one_run"](widget))
+    with pytest.raises(AssertionError, match="slider step is out of reach of the Tab key"):
+        keys.reach(slider)
+
+
+def test_what_only_a_pointer_does_names_a_control_that_keys_move():
+    pointer = ("mouse", "finger")
+    table = {"slider": Does(), "picture": Does(hands=pointer, instead=("slider",))}
+    assert not_by_keys(table, {"slider": {"row"}, "picture": {"row"}}) == []
+    assert not_by_keys(table, {"slider": {"row"}, "picture": {"column"}}) == ["picture"]
+    table["picture"] = Does(hands=pointer)
+    assert not_by_keys(table, {"slider": {"row"}}) == ["picture"]

@@ -127,7 +127,7 @@ def test_all_can_use_it(made, opened, theme):
         )
         assert found == [] and page.faults == []
         page.get_by_role("button", name="dark").click()
-    for width in (NARROW - 30, 640):
+    for width in (NARROW, 640):
         page.set_viewport_size({"width": width, "height": 700})
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.title() == "run: a language model in a page"

@@ -7,6 +7,13 @@ from urllib.parse import urlsplit
 import pytest
 from looking import LOOPBACK, NARROW, PATIENCE, UNFOLD, WIDE, ahead, pages_of, serve, wake
 
+LAPTOP = 1280
+# The cells that have a line wider than their box, each by its longest one.
+CUT = """() => [...document.querySelectorAll('.cell_input pre')]
+    .filter(e => e.scrollWidth > e.clientWidth)
+    .map(e => 'a cell that is cut: ' + e.innerText.split('\\n')
+        .reduce((a, b) => b.length > a.length ? b : a))"""
+
 
 def opening(browser, address: str, width: int = WIDE, theme: str = "light") -> tuple:
     """A page that begins to load, and what has been wrong with it so far, in words."""
@@ -64,6 +71,9 @@ def problems_on(page, problems: list[str]) -> list[str]:
         )
         width = page.viewport_size["width"]
         problems.append(f"{overflow} px wider than the window of {width} px: {wide}")
+    if page.viewport_size["width"] > LAPTOP:  # on a telephone code may scroll
+        page.set_viewport_size({"width": LAPTOP, "height": 900})
+        problems += page.evaluate(CUT)
     page.context.close()
     return problems
 
@@ -146,6 +156,10 @@ BROKEN = {
         "no luck",
     ),
     "a wide page": ('<div style="width: 2000px">wide</div>', "wider than the window"),
+    "a cut cell": (
+        f'<div class="cell_input"><pre style="overflow: auto">{"x = 1; " * 300}</pre></div>',
+        "a cell that is cut: x = 1",
+    ),
     "undrawn math": (r'<span class="math">\(x\)</span>', "math left as source"),
 }
 

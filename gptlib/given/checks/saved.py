@@ -8,20 +8,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
-from numbers import Real
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from gptlib.given.checks.numbers import is_number, is_whole
 from gptlib.given.checks.recipe import check_settings
-from gptlib.given.checks.tensors import is_whole
 from gptlib.given.files import plain
 from gptlib.given.models import unwrapped
 from gptlib.given.run_state import AVERAGES, description, weights_of
 
 NEEDED = ("step", "tokens", "seconds", "history", "config", "data", "optimizer", "random")
+RECORDED = ("step", "loss", "lr", "grad_norm", "tokens", "seconds")  # of each step looked at
+LOSSES = ("train_loss", "val_loss")  # the usual evaluator's; another may measure something else
 PROBED = ("cpu", "cuda", "mps")  # the devices whose random numbers may be in a file
 BY_SHAPE = ("bias", "qkv_bias")  # of a model's config: names and shapes of the weights tell these
 LEARNING = ("dropout", "init", "waves")  # and these do not change what given weights compute
@@ -78,7 +79,8 @@ def check_described(
 
     A class made from the saved one is welcome. A run is resumed with the same dropout, too.
     """
-    ours, config = description(model), getattr(unwrapped(model), "config", None)
+    config: Any = getattr(unwrapped(model), "config", None)
+    ours = description(model)
     names = [kind.__name__ for kind in type(unwrapped(model)).__mro__]
     if theirs["model"] not in names:
         raise ValueError(_another_model(path, "its class", theirs["model"], names[0]))
@@ -91,6 +93,12 @@ def check_described(
         values = [told.get(name, "missing"), ours["config"].get(name, "missing")]
         if name not in skipped and not _same(*values):
             raise ValueError(_another_model(path, name, *map(repr, values)))
+    free = {name: told[name] for name in skipped if name in defaults}
+    try:  # what need not be the same must be possible
+        if free and not isinstance(config, type):
+            replace(config, **free)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} describes no model that can be: {error}") from error
 
 
 def _another_model(path: Any, name: str, theirs: Any, ours: Any) -> str:
@@ -107,17 +115,41 @@ def check_form(state: Any) -> None:
     _ask(is_whole(step) and step >= 0, f"is at step {step!r}")
     _ask(is_whole(state["tokens"]) and state["tokens"] >= 0, f"has seen {state['tokens']!r} tokens")
     seconds = state["seconds"]
-    _ask(_is_number(seconds) and 0 <= seconds < math.inf, f"took {seconds!r} seconds")
-    _ask(isinstance(history, list), "has no history")
-    steps: list[Any] = [r.get("step") if isinstance(r, dict) else None for r in history]
-    _ask(all(is_whole(n) and 0 <= n <= step for n in steps), "has a history of something else")
-    _ask(steps == sorted(set(steps)), "has a history in another order")
+    _ask(is_number(seconds) and 0 <= seconds < math.inf, f"took {seconds!r} seconds")
+    _ask(isinstance(history, list), "has no history")  # empty: of a run that nobody looked at
+    for record in history:
+        _check_record(record, state)
+    for name, told in (("step", set), ("seconds", list)):
+        values = [record[name] for record in history]
+        _ask(values == sorted(told(values)), "has a history in another order")
     _ask(isinstance(state["config"], dict) and bool(state["config"]), "has no settings")
     _ask(state["data"] is None or isinstance(state["data"], dict), "has no sums of its data")
     for part in ("optimizer", "random"):
         tensors = state[part]
         _ask(isinstance(tensors, dict), f"has no {part}")
         _ask(all(map(torch.is_tensor, tensors.values())), f"holds no tensors in {part}")
+
+
+def _check_record(record: Any, state: Mapping[str, Any]) -> None:
+    """What was recorded at one step of a run; an evaluator's own metrics may be anything."""
+    there = isinstance(record, dict) and record.keys() >= set(RECORDED)
+    _ask(there, "has a history of something else")
+    step, tokens = record["step"], record["tokens"]
+    _ask(is_whole(step) and 0 <= step <= state["step"], f"has a record of step {step!r}")
+    fits = is_whole(tokens) and 0 <= tokens <= state["tokens"]
+    fits = fits and tokens * state["step"] == state["tokens"] * step  # as many in each step
+    _ask(fits, f"has a record of {tokens!r} tokens at step {step}")
+    for name in (*RECORDED, *LOSSES):
+        value = record.get(name)
+        if value is None:  # before the first update there is no batch
+            fits = name in LOSSES or (step == 0 and name in ("loss", "grad_norm"))
+        elif name in LOSSES:
+            fits = is_number(value)
+        else:
+            least = -math.inf if name == "loss" else 0
+            fits = is_number(value) and least <= value < math.inf
+        _ask(fits, f"has a record of {name} {value!r} at step {step}")
+    _ask(record["seconds"] <= state["seconds"], f"has a record from after its end, of step {step}")
 
 
 def check_state(state: Any, run: Any, ours: Mapping[str, Any], free: Sequence[str]) -> None:
@@ -194,10 +226,6 @@ def _all(fits: torch.Tensor) -> bool:
     """
     wrong: Any = (~fits).sum()
     return not (wrong.full_tensor() if hasattr(wrong, "full_tensor") else wrong)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _ask(fine: bool, otherwise: str) -> None:

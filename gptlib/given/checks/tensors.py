@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from numbers import Integral, Real
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 
+from gptlib.given.checks.numbers import is_number, is_whole
 from gptlib.given.models import vocab_size_of
 
 PIECE = 2**24  # ids looked at at a time: they may lie in a file that is larger than the memory
@@ -121,8 +121,16 @@ def check_starts(starts: torch.Tensor, n_ids: int, n_windows: int) -> None:
 def check_count(**counts: int) -> None:
     """Each argument is a whole number of 1 or more."""
     for name, value in counts.items():
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        if not is_whole(value) or value < 1:
             raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}.")
+
+
+def check_flags(config: Any) -> None:
+    """Each field of a dataclass that is declared as a bool holds one; `bool | None` may be None."""
+    for name, kind in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if kind in (bool, bool | None) and not isinstance(value, kind):
+            raise ValueError(f"{name} must be True or False; got {value!r}.")
 
 
 def check_heads(n_embd: int, n_head: int) -> None:
@@ -137,7 +145,7 @@ def check_heads(n_embd: int, n_head: int) -> None:
 
 def check_dropout(dropout: float) -> None:
     """0 <= dropout < 1; at 1 nothing would be left."""
-    if not (isinstance(dropout, Real) and 0 <= dropout < 1):
+    if not (is_number(dropout) and 0 <= dropout < 1):
         raise ValueError(
             f"dropout must be at least 0 and below 1; got {dropout!r}. 0 switches it off."
         )
@@ -156,7 +164,7 @@ def check_length(x: torch.Tensor, context_length: int) -> None:
 
 def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
     """value is one of the allowed words."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
 
 
@@ -164,7 +172,7 @@ def check_sampling(
     temperature: float, top_k: int | None, top_p: float | None, vocab_size: int | None
 ) -> None:
     """Each setting of the sampling is None or lies in its range."""
-    if not (isinstance(temperature, Real) and 0 <= temperature < math.inf):
+    if not (is_number(temperature) and 0 <= temperature < math.inf):
         raise ValueError(
             f"temperature must be a finite number, 0 (greedy) or more; got {temperature!r}."
         )
@@ -174,7 +182,7 @@ def check_sampling(
             f"top_k must be a whole number from 1 to the vocabulary's size, {vocab_size or 'V'}; "
             f"got {top_k!r}. None keeps all tokens."
         )
-    if top_p is not None and not (isinstance(top_p, Real) and 0 < top_p <= 1):
+    if top_p is not None and not (is_number(top_p) and 0 < top_p <= 1):
         raise ValueError(
             f"top_p must be a number above 0, at most 1; got {top_p!r}. None keeps all tokens."
         )
@@ -225,8 +233,3 @@ def check_request(
 def is_whole_type(dtype: torch.dtype) -> bool:
     """Whether tensors of this type hold whole numbers; True and False are not meant as numbers."""
     return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
-
-
-def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number; True and False are not meant as numbers."""
-    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
-from operator import index
 from reprlib import repr  # of a bad value no more is shown than fits on a line
 from typing import Any
+
+from gptlib.given.checks.numbers import whole_number
 
 MAX_VOCAB_BYTES = 2**24  # all tokens together; each merge of a bad file can double the longest one
 
@@ -68,16 +69,6 @@ def check_batch(texts: Iterable[str]) -> Iterable[str]:
 def is_many(values: Any) -> bool:
     """Whether something can be walked through and is no text itself."""
     return hasattr(values, "__iter__") and not isinstance(values, str | bytes)
-
-
-def whole_number(value: Any) -> int | None:
-    """A whole number of any library as an int; None for anything else, True and False included."""
-    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
-        return None  # to Python, True of torch or of an old NumPy is 1
-    try:
-        return index(value)
-    except TypeError:
-        return None
 
 
 def check_ids(ids: Iterable[int], vocab_size: int) -> Iterator[int]:
