@@ -10,16 +10,25 @@ to 1 is what is not matrix product: attention, norms, the draw. The target is 1,
 Beside it the exam that the page sets, in seconds; and, in turns, the same model out of files of 32,
 16 and 8 bits: bytes, milliseconds to read one, and tokens a second. The page makes 32 bits of
 whatever it reads, so 8 bits bring a shorter file and nothing else.
+
+Then the page itself, in Chromium: the widget of the Playground, its answer key included, with *as
+fast as this page can* ticked, writes stories to their ends. Each is timed from the press of *write*
+until the last token is drawn: by the clock, which counts the waiting for the screen and is to be
+read on a quiet machine alone, and by the processor's time of the page's own thread, the drawing
+included. `--stories 0` leaves this out, and keeps what an older record says of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -29,12 +38,14 @@ from gptlib.given.files import write_text
 from gptlib.given.records import load_recorded
 from gptlib.gpt import GPT, GPTConfig
 from gptlib.tokenizer import BPETokenizer
+from gptlib.widgets import LiveGPT
 from gptlib.widgets.model_file import model_bytes
 from gptlib.widgets.story_key import answer_key
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "book" / "tools"))
-from mathset import node_program  # noqa: E402 # the book's own tool
+import alive  # noqa: E402 # the book's own tools
+from mathset import node_program  # noqa: E402
 
 RESULT = HERE / "results" / "page_speed.json"
 PRELUDE = """
@@ -132,12 +143,83 @@ def by_file(model: GPT, tokenizer: BPETokenizer, rounds: int, tokens: int) -> di
     }
 
 
-def measure(rounds: int, tokens: int, places: int) -> dict[str, Any]:
-    """Run all of it in one node and return what goes into the JSON file."""
+# A story from the press of the button until its last token is drawn: [tokens, seconds].
+WRITE = """async () => {
+    const button = (words) => [...document.querySelectorAll(".gpt-widget button")].find((b) => b.textContent === words);
+    const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    const run = button("write"), before = performance.now();
+    const over = new Promise((done) => new MutationObserver(
+        () => { if (run.textContent === "write") done(); }).observe(run, { childList: true }));
+    run.click();
+    await over;
+    await frame();
+    const seconds = (performance.now() - before) / 1000;
+    return [document.querySelectorAll(".gw-written:not([hidden])").length, seconds];
+}"""  # noqa: E501
+BACK = """async () => {
+    [...document.querySelectorAll(".gpt-widget button")].find((b) => b.textContent.startsWith("back to the b")).click();
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)));
+}"""  # noqa: E501
+WARM = 5  # stories before the clock starts
+
+
+def the_model() -> tuple[GPT, BPETokenizer]:
+    """The book's, as the Playground has it."""
     text = corpus.load("stories", n=3000)
     tokenizer = BPETokenizer.train(text, 1536, special_tokens=[corpus.END])
     model = GPT(GPTConfig.preset("stories"))
     load_recorded(model, "stories")
+    return model, tokenizer
+
+
+def in_chromium(model: GPT, tokenizer: BPETokenizer, stories: int) -> dict[str, Any]:
+    """Tokens a second of the widget itself, by the clock and by its thread's processor time."""
+    from playwright.sync_api import sync_playwright
+
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
+    if not program:
+        raise SystemExit("This needs a Chromium: install one, or name it in CHROMIUM.")
+    widget = LiveGPT(model, tokenizer, temperature=0.8, answer_key=True, fast=True)
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1000, "height": 1000})
+        static = Path(folder, "_static")
+        static.mkdir()
+        body = f"<!DOCTYPE html><html><head></head><body>{alive.standing(widget)}</body></html>"
+        text = alive.with_widgets(body, "", static)
+        Path(folder, "page.html").write_text(text, encoding="utf-8")
+        page.goto(Path(folder, "page.html").as_uri())
+        page.wait_for_selector(".gpt-widget")
+        tools = page.context.new_cdp_session(page)
+        tools.send("Performance.enable", {"timeDomain": "threadTicks"})
+        found = [story(page, tools) for _ in range(WARM + stories)][WARM:]
+        version = browser.version
+        browser.close()
+    tokens, seconds, used = (sum(part) for part in zip(*found, strict=True))
+    return {
+        "stories": stories, "tokens": tokens, "tokens_per_second": round(tokens / seconds),
+        "tokens_per_second_of_processor": round(tokens / used), "chromium": version,
+    }  # fmt: skip
+
+
+def story(page: Any, tools: Any) -> tuple[int, float, float]:
+    """One story: its tokens, the seconds of the clock, and those of the page's thread."""
+    page.evaluate(BACK)
+    before = busy(tools)
+    tokens, seconds = page.evaluate(WRITE)
+    return tokens, seconds, busy(tools) - before
+
+
+def busy(tools: Any) -> float:
+    """Seconds that the page's thread has worked so far."""
+    metrics = tools.send("Performance.getMetrics")["metrics"]
+    return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
+
+
+def measure(
+    model: GPT, tokenizer: BPETokenizer, rounds: int, tokens: int, places: int
+) -> dict[str, Any]:
+    """Run all of it in one node and return what goes into the JSON file."""
     given = {"rounds": rounds, "tokens": tokens, "places": places, "key": answer_key()}
     got = asked(SCRIPT, given, model_bytes(model, tokenizer))
     middle = {
@@ -169,11 +251,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--tokens", type=int, default=120, help="tokens in a round")
     parser.add_argument("--places", type=int, default=100, help="of each skill in the exam")
+    parser.add_argument("--stories", type=int, default=40, help="in Chromium; 0: none")
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
-    if min(args.rounds, args.tokens, args.places) < 1:
-        parser.error("--rounds, --tokens and --places must be 1 or more")
-    result = measure(args.rounds, args.tokens, args.places)
+    if min(args.rounds, args.tokens, args.places) < 1 or args.stories < 0:
+        parser.error("--rounds, --tokens and --places must be 1 or more, --stories 0 or more")
+    model, tokenizer = the_model()
+    result = measure(model, tokenizer, args.rounds, args.tokens, args.places)
     print(f"{result['tokens_per_second']:,} tokens a second of processor time; target 1,000")
     print(
         f"  {result['gflops']} GFLOP/s, of the model's {result['flops_per_token']:,} FLOPs a token"
@@ -185,6 +269,15 @@ def main() -> None:
     for name, one in result["files"].items():
         rate = f"{one['tokens_per_second']:,} tokens a second"
         print(f"  a file in {name}: {one['bytes']:,} bytes, read in {one['read_ms']} ms, {rate}")
+    if args.stories:
+        page = result["page"] = in_chromium(model, tokenizer, args.stories)
+        print(
+            f"the page itself, {page['stories']} stories: {page['tokens_per_second']:,} tokens a "
+            f"second by the clock, {page['tokens_per_second_of_processor']:,} of its processor time"
+        )
+    elif args.out.exists():
+        old = json.loads(args.out.read_text(encoding="utf-8"))
+        result |= {name: old[name] for name in ("page",) if name in old}
     write_text(args.out, json.dumps(result, indent=2) + "\n")
 
 

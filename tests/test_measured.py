@@ -192,3 +192,27 @@ def test_without_a_peer_the_record_stays_as_it_is(measuring, tmp_path, monkeypat
         measuring.keep(tmp_path / "out.json", "x", {"a": 1}, ["no peer"])
     measuring.keep(None, "x", {"a": 1}, [])
     assert {path.name for path in tmp_path.iterdir()} == {"out.json", "x.json"}
+
+
+# What is promised of a page ----------------------------------------------------------------------
+
+
+def kept(name: str) -> dict:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_an_explorer_s_move_was_drawn_within_one_frame_of_a_slow_page():
+    """16 ms of scripting, throttled four times: the signals, the distributions, the attention."""
+    record = kept("slow_page")
+    assert record["slower"] == 4 and record["budget_ms"] == 16
+    moves = record["ms_a_move"]
+    assert {"signals", "norms", "2 × 1536", "10,000 drawn", "60 × 60", "attention"} <= moves.keys()
+    scripts = {(name, move): ms[0] for name, own in moves.items() for move, ms in own.items()}
+    assert len(scripts) >= 17 and min(scripts.values()) > 0
+    assert {move: ms for move, ms in scripts.items() if ms > 16} == {}
+
+
+def test_the_page_s_gpt_wrote_a_thousand_tokens_a_second_and_took_its_exam_in_two():
+    record = kept("page_speed")
+    assert record["target"] == 1000 and record["tokens_per_second"] >= 1000
+    assert record["exam_stories"] >= 100 and record["exam_seconds"] <= 2

@@ -358,6 +358,42 @@ def test_a_text_that_is_changed_is_read_on_from_the_change():
         torch.testing.assert_close(torch.tensor(lens), early, **close)
 
 
+def test_a_token_that_is_written_costs_one_walk_through_the_model():
+    """What was made of it while it was read is what is looked at, until the text is another."""
+    code = (
+        READ
+        + """
+        const { Reader } = await module("reader.js");
+        const reader = new Reader(model), forward = model.forward;
+        let walks = 0;
+        model.forward = (...all) => { walks += 1; return forward.apply(model, all); };
+        const text = [...given], found = [];
+        for (let k = 0; k < 8; k++) {
+          reader.read(text);
+          const before = walks, { logits } = reader.look(text.length);
+          found.push([walks - before, logits.indexOf(Math.max(...logits))]);
+          text.push(found.at(-1)[1]);
+        }
+        reader.read([...text.slice(0, -1), (text.at(-1) + 1) % 65]);
+        reader.read(text.slice(0, -1));
+        const { logits } = reader.look(text.length - 1);
+        return [walks, found, logits];
+    """
+    )
+    model = built(CONFIGS["no biases"])
+    text = ids(model.config, 10).tolist()
+    walks, found, last = run_script(code, text, exported(model))
+    assert [one for one, _ in found] == [1, *[0] * 7]  # the prompt is read in one piece
+    # The prompt and its last token; a token each; another last one, and a look before it.
+    assert walks == 2 + 7 + 2
+    with torch.no_grad():
+        for _, token in found:
+            scores = model(torch.tensor([text]))[0][0, -1]
+            assert scores.argmax() == token
+            text.append(token)
+    torch.testing.assert_close(torch.tensor(last), scores, atol=1e-4, rtol=0)
+
+
 # The file ----------------------------------------------------------------------------------------
 
 

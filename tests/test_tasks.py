@@ -491,12 +491,13 @@ def test_without_its_peer_it_says_how_to_get_it_and_measures_the_rest(name, shor
     assert peer.lower() not in text.replace("nanogpt-cpu", "") and '"ours"' in text
 
 
-def test_the_page_s_speed_is_measured_beside_its_own_product(tmp_path):
-    """A short run: the rates fit together, and the exam was taken."""
+def test_the_page_s_speed_is_measured_beside_its_own_product(chromium, tmp_path):
+    """A short run: the rates fit together, the exam was taken, and the widget wrote a story."""
     out = tmp_path / "speed.json"
-    words = ["--rounds", "2", "--tokens", "4", "--places", "1", "--out", out]
+    words = ["--rounds", "2", "--tokens", "4", "--places", "1", "--stories", "1", "--out", out]
     command = [sys.executable, ROOT / "benchmarks" / "page_speed.py", *words]
-    answer = subprocess.run(command, capture_output=True, text=True)
+    environment = {**os.environ, "CHROMIUM": chromium}
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert answer.returncode == 0, answer.stderr
     found = json.loads(out.read_text(encoding="utf-8"))
     rate = found["tokens_per_second"] * found["flops_per_token"] / 1e9
@@ -507,6 +508,10 @@ def test_the_page_s_speed_is_measured_beside_its_own_product(tmp_path):
     )["exam"]["file_bytes"]
     assert all(min(one.values()) > 0 for one in found["files"].values())
     assert "tokens a second" in answer.stdout and "one row at a time" in answer.stdout
+    page = found["page"]
+    assert page["stories"] == 1 and 20 < page["tokens"] < 513  # to its END, or two contexts
+    assert page["tokens_per_second"] > 0 and page["tokens_per_second_of_processor"] > 0
+    assert f"{page['tokens_per_second']:,} tokens a second by the clock" in answer.stdout
 
 
 def test_a_page_that_trains_is_measured_with_simd_and_without(tmp_path):

@@ -1,5 +1,6 @@
 // The pictures of the attention explorer: maps of heads, what a query takes, and what comes of it.
-import { SHADES, attribute, axes, chart, curve, h, heatMap, linear, log10, onPointer, percent, s, say, shade, styled, words } from "./drawing.js";
+import { SHADES, attribute, axes, chart, curve, h, heatMap, linear, log10, percent, s, say, shade, styled, words } from "./drawing.js";
+import { squareWords } from "./squares.js";
 
 // The shade of a weight is its root: one of 1 % can still be seen.
 const shadeOf = Math.sqrt;
@@ -21,28 +22,25 @@ export function shadeKey() {
 
 // One head's table of weights (T, T). Pressing a row picks its query; the pointer reads a number.
 export function headMap({ pick, read }) {
-  let weights = [], drawn = "", marks = "", at = null; // the square that is read
+  let weights = [], drawn = "", marks = "", at = 0; // the row that is marked
   const map = heatMap({
-    rows: 1, columns: 1, paint: (pixels) => paint(pixels, weights), pick: (i) => pick(i),
+    rows: 1, columns: 1, paint: (pixels) => paint(pixels, weights), pick,
     label: "the weights of the picked head: a row for each token that looks, a column for each that is looked at",
   });
-  const said = h("p", { class: "gw-legend gw-read" });
-  const resting = "A row for each token that looks, a column for each that is looked at. Press a row.";
-  const tell = () => { said.textContent = at ? read(...at, weights[at[0] * map.canvas.width + at[1]]) : resting; };
-  tell();
-  onPointer(map.canvas, (event) => {
-    at = map.place(event).map((place) => Math.min(map.canvas.width - 1, Math.max(0, place)));
-    tell();
-  }, () => { at = null; tell(); });
+  const square = squareWords(map, {
+    read: (i, j) => read(i, j, weights[i * map.canvas.width + j]),
+    resting: "A row for each token that looks, a column for each that is looked at. Press a row.",
+    row: () => at, pick,
+  });
   return {
-    el: h("div", {}, map.el, said),
+    el: h("div", {}, map.el, square.el),
     show({ table, state }, size, marked) {
       if (drawn !== state) {
         [weights, drawn] = [table, state];
         map.draw(marked, size, size);
-        if (at?.some((place) => place >= size)) at = null;
-        tell();
+        square.again();
       }
+      at = marked;
       if (marks === `${marked} ${size}`) return;
       marks = `${marked} ${size}`;
       map.el.style.setProperty("--gw-marked", (marked + 0.5) / size);

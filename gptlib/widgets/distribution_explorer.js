@@ -1,9 +1,8 @@
 // Logits become probabilities, and probabilities become draws.
-import { candidateList, legend, settings, settingSliders, shownOf } from "./candidates.js";
-import { batched, button, follow, frame, h, heatMap, percent, picker, onPointer, put, row, say, visible, floats, write } from "./drawing.js";
+import { candidateList, foundWords, legend, listControls, LIST_TRAITS, settings, settingSliders, shownOf } from "./candidates.js";
+import { batched, button, follow, frame, h, heatMap, percent, picker, put, row, say, visible, floats, write } from "./drawing.js";
 import { byProbability, entropy, nextTokenProbs, sampleCounts } from "./sampling.js";
-
-const SHOWN = 12; // tokens in the list; all others share its last line
+import { squareWords } from "./squares.js";
 
 function render({ model, el }) {
   const labels = model.get("labels");
@@ -22,29 +21,24 @@ function render({ model, el }) {
     button("draw 1", draw1(1)), button("draw 1,000", draw1(1000)),
     button("clear", () => put(model, "n_samples", 0)), draws);
 
-  const list = candidateList({ length: Math.min(SHOWN, size) + 1, drawn: true });
+  const list = candidateList({ drawn: true });
+  const others = listControls(model, size);
   const facts = h("p", { class: "gw-facts" });
+  const pick = (i) => put(model, "row", Math.min(names.length - 1, Math.max(0, i)));
   const map = names.length > 4 && heatMap({
-    rows: names.length, columns: size,
+    rows: names.length, columns: size, value: (i, j) => Math.sqrt(plain[i][j]), pick,
     label: `the table as a heat map: ${names.length} rows, ${size} columns; the list shows one row`,
-    value: (i, j) => Math.sqrt(plain[i][j]),
-    pick: (i) => put(model, "row", Math.min(names.length - 1, Math.max(0, i))),
   });
-  const square = h("p", { class: "gw-legend gw-read" });
-  if (map) {
-    const resting = "Each row is one line of the menu, each column a token; darker is likelier. Press a row.";
-    const readSquare = (event) => {
-      const [i, j] = map.place(event);
-      if (i >= 0 && j >= 0 && i < names.length && j < size) write(square, `${visible(names[i])}, then ${visible(labels[j])}: ${percent(plain[i][j])}`);
-    };
-    onPointer(map.canvas, readSquare, () => write(square, resting));
-    write(square, resting);
-  }
+  const square = map && squareWords(map, {
+    read: (i, j) => `${visible(names[i])}, then ${visible(labels[j])}: ${percent(plain[i][j])}`,
+    resting: "Each row is one line of the menu, each column a token; darker is likelier. Press a row.",
+    row: () => model.get("row"), pick,
+  });
   const plain = map ? names.map((_, i) => nextTokenProbs(logitsOf(i))) : [];
   const view = frame(el, model.get("title"),
     row(rows && rows.el, ...sliders.els), facts, buttons, // beside what they change, on a telephone too
-    h("div", { class: "gw-split" }, h("div", {}, list.el, legend(true)), map && h("div", { class: "gw-mapped" }, map.el, square)));
-  const stop = follow(model, ["row", "temperature", "top_k", "top_p", "n_samples", "seed"], redraw);
+    h("div", { class: "gw-split" }, h("div", {}, list.el, others.el, legend(true)), map && h("div", { class: "gw-mapped" }, map.el, square.el)));
+  const stop = follow(model, ["row", "temperature", "top_k", "top_p", "n_samples", "seed", ...LIST_TRAITS], redraw);
 
   function draw() {
     const i = model.get("row");
@@ -54,10 +48,11 @@ function render({ model, el }) {
     const n = model.get("n_samples");
     const counts = sampleCounts(probs, n, model.get("seed"));
     const order = byProbability(before);
-    const shown = shownOf(order, Math.min(SHOWN, size) + 1, {
+    const shown = shownOf(order, model, {
       label: (t) => visible(labels[t]), p: probs, before, count: (t) => counts[t], n,
     });
     list.show(shown, n);
+    others.show();
 
     const nats = entropy(probs);
     const kept = probs.filter((p) => p > 0).length;
@@ -67,8 +62,8 @@ function render({ model, el }) {
     sliders.show();
     if (rows) rows.show(i);
     if (map) map.draw(i);
-    view.tell(`${rows ? `Row ${visible(names[i])}. ` : ""}Most likely: ${shown[0].label}, ${percent(shown[0].p)}. ` +
-      `Entropy ${nats.toFixed(2)} nats.`);
+    view.tell(`${rows ? `Row ${visible(names[i])}. ` : ""}Most likely: ${visible(labels[order[0]])}, ${percent(probs[order[0]])}. ` +
+      `Entropy ${nats.toFixed(2)} nats.${foundWords(model, shown)}`);
   }
 
   // The draw that makes n of n - 1.

@@ -23,8 +23,10 @@ class DistributionExplorer(Widget):
 
     logits: (V) for one place, or (R, V), one row for each of R places, such as the table of a
     bigram model; -inf rules a token out. labels: the V tokens as texts. row_labels: the R places as
-    texts. The traits row, temperature, top_k, top_p and n_samples may be set from Python at any
-    time, and follow the reader. Errors: ValueError for shapes that do not fit together.
+    texts. The traits row, temperature, top_k, top_p, n_samples, listed (how many tokens have a line
+    of their own) and sought (what those have in their texts, all where it is empty) may be set from
+    Python at any time, and follow the reader. Errors: ValueError for shapes that do not fit
+    together.
 
     DistributionExplorer(torch.tensor([1.0, 0.0]), ["red", "blue"]).probs() -> [0.7311, 0.2689]
     """
@@ -41,6 +43,8 @@ class DistributionExplorer(Widget):
     top_p = traitlets.Float(1.0, min=0.01, max=1.0).tag(sync=True)
     n_samples = traitlets.Int(0, min=0, max=1_000_000).tag(sync=True)
     seed = traitlets.Int(0).tag(sync=True)
+    listed = traitlets.Int(12, min=1).tag(sync=True)
+    sought = traitlets.Unicode("").tag(sync=True)
 
     def __init__(
         self,

@@ -1,15 +1,15 @@
 // A GPT that runs in the page: it writes, and what it has in mind can be looked at and changed.
-import { candidateList, legend, settings, settingSliders, shownOf } from "./candidates.js";
-import { batched, button, follow, frame, h, percent, picker, put, row, say, write } from "./drawing.js";
+import { candidateList, foundWords, legend, listControls, LIST_TRAITS, settings, settingSliders, shownOf } from "./candidates.js";
+import { batched, button, follow, frame, h, percent, picker, put, row, say, toggle, write } from "./drawing.js";
 import { keyView } from "./key_view.js";
 import { openModel, readModel } from "./model_file.js";
 import { fold, headTable, inText, lensTable, most, tokenText } from "./model_view.js";
 import { ready, Reader } from "./reader.js";
 import { byProbability, nextTokenProbs, randomNumbers, sample, softmax } from "./sampling.js";
 
-const CANDIDATES = 12; // in the list; all others share its last line
 const STRIDE = 200; // milliseconds of writing in one go where motion is to be reduced
-const TRAITS = ["prompt", "ids", "seed", "temperature", "top_k", "top_p", "at", "layer", "head", "bars", "off", "marks", "bare"];
+const SLICE = 40; // and where it is to be fast: with the drawing between them, some twenty pictures a second
+const TRAITS = ["prompt", "ids", "seed", "temperature", "top_k", "top_p", "at", "layer", "head", "bars", "off", "marks", "bare", "fast", ...LIST_TRAITS];
 
 function render({ model, el }) {
   const place = h("div", {});
@@ -80,8 +80,9 @@ function desk(model, place, view, parts) {
   const prompt = h("textarea", { rows: 2, spellcheck: "false", oninput: () => rewrite({ prompt: prompt.value, ids: [] }) });
   const said = h("p", { class: "gw-legend", role: "alert" });
   const run = button("write", () => (running ? halt() : go()), { "aria-pressed": "false" });
+  const fast = toggle({ label: "as fast as this page can", change: (on) => put(model, "fast", on) });
   const buttons = row(
-    button("next token", () => { halt(); step(); }), run,
+    button("next token", () => { halt(); step(); }), run, fast.el,
     button("one back", () => { halt(); rewrite({ ids: model.get("ids").slice(0, -1) }); }),
     button("back to the beginning", () => { halt(); rewrite({ ids: [] }); }));
   const sliders = settingSliders(model, size);
@@ -93,7 +94,8 @@ function desk(model, place, view, parts) {
   });
   const barsSay = h("p", { class: "gw-legend" });
   const heading = h("p", { class: "gw-heading" });
-  const list = candidateList({ length: Math.min(CANDIDATES, size) + 1, pick: choose });
+  const list = candidateList({ pick: choose });
+  const others = listControls(model, size);
   const facts = h("p", { class: "gw-facts" });
   const heads = headTable({
     layers: config.n_layer, heads: config.n_head, flip,
@@ -112,7 +114,7 @@ function desk(model, place, view, parts) {
   place.append(
     h("label", { class: "gw-prompt" }, h("span", { class: "gw-name" }, model.get("begins")), prompt), said, buttons,
     row(...sliders.els), text.el, row(bars.el), barsSay, answers.line,
-    heading, list.el, legend(), facts, inside, answers.exam);
+    heading, list.el, others.el, legend(), facts, inside, answers.exam);
   let shown = [];
   const stop = follow(model, TRAITS, redraw);
 
@@ -135,19 +137,22 @@ function desk(model, place, view, parts) {
     model.save_changes();
   }
 
-  // Draw one token with the present settings and write it down.
-  function step() {
-    const { ids } = current();
+  // Draw a token with the present settings, and others while `on(id)` is true; write them down.
+  function step(on = () => false) {
+    const { ids } = current(), written = [...model.get("ids")], by = settings(model, size);
+    let seed = model.get("seed"), next;
     heal();
-    const began = performance.now();
-    reader.read(ids);
-    const { logits } = reader.look(reader.ids.length);
-    const seed = model.get("seed");
-    const next = sample(nextTokenProbs(logits, settings(model, size)), randomNumbers(seed));
-    const took = performance.now() - began;
-    perToken = perToken ? 0.9 * perToken + 0.1 * took : took;
-    rewrite({ ids: [...model.get("ids"), next], seed: seed + 1 });
-    return next;
+    do {
+      const began = performance.now();
+      reader.read(ids);
+      const { logits } = reader.look(reader.ids.length);
+      next = sample(nextTokenProbs(logits, by), randomNumbers(seed++));
+      ids.push(next);
+      written.push(next);
+      const took = performance.now() - began;
+      perToken = perToken ? 0.9 * perToken + 0.1 * took : took;
+    } while (on(next));
+    rewrite({ ids: written, seed });
   }
 
   function go() {
@@ -157,13 +162,13 @@ function desk(model, place, view, parts) {
     let left = Math.max(config.context_length, 1) * 2;
     const on = () => {
       running = 0;
-      const until = performance.now() + (still ? STRIDE : 0);
-      do {
-        if (step() === vocabulary.end || --left <= 0) return halt();
-      } while (performance.now() < until);
-      running = requestAnimationFrame(on);
+      const until = performance.now() + (still ? STRIDE : model.get("fast") ? SLICE : 0);
+      let over = false;
+      step((id) => !(over = id === vocabulary.end || --left <= 0) && performance.now() < until);
+      if (over) halt();
+      else running = requestAnimationFrame(on);
     };
-    running = requestAnimationFrame(on);
+    on();
   }
 
   function halt() {
@@ -220,14 +225,15 @@ function desk(model, place, view, parts) {
     const probs = nextTokenProbs(logits, settings(model, size));
     const order = byProbability(before);
     const chosen = ids[at]; // undefined at the end
-    shown = shownOf(order, Math.min(CANDIDATES, size) + 1, { label, p: probs, before });
+    shown = shownOf(order, model, { label, p: probs, before });
     for (const one of shown) one.chosen = chosen !== undefined && one.id === chosen;
     list.show(shown);
+    others.show();
     const { temperature, topK, topP } = settings(model, size);
     const asItSays = temperature === 1 && !topK && topP >= 1;
     heading.textContent = (chosen === undefined ? "What comes next? Press one to take it."
       : `What could stand here instead of ${label(chosen)}? Press one to change history.`) +
-      (asItSays ? "" : " The number is the one it is drawn with, after temperature, top-k and top-p.");
+      (asItSays ? "" : " The probability is the one it is drawn with, after temperature, top-k and top-p.");
 
     const [layer, head] = [Math.min(model.get("layer"), config.n_layer - 1), Math.min(model.get("head"), config.n_head - 1)];
     const looked = weights[layer].subarray(head * (at - gone), (head + 1) * (at - gone));
@@ -263,6 +269,7 @@ function desk(model, place, view, parts) {
       ? `Bars: how much block ${layer}, head ${head} takes from each token for ${at < ids.length ? `the place before ${label(ids[at])}` : "what comes next"}; the highest is ${percent(largest)}.`
       : "Bars: the surprise at each token, as the model says it. A full bar is a blind guess among all tokens.";
     sliders.show();
+    fast.show(model.get("fast"));
     answers.show(noted.words);
     whole.disabled = !model.get("off").length;
     const full = gone ? `; the context of ${config.context_length} is full, so the first ${gone} are forgotten` : "";
@@ -270,7 +277,7 @@ function desk(model, place, view, parts) {
     if (!running) {
       view.tell((chosen === undefined ? "Next" : `Instead of ${label(chosen)}`) +
         `: most likely ${label(order[0])}, ${percent(before[order[0]])} as the model says it. Block ${layer}, head ${head} looks at ${label(ids[gone + best])}.` +
-        (model.get("off").length ? ` Switched off: ${model.get("off").length}.` : "") + (noted.words && ` ${noted.words}`));
+        (model.get("off").length ? ` Switched off: ${model.get("off").length}.` : "") + (noted.words && ` ${noted.words}`) + foundWords(model, shown));
     }
   }
 

@@ -33,9 +33,11 @@ class LiveGPT(Widget):
     model: a GPT; tokenizer: the one it was trained with. prompt: how the text begins. The traits
     prompt, ids (what was written so far), seed (of the next draw), temperature, top_k, top_p, at
     (the place looked at: that before token `at` of the whole text, END included; -1 for the next),
-    layer and head (whose attention is drawn) and off (parts that are switched off, such as
+    layer and head (whose attention is drawn), listed (how many candidates have a line each), sought
+    (what those have in their texts) and off (parts that are switched off, such as
     "blocks.0.attention.3" or "blocks.1.feed_forward") may be set from Python and follow the reader.
-    bare: no END is put before a prompt. begins: the name of the prompt's field.
+    bare: no END is put before a prompt. begins: the name of the prompt's field. fast: the page
+    writes as many tokens at once as fit between two pictures, and not one.
     answer_key: for a model of the stories, mark in the text which words are forced and where a
     story first breaks a rule (the trait marks switches it off); offer an exam on `exam_stories`.
     numbers: how the weights travel to the page, see `model_bytes`. Errors: ValueError as there, and
@@ -49,11 +51,14 @@ class LiveGPT(Widget):
     title = traitlets.Unicode("Write with the model").tag(sync=True)
     begins = traitlets.Unicode("the story begins").tag(sync=True)
     bare = traitlets.Bool(False).tag(sync=True)
+    fast = traitlets.Bool(False).tag(sync=True)
     model_name = traitlets.Unicode("The model").tag(sync=True)
     model_file = traitlets.Bytes().tag(sync=True)
     prompt = traitlets.Unicode("").tag(sync=True)
     ids = traitlets.List(traitlets.Int()).tag(sync=True)
     seed = traitlets.Int(0).tag(sync=True)
+    listed = traitlets.Int(12, min=1).tag(sync=True)
+    sought = traitlets.Unicode("").tag(sync=True)
     temperature = traitlets.Float(1.0, min=0.0).tag(sync=True)
     top_k = traitlets.Int(0, min=0).tag(sync=True)
     top_p = traitlets.Float(1.0, min=0.01, max=1.0).tag(sync=True)

@@ -33,6 +33,7 @@ export class Reader {
     this.probs = []; // of each token, what the model gave to it where it stands; null for the first
     this.after = -1; // `last` are the scores after so many tokens
     this.last = null;
+    this.walk = null; // what the last look found, or a token that was read alone: `look` gives it again
   }
 
   lesion(off) {
@@ -51,6 +52,7 @@ export class Reader {
     this.cache.length = same;
     this.probs.length = same;
     this.ids = window;
+    if (this.walk?.n > same) this.walk = null;
     for (let t = same; t < window.length; t += 64) { // in pieces: attention keeps T · S weights
       const piece = window.slice(t, t + 64);
       const before = t === 0 ? null : this.after === t ? this.last : this.look(t).logits;
@@ -60,6 +62,7 @@ export class Reader {
       for (let k = 1; k < piece.length; k++) this.probs.push(softmax(row(k - 1))[piece[k]]);
       this.last = row(piece.length - 1);
       this.after = t + piece.length;
+      if (piece.length === 1) this.found(this.after, logits);
     }
     return left;
   }
@@ -67,12 +70,18 @@ export class Reader {
   // What the model makes of the first n tokens (n from 1): the scores for what comes next, the
   // residual stream of the last of them before the first block and after each, and its attention.
   look(n) {
+    if (this.walk?.n === n) return this.walk;
     const length = this.cache.length;
     this.cache.length = n - 1; // its own keys and values are written once more, the same as before
     const logits = this.model.forward([this.ids[n - 1]], this.cache);
     this.cache.length = length;
+    return this.found(n, logits);
+  }
+
+  // Keep what the model has just made of token n - 1 alone.
+  found(n, logits) {
     const weights = this.model.blocks.map(({ attention }) => attention.weights); // (n_head, n) each
-    return { logits, residual: this.model.residual, weights };
+    return this.walk = { n, logits, residual: this.model.residual, weights };
   }
 
   // What each stage of the residual stream would say, if the model ended there: one of (V) each.

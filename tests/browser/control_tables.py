@@ -95,6 +95,15 @@ def sampling(size: int) -> dict[str, Does]:
     }
 
 
+def listing(size: int, text: str) -> dict[str, Does]:
+    more = becomes(listed=lambda b: min(size, 2 * b["listed"]))
+    return {
+        "button more tokens": Does(more, given={"listed": 12}),
+        "button fewer": Does(becomes(listed=12), given={"listed": min(size, 20)}),
+        "field find a token": Does(lambda seen: {"sought": seen.value}, text=text),
+    }
+
+
 def distribution(widget) -> dict[str, Does]:
     draw = lambda n: becomes(n_samples=lambda b: b["n_samples"] + n)  # noqa: E731
     return {
@@ -106,7 +115,12 @@ def distribution(widget) -> dict[str, Does]:
             becomes(row=4), at=(0.31, 0.9), then=reads(r"^z, then t12: "),
             hands=POINTER, instead=("choice after",),
         ),
+        "picture the table as .*": Does(
+            becomes(row=3), at=(0.31, 0.7), given={"row": 1},
+            hands=POINTER, instead=("choice after",),
+        ),
         **sampling(40),
+        **listing(40, "t1"),
     }  # fmt: skip
 
 
@@ -239,6 +253,7 @@ def writing(widget, path, heads=2) -> dict[str, Does]:
         "field the story begins": Does(lambda seen: {"prompt": seen.value}, text=prompt),
         "button next token": Does(wrote),
         "button (write|stop)": Does(wrote, then=again, given={"ids": []}, agrees=False),
+        "toggle as fast as .*": Does(ticked("fast"), draws=False),
         "button one back": Does(becomes(ids=[1]), given={"ids": [1, 2]}),
         "pick": Does(takes, given={"ids": []}),
         "button back to the beginning": Does(becomes(ids=[]), given={"ids": [1, 2, 1]}),
@@ -247,6 +262,7 @@ def writing(widget, path, heads=2) -> dict[str, Does]:
         "toggle block .* is on": Does(part),
         "button switch all on": Does(becomes(off=[]), given={"off": ["blocks.0.attention.1"]}),
         "cell": Does(cell, given={"bars": "surprise"}),
+        **listing(size, "e"),
         "file open a model of your own": Does(
             opened_it, text=path, agrees=False, until=file_name
         ),
@@ -312,6 +328,9 @@ def attention(widget) -> dict[str, Does]:
         "picture gw-heat": Does(
             becomes(query=0), at=(0.02, 0.02), then=reads("^Token 0, .* % from"),
             hands=POINTER, instead=("token",),
+        ),
+        "picture the weights of .*": Does(
+            becomes(query=0), at=(0.02, 0.02), given={"query": 3}, hands=POINTER, instead=("token",)
         ),
     }  # fmt: skip
 

@@ -428,15 +428,43 @@ def still(widget):
 def distribution_agrees(page, widget: DistributionExplorer) -> None:
     """List, others and heat map are what Python says of the same traits."""
     settle(page)
-    got = numbers(page, ".gw-bars tbody tr:not([hidden]) td.gw-number:nth-child(2)")
-    order = widget._table[widget.row].softmax(0).topk(12).indices
-    wanted = widget.probs()[order].tolist()
-    assert got[:12] == pytest.approx(wanted, abs=6e-4)
-    assert got[12] == pytest.approx(1 - sum(wanted), abs=6e-4)
+    plain = widget._table[widget.row].softmax(0)
+    list_agrees(page, widget, [as_seen(text) for text in widget.labels], plain)
     assert page.locator("canvas.gw-heat").count() == (len(widget.row_labels) > 4)
     if len(widget.row_labels) > 4:  # fewer are no picture
         squares = green_of(widget._table.softmax(dim=1).sqrt()).flatten()
         assert shades(page, "canvas.gw-heat") == pytest.approx(squares.tolist(), abs=1)
+
+
+def as_seen(text: str) -> str:
+    """A token as a list shows it: spaces and line breaks are visible."""
+    for sign, there in ((" ", "␣"), ("\n", "⏎"), ("\t", "⇥")):
+        text = text.replace(sign, there)
+    return text or "∅"
+
+
+def list_agrees(page, widget, labels: list[str], plain: torch.Tensor) -> tuple[int, list, list]:
+    """The tokens with a line each, the others' line, and both their probabilities.
+
+    Returns how many have a line each, and what is drawn: with the settings, and before them.
+    """
+    order = plain.sort(descending=True, stable=True).indices.tolist()
+    sought = as_seen(widget.sought).lower() if widget.sought else ""
+    own = [i for i in order if sought in labels[i].lower()][: widget.listed]
+    left = [i for i in order if i not in own]
+    rows = ".gw-candidates tbody tr:not([hidden])"
+    names, both = page.locator(f"{rows} th").all_inner_texts(), []
+    assert names[len(own) :] == ([f"{len(left):,} others"] if left else [])
+    assert all(sought in name.lower() for name in names[: len(own)])
+    for column, probs in ((2, widget.probs()), (3, plain)):
+        wanted = [*probs[own].tolist(), *([probs[left].sum().item()] if left else [])]
+        got = numbers(page, f"{rows} td:nth-child({column})")
+        assert got == pytest.approx(wanted, abs=6e-4)
+        for name, share in zip(names[: len(own)], got, strict=False):  # of equals any may be first
+            these = [p for label, p in zip(labels, probs.tolist(), strict=True) if label == name]
+            assert min(abs(p - share) for p in these) < 6e-4, name
+        both.append(wanted)
+    return len(own), both[0], both[1]
 
 
 def test_the_distribution_follows_its_controls(shown):
@@ -512,7 +540,7 @@ def test_draws_come_near_to_the_probabilities(shown):
         settle(page)
         counts = draws(probs, n).bincount(minlength=len(probs))[order]
         shares = [count / n for count in (*counts[:12].tolist(), counts[12:].sum().item())]
-        drawn = numbers(page, ".gw-bars tbody tr:not([hidden]) td.gw-number:nth-child(4)")
+        drawn = numbers(page, ".gw-bars tbody tr:not([hidden]) td.gw-number:nth-child(5)")
         assert drawn == pytest.approx(shares, abs=6e-4)
         most = max(probs.max().item(), *shares[:12])
         left = dots.evaluate_all("all => all.map(dot => parseFloat(dot.style.left))")
@@ -550,6 +578,87 @@ def test_bars_of_tokens_are_to_be_seen_where_all_others_have_more(shown):
     assert bars.first.bounding_box()["width"] > 110  # a third of the telephone
     assert last == 100 and "gw-longer" in bars.last.get_attribute("class")
     assert page.locator(".gw-bars .gw-longer").count() == 2  # its bar and its outline
+
+
+@pytest.mark.parametrize("press", ["tap", "click", "Enter"])
+def test_every_token_can_be_brought_into_the_list(shown, press):
+    """By more lines and by a part of its text; each with its number before the settings."""
+    widget = distribution()
+    widget.temperature = 2.0
+    page = shown(widget, width=NARROW - 30)
+    more, fewer = (page.get_by_role("button", name=name) for name in ("more tokens", "fewer"))
+    assert fewer.is_disabled()
+    for button, listed in ((more, 24), (more, 40), (fewer, 20), (fewer, 12), (more, 24)):
+        button.press(press) if press == "Enter" else getattr(button, press)()
+        widget.listed = listed
+        distribution_agrees(page, widget)
+        assert more.is_disabled() == (listed == 40) and fewer.is_disabled() == (listed == 12)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    find = page.get_by_role("textbox", name="find a token")
+    for text, found in (("T3", 11), ("t39", 1), (" ", 0), ("", 24)):
+        find.fill(text)
+        widget.sought = text
+        distribution_agrees(page, widget)
+        own = page.locator(".gw-candidates tbody tr:not([hidden]) th:not(:has-text('others'))")
+        assert own.count() == found
+        if found == 1:
+            tells(page, "In the list: 1 with “t39”.")
+    assert page.faults == []
+
+
+def test_a_token_that_is_found_is_taken(shown):
+    widget = live()
+    page = shown(widget)
+    labels = [widget._tokenizer.decode([i]) for i in range(widget._tokenizer.vocab_size)]
+    rare = labels[widget.probs().argmin()]  # it has no line of its own
+    assert rare not in page.locator(".gw-candidates .gw-pick").all_inner_texts()
+    page.get_by_role("textbox", name="find a token").fill(rare)
+    widget.sought = rare
+    writing_agrees(page, widget)
+    page.locator(".gw-candidates").get_by_role("button", name=rare, exact=True).press("Enter")
+    widget.ids = [labels.index(rare)]
+    writing_agrees(page, widget)
+    assert page.locator(".gw-written:not([hidden])").all_inner_texts() == [rare]
+    assert page.faults == []
+
+
+def test_a_square_of_the_table_tells_its_number_to_the_keyboard(shown):
+    widget = distribution()
+    page = shown(widget)
+    map, read = page.get_by_role("slider", name="the table as a heat map"), page.locator(".gw-read")
+    mark, resting = page.locator(".gw-square"), read.inner_text()
+    page.get_by_role("textbox", name="find a token").focus()
+    page.keyboard.press("Tab")
+    at = [1, 0]  # the row that is picked
+    steps = {
+        "": (0, 0), "ArrowRight": (0, 1), "ArrowDown": (1, 0), "End": (0, 99), "ArrowLeft": (0, -1),
+        "PageUp": (-10, 0), "ArrowUp": (-1, 0), "PageDown": (10, 0), "Home": (0, -99),
+    }  # fmt: skip
+    for key, (down, across) in steps.items():
+        if key:
+            page.keyboard.press(key)
+        at = [min(4, max(0, at[0] + down)), min(39, max(0, at[1] + across))]
+        share = widget._table[at[0]].softmax(0)[at[1]].item()
+        said = re.fullmatch(
+            rf"{['x', '␣', '⏎', 'y', 'z'][at[0]]}, then t{at[1]}: (.*) %", read.inner_text()
+        )
+        number = 0.0 if said[1].startswith("<") else float(said[1]) / 100
+        assert number == pytest.approx(share, abs=6e-4)
+        assert map.get_attribute("aria-valuetext") == read.inner_text()
+        assert map.get_attribute("aria-valuenow") == str(40 * at[0] + at[1])
+        box, seen = map.bounding_box(), mark.bounding_box()
+        for side, long, k, n in (("y", "height", at[0], 5), ("x", "width", at[1], 40)):
+            middle = (seen[side] + seen[long] / 2 - box[side]) / box[long]
+            assert middle == pytest.approx((k + 0.5) / n, abs=0.01)
+    assert page.locator("select").input_value() == "1"
+    page.keyboard.press("Enter")
+    settle(page)
+    widget.row = 4
+    assert page.locator("select").input_value() == "4"
+    distribution_agrees(page, widget)
+    page.keyboard.press("Shift+Tab")
+    assert read.inner_text() == resting and not mark.is_visible()
+    assert page.faults == []
 
 
 def test_a_row_of_the_table_is_picked_with_the_pointer(shown):
@@ -1067,28 +1176,21 @@ def test_each_expert_has_a_pattern_of_its_own(shown):
 def writing_agrees(page, widget: LiveGPT) -> None:
     """Candidates, guesses on the way and heads are what PyTorch says of the same traits."""
     settle(page)
-    rows = ".gw-bars:not(.gw-lens, .gw-exam) tbody tr:not([hidden])"
-    got = numbers(page, f"{rows} td.gw-number")
     plain = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
     settings = {name: getattr(widget, name) for name in plain}
     for name, value in plain.items():
         widget.set_trait(name, value)
-    before, order = widget.probs().sort(descending=True, stable=True)
+    as_it_says = widget.probs()
     for name, value in settings.items():
         widget.set_trait(name, value)
-    wanted = with_others(widget.probs()[order])
-    assert got == pytest.approx(wanted, abs=6e-4)
-    before = with_others(before)
-    most = max(*wanted[:-1], *before[:-1])
+    labels = [shown_as(widget, i) for i in range(widget._tokenizer.vocab_size)]
+    own, wanted, before = list_agrees(page, widget, labels, as_it_says)
+    most = max(*wanted[:own], *before[:own])  # without the others
     for kind, shares in (("bar", wanted), ("outline", before)):
-        found = widths(page, f"{rows} .gw-{kind}")
+        found = widths(page, f".gw-candidates tbody tr:not([hidden]) .gw-{kind}")
         assert found == pytest.approx([min(100, 100 * p / most) for p in shares], abs=0.02)
     lens_agrees(page, widget)
     heads_agree(page, widget)
-
-
-def with_others(probs: torch.Tensor) -> list[float]:
-    return [*probs[:12].tolist(), probs[12:].sum().item()]
 
 
 def shown_as(widget: LiveGPT | AttentionExplorer, token: int) -> str:
@@ -1203,7 +1305,7 @@ def test_the_model_in_the_page_says_what_pytorch_says(shown):
     name = other.inner_text()
     other.click()
     settle(page)
-    widget.prompt = page.locator("textarea").input_value()
+    widget.prompt = page.locator("textarea").first.input_value()
     shown_text = page.locator(".gw-token.gw-written:not([hidden])").all_inner_texts()
     ids = [i for i in range(widget._tokenizer.vocab_size) if widget._tokenizer.decode([i]) == name]
     assert len(shown_text) == 1 and shown_text == [name] and widget.prompt == "lower lo"
@@ -1286,9 +1388,44 @@ def test_the_model_in_the_page_writes(shown):
     page.get_by_role("button", name="back to the beginning").tap()
     settle(page)
     assert page.locator(".gw-written:not([hidden])").count() == 0
-    page.locator("textarea").fill("lower ?")
+    page.locator("textarea").first.fill("lower ?")
     settle(page)
     assert 'holds "?"' in page.get_by_role("alert").inner_text()
+    assert page.faults == []
+
+
+def test_as_fast_as_it_can_it_writes_the_same_and_as_many_as_fit_between_two_pictures(shown):
+    """A clock that stands still: all in one go, and one picture; one that runs: one by one."""
+    widget = live(temperature=0.0)
+    page = shown(widget)
+    page.evaluate(
+        """() => {
+            window.ticks = 0, window.now = 0, window.pictures = 0;
+            performance.now = () => (now += ticks);
+            const toks = document.querySelector(".gw-tokens");
+            new MutationObserver(() => (pictures += 1)).observe(toks, { childList: true });
+        }"""
+    )
+    page.get_by_role("checkbox", name="as fast as this page can").tap()
+    write = page.get_by_role("button", name="write", exact=True)
+    write.tap()
+    page.wait_for_function("document.querySelectorAll('.gw-written:not([hidden])').length === 48")
+    settle(page)
+    right = list(stream(widget._model, torch.tensor([widget.whole()]), 48, temperature=0.0))
+    written = page.locator(".gw-written:not([hidden])")
+    assert written.all_inner_texts() == [widget._tokenizer.decode([i]) for i in right]
+    assert page.evaluate("pictures") == 1 and write.get_attribute("aria-pressed") == "false"
+    page.get_by_role("button", name="back to the beginning").tap()
+    settle(page)
+    page.evaluate("ticks = 20")  # each token takes longer than there is room for
+    write.tap()
+    settle(page)
+    page.get_by_role("button", name="stop", exact=True).tap()
+    settle(page)
+    assert 1 < written.count() < 20
+    widget.ids = right[: written.count()]
+    widget.fast = True
+    writing_agrees(page, widget)
     assert page.faults == []
 
 
@@ -1327,8 +1464,10 @@ def test_the_page_opens_a_model_of_the_readers_own(shown, tmp_path):
     path = export_model(tmp_path / "mine", other._model, other._tokenizer)
     page.locator("input[type=file]").set_input_files(path)
     page.get_by_text("mine.gpt.safetensors: blocks 1, heads 2").wait_for()
-    other.prompt = page.locator("textarea").input_value()
-    got = numbers(page, ".gw-bars:not(.gw-lens) tbody tr:not([hidden]) td.gw-number")[:12]
+    other.prompt = page.locator("textarea").first.input_value()
+    got = numbers(page, ".gw-bars:not(.gw-lens) tbody tr:not([hidden]) td.gw-number:nth-child(2)")[
+        :12
+    ]
     assert got == pytest.approx(other.probs().topk(12).values.tolist(), abs=6e-4)
     for name, data in (("cut", path.read_bytes()[:-5]), ("photo.png", b"\x89PNG" * 50)):
         bad = tmp_path / name
@@ -1513,6 +1652,48 @@ def test_a_token_below_the_pointer_looks_until_it_leaves(shown):
     assert page.faults == []
 
 
+def test_a_square_of_a_head_s_map_tells_its_number_to_the_keyboard(shown):
+    """Also after the text, the head or the mask have changed."""
+    widget = attention(query=7)
+    page = shown(widget)
+    attention_agrees(page, widget)
+    map, read = (
+        page.get_by_role("slider", name="the weights of the picked head"),
+        page.locator(".gw-read"),
+    )
+
+    def agrees(i: int, j: int):
+        said = read.inner_text()
+        assert said.startswith(f"Token {i}, ") and map.get_attribute("aria-valuetext") == said
+        weight = widget.table()[i, j].item()
+        if widget.mask and j > i:
+            assert f"may not see token {j}, " in said
+            return
+        told = re.search(rf"takes (.*) % from token {j}, ", said)[1]
+        assert 0 if told.startswith("<") else float(told) / 100 == pytest.approx(weight, abs=6e-4)
+
+    map.press("ArrowRight")
+    agrees(7, 1)
+    for _ in range(7):
+        page.keyboard.press("ArrowRight")
+    agrees(7, 8)
+    page.keyboard.press("ArrowDown")
+    agrees(8, 8)
+    page.keyboard.press("Enter")
+    widget.query = 8
+    attention_agrees(page, widget)
+    agrees(8, 8)
+    page.evaluate("document.querySelectorAll('.gw-thumb')[3].click()")  # the keyboard stays here
+    widget.layer = widget.head = 1
+    attention_agrees(page, widget)
+    agrees(8, 8)
+    page.keyboard.press("PageDown")
+    page.keyboard.press("End")
+    agrees(18, len(widget.ids()) - 1)
+    page.keyboard.press("Tab")
+    assert read.inner_text().startswith("A row for each token") and page.faults == []
+
+
 def test_the_small_maps_are_those_of_the_heads(shown):
     widget = attention(mask=False, divisor=1.0)
     page = shown(widget)
@@ -1574,7 +1755,7 @@ def test_the_answer_key_marks_what_is_forced_and_what_breaks_a_rule(shown):
     other = next(s for s in ("red", "blue") if s != story.text[last.start : last.end])
     spoilt = story.text[: last.start] + other + story.text[last.end :]
     verdict = corpus.judge(spoilt).verdicts[0]
-    page.locator("textarea").fill(spoilt)
+    page.locator("textarea").first.fill(spoilt)
     [(broken, title)] = marked(page, "broken")
     before = len(tokenizer.decode(tokenizer.encode(spoilt)[:broken]))
     assert before <= verdict.position < before + 1 + len(other)
@@ -1585,11 +1766,11 @@ def test_the_answer_key_marks_what_is_forced_and_what_breaks_a_rule(shown):
     tells(page, fault)
 
     early = story.text[: story.text.index(". ") + 1]
-    page.locator("textarea").fill(early + corpus.END)
+    page.locator("textarea").first.fill(early + corpus.END)
     settle(page)
     # in a prompt END is plain text, as in Python's encode
     assert len(marked(page, "broken")) == 1
-    page.locator("textarea").fill(early)
+    page.locator("textarea").first.fill(early)
     assert not marked(page, "broken")
     for _ in range(30):
         page.get_by_role("button", name="next token").press("Enter")
