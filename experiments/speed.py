@@ -3,7 +3,7 @@
 Claim: with a quarter of the book's steps, every seed of Muon at its best rate ends nearer to the
 floor than any seed of AdamW at any; a step of it takes longer, by less than it saves.
 
-    python experiments/speed.py             # fifty minutes; writes data/runs/speed.json
+    python experiments/speed.py             # forty minutes; writes data/runs/speed.json
     python experiments/speed.py --resume    # only what is not recorded yet
 
 The book's model and recipe (seeds.py) with a quarter of the steps, in batches of eight stories.

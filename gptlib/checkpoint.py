@@ -13,7 +13,6 @@ Built in chapter 7. A checkpoint holds tensors and plain values, never code:
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from gptlib.given.checks.saved import (
     check_tokenizer,
     check_weights,
 )
-from gptlib.given.files import check_frugal, plain
+from gptlib.given.files import as_json
 from gptlib.given.folders import read_json, replacing_folder
 from gptlib.given.run_state import description, set_weights
 from gptlib.given.saved import read_saved
@@ -70,14 +69,7 @@ def write_tensors(file: Path, tensors: dict[str, torch.Tensor]) -> None:
 
 def write_json(file: Path, told: dict[str, Any]) -> None:
     """Plain values as JSON. Errors: ValueError for a history that could not be read again."""
-    text = json.dumps(told, default=plain) + "\n"
-    try:
-        check_frugal(text)
-    except ValueError as error:
-        raise ValueError(
-            f"{file.name} could not be read again: {error}. Let evaluate give numbers, not lists."
-        ) from error
-    file.write_text(text, encoding="utf-8")
+    file.write_text(as_json(told, file.name), encoding="utf-8")
 
 
 def load_checkpoint(

@@ -452,3 +452,22 @@ def test_what_could_not_be_read_again_is_not_saved(tmp_path):
     assert all(
         torch.equal(a, b) for a, b in zip(loaded.parameters(), model(1).parameters(), strict=True)
     )
+
+
+def test_a_folder_that_was_moved_away_and_is_gone_when_it_is_looked_at_is_no_fault(
+    tmp_path, monkeypatch
+):
+    """A swap ends between the list of what stands beside a checkpoint and the look at it."""
+    path = tmp_path / "run"
+    save_checkpoint(path, model(1))
+    list_of = folders.those_beside
+
+    def late(target, kind):
+        old = files.beside(target, "old")
+        os.rename(away, target)
+        return [*list_of(target, kind), old]  # which nobody finds any more
+
+    away = tmp_path / "away"
+    os.rename(path, away)
+    monkeypatch.setattr(folders, "those_beside", late)
+    assert value_in(path) == 1

@@ -37,7 +37,7 @@ LONG = (
     *("hundred_kills", "every_single_step", "two_at_once", "every_one", "more_than_what_python"),
     *("multiple_of_the_size", "multiple_of_their_size", "in_parts"),
     *("every_process", "in_one_part", "class_is_no_name"),
-    "goes_away",
+    *("goes_away", "gradient_descent_finds", "fit_comes_close"),
 )
 SLOW = " and ".join(f"not {name}" for name in LONG)
 THREE = ("01_tokenizer", "02_bigram", "09_modern")

@@ -1365,7 +1365,7 @@ def test_muon_comes_nearer_in_as_many_steps_and_in_less_time():
 def test_the_faster_recipe_that_chapter_7_names_is_sooner_near_the_floor():
     """In steps, and in seconds too, where one of its steps takes a seventh longer."""
     quick, slow, ratio = measured("page_training")["runs"], record("seeds"), record("speed")["step"]
-    sooner = [run["steps_to_goal"] for run in quick]
+    sooner = [run["steps_to_goal"] for run in quick if "quick" in run["name"]]
     near = [
         min(
             s

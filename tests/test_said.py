@@ -537,10 +537,11 @@ def test_padded_rows_cost_memory_and_work_and_begin_with_probability():
 
 
 def test_two_heads_and_four_have_weights_of_the_same_shapes_and_compute_something_else():
-    two, four = (GPT(GPTConfig.preset("stories", n_head=n)).eval() for n in (2, 4))
+    torch.manual_seed(0)
+    two, four = (GPT(GPTConfig.preset("stories", n_head=n, init="torch")).eval() for n in (2, 4))
     two.load_state_dict(four.state_dict())
     with torch.no_grad():
-        assert (two(ids(2, 16))[0] - four(ids(2, 16))[0]).abs().max() > 1e-3
+        assert (two(ids(2, 16))[0] - four(ids(2, 16))[0]).abs().max() > 0.01
 
 
 def test_at_temperature_0_the_first_of_equals_has_it_all():

@@ -33,6 +33,7 @@ def lots(seed: int) -> Iterator[tuple[Any, ...]]:
     for temperature in (0.8, 2.0, 0.5):
         logits = 2 * torch.randn(40, 9, generator=draw, dtype=torch.float64)
         yield logits, torch.rand(40, generator=draw, dtype=torch.float64), temperature
+    yield 2 * logits, torch.rand(40, generator=draw, dtype=torch.float64)  # at 0.8, unasked
     yield 1000 + 500 * logits, torch.rand(40, generator=draw, dtype=torch.float64), 0.8
 
 

@@ -66,6 +66,23 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else float(value)
 
 
+def as_json(told: Any, name: str) -> str:
+    """Plain values as the text of a JSON file of this name, numbers of arrays and tensors included.
+
+    as_json({"step": 3}, "run.json") -> '{"step": 3}\\n'
+
+    Errors: ValueError for what could not be read again.
+    """
+    text = json.dumps(told, default=plain) + "\n"
+    try:
+        check_frugal(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} could not be read again: {error}. Let evaluate give numbers, not lists."
+        ) from error
+    return text
+
+
 def flush(path: str | os.PathLike[str]) -> None:
     """Wait until a file's content, or a folder's list of names, is on the disk itself."""
     if os.path.isdir(path) and os.name == "nt":

@@ -157,7 +157,13 @@ def _standing(target: Path) -> Path | None:
     """The folder itself, or the newest that was moved away and never replaced."""
     if target.exists():
         return target
-    return max(those_beside(target, "old"), key=lambda old: old.stat().st_mtime_ns, default=None)
+    moved = []
+    for old in those_beside(target, "old"):
+        with suppress(FileNotFoundError):  # removed since it was listed
+            moved.append((old.stat().st_mtime_ns, old))
+    if moved:
+        return max(moved)[1]
+    return target if target.exists() else None  # the swap may have ended meanwhile
 
 
 def _swap(new: Path, target: Path) -> None:
