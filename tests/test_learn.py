@@ -298,6 +298,8 @@ def test_a_signal_stops_it_after_saving_and_it_goes_on(data, whole, tmp_path, nu
 
 def test_a_second_signal_acts_as_always_unless_all_are_noted():
     kinds = (signal.SIGINT, signal.SIGTERM)
+    # A shell that starts this in the background has SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     before = [signal.getsignal(kind) for kind in kinds]
     with signals() as noted:
         assert noted() is None

@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 
 def drawn(logits: Array, lot: Array, temperature: float = 0.8) -> Array:
-    """The token of each row on which its lot falls: logits (B, V), lot (B), 0 to 1 -> (B)."""
+    """The token of each row, shape (B), on which its lot falls: logits (B, V), lot (B), 0 to 1."""
     x = (logits - logits.max(axis=-1, keepdims=True)) / temperature
     sums = np.exp(x).cumsum(axis=-1)  # (B, V)
     # Not quite 1 where they are divided: so the lot is multiplied.

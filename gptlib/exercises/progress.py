@@ -29,6 +29,7 @@ TITLES: dict[int | str, str] = {
     11: "Scale and share",
     12: "Your GPT",
     "A": "The same model in NumPy",
+    "B": "The same model in MLX",
     "C": "Backpropagation by hand",
 }
 DONE, OPEN, BROKEN = "done", "open", "no longer right"

@@ -12,7 +12,7 @@ const WALKS = {
 export function squareWords(map, { read, resting, row, pick }) {
   const { el: box, canvas } = map;
   const el = h("p", { class: "gw-legend gw-read" });
-  const mark = h("span", { class: "gw-square", hidden: true });
+  const mark = h("span", { class: "gw-where", hidden: true });
   let at = null, keyed = false, last = null; // the square that is read; whether keys walk; where they were
   const inside = ([i, j]) => [[i, canvas.height], [j, canvas.width]].map(([k, n]) => Math.min(n - 1, Math.max(0, k)));
   const again = () => {

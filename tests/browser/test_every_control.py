@@ -90,8 +90,11 @@ def not_by_keys(table: dict, changed: dict[str, set]) -> list[str]:
     for label, does in table.items():
         if "keys" in does.hands or not does.hands:
             continue
-        others = [changed[one] for one in does.instead if "keys" in table[one].hands]
-        if not others or not changed.get(label, set()) <= set().union(*others):
+        others = [one for one in does.instead if "keys" in table[one].hands]
+        if does.says and any(table[one].says is does.says for one in others):
+            continue  # the same is asked of both, whatever of it was so before
+        moved = set().union(*(changed[one] for one in others))
+        if not others or not changed.get(label, set()) <= moved:
             found.append(label)
     return found
 

@@ -626,7 +626,7 @@ def test_a_square_of_the_table_tells_its_number_to_the_keyboard(shown):
     widget = distribution()
     page = shown(widget)
     map, read = page.get_by_role("slider", name="the table as a heat map"), page.locator(".gw-read")
-    mark, resting = page.locator(".gw-square"), read.inner_text()
+    mark, resting = page.locator(".gw-where"), read.inner_text()
     page.get_by_role("textbox", name="find a token").focus()
     page.keyboard.press("Tab")
     at = [1, 0]  # the row that is picked
