@@ -22,13 +22,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -44,8 +41,8 @@ from gptlib.widgets.story_key import answer_key
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "book" / "tools"))
-import alive  # noqa: E402 # the book's own tools
-from mathset import node_program  # noqa: E402
+from mathset import node_program  # noqa: E402 # the book's own tool
+from training_page import opened  # noqa: E402
 
 RESULT = HERE / "results" / "page_speed.json"
 PRELUDE = """
@@ -174,27 +171,10 @@ def the_model() -> tuple[GPT, BPETokenizer]:
 
 def in_chromium(model: GPT, tokenizer: BPETokenizer, stories: int) -> dict[str, Any]:
     """Tokens a second of the widget itself, by the clock and by its thread's processor time."""
-    from playwright.sync_api import sync_playwright
-
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
-    if not program:
-        raise SystemExit("This needs a Chromium: install one, or name it in CHROMIUM.")
     widget = LiveGPT(model, tokenizer, temperature=0.8, answer_key=True, fast=True)
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1000, "height": 1000})
-        static = Path(folder, "_static")
-        static.mkdir()
-        body = f"<!DOCTYPE html><html><head></head><body>{alive.standing(widget)}</body></html>"
-        text = alive.with_widgets(body, "", static)
-        Path(folder, "page.html").write_text(text, encoding="utf-8")
-        page.goto(Path(folder, "page.html").as_uri())
-        page.wait_for_selector(".gpt-widget")
-        tools = page.context.new_cdp_session(page)
-        tools.send("Performance.enable", {"timeDomain": "threadTicks"})
+    with opened(widget) as (browser, page, tools):
         found = [story(page, tools) for _ in range(WARM + stories)][WARM:]
         version = browser.version
-        browser.close()
     tokens, seconds, used = (sum(part) for part in zip(*found, strict=True))
     return {
         "stories": stories, "tokens": tokens, "tokens_per_second": round(tokens / seconds),

@@ -17,8 +17,12 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import anywidget
 
 from gptlib.widgets import LiveTraining
 
@@ -86,8 +90,12 @@ def seconds_of_scripts(tools: Any) -> float:
     return next(one["value"] for one in metrics if one["name"] == "ScriptDuration")
 
 
-def in_chromium(widget: LiveTraining, seconds: float, slower: float, goal: float) -> dict[str, Any]:
-    """The page's own figures after so many seconds, or where the exam is `goal` times the floor."""
+@contextmanager
+def opened(widget: anywidget.AnyWidget) -> Iterator[tuple[Any, Any, Any]]:
+    """A widget in a page of its own in Chromium: the browser, the page, and its tools' session.
+
+    The tools tell the seconds of the page's own thread.
+    """
     from playwright.sync_api import sync_playwright
 
     program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
@@ -105,6 +113,13 @@ def in_chromium(widget: LiveTraining, seconds: float, slower: float, goal: float
         page.wait_for_selector(".gpt-widget")
         tools = page.context.new_cdp_session(page)
         tools.send("Performance.enable", {"timeDomain": "threadTicks"})
+        yield browser, page, tools
+        browser.close()
+
+
+def in_chromium(widget: LiveTraining, seconds: float, slower: float, goal: float) -> dict[str, Any]:
+    """The page's own figures after so many seconds, or where the exam is `goal` times the floor."""
+    with opened(widget) as (browser, page, tools):
         process = Process(browser, page, slower)
         page.evaluate(NOTE_TASKS)
         scripts = seconds_of_scripts(tools)
@@ -124,7 +139,6 @@ def in_chromium(widget: LiveTraining, seconds: float, slower: float, goal: float
         scripts, past = seconds_of_scripts(tools) - scripts, now - started
         tasks, most = page.evaluate("window.tasks"), process.megabytes()
         version = browser.version
-        browser.close()
     chosen = widget.chosen
     tokens = chosen["recipe"]["batch_size"] * chosen["config"]["context_length"]
     return {
