@@ -237,9 +237,7 @@ def type_at(hand: Keys, seen: Seen, does: Does) -> None:
     hand.reach(seen)
     seen.aimed = aim(page, seen, does.at)
     if seen.kind == "file":
-        with page.expect_file_chooser() as asked:
-            hand.press()
-        asked.value.set_files(does.text)
+        choose_file(page, hand.press, does.text)
     elif does.downloads:
         with page.expect_download():
             hand.press()
@@ -260,9 +258,7 @@ def point_at(hand: Mouse | Finger, seen: Seen, does: Does) -> None:
         to = a["left"] + across * a["width"], a["top"] + down * a["height"]
         hand.drag(a["x"], a["y"], *to)
     elif seen.kind == "file":
-        with page.expect_file_chooser() as asked:
-            hand.press(a["x"], a["y"])
-        asked.value.set_files(does.text)
+        choose_file(page, lambda: hand.press(a["x"], a["y"]), does.text)
     elif does.downloads:
         with page.expect_download():
             hand.press(a["x"], a["y"])
@@ -285,6 +281,14 @@ def choose(page, seen: Seen) -> None:
     page.keyboard.press("Escape")
     control = page.evaluate_handle("at => hands.control(at)", seen.at).as_element()
     control.select_option(index=(seen.aimed["chosen"] + 1) % seen.aimed["options"])
+
+
+def choose_file(page, press: Callable[[], None], path: str | Path) -> None:
+    """A file that is chosen in the browser's own window."""
+    with page.expect_file_chooser() as asked:
+        page.evaluate("calm()")  # it has answered, so it also knows that the window is asked for
+        press()
+    asked.value.set_files(path)
 
 
 def drop(page, aimed: dict[str, Any], path: Path) -> None:
