@@ -11,6 +11,9 @@ it, `says`, that no other sentence of the text has; the kind says what holds it 
     exact        it follows by counting or by proof; a cell or a test shows it
     cited        a source that is named in the text says it
     definition   it says what a word or a piece of code means, or what the reader is to do
+
+What is measured or exact has something that would go red: a `test`, or in `holds` a part of each
+assertion in a cell of `shown`, or of its compared output, that says what the claim says.
 """
 
 from __future__ import annotations
@@ -19,9 +22,11 @@ import ast
 import re
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from textwrap import dedent
 
 from chapterfiles import ROOT, chapters, python_of, read, tags
+from nbformat import NotebookNode
 from notebooks import CHECKED
 
 REGISTERS = ROOT / "chapters" / "claims"
@@ -35,8 +40,8 @@ NEEDED = {
     "cited": {"source"},
     "definition": set(),
 }
-ASSERTS = re.compile(r"^ *assert ", flags=re.MULTILINE)
-KNOWN = {"says", "kind", "shown", "seeds", "control", "source", "test"}
+FENCES = re.compile(r"^ *```.*?\n(.*?)^ *```", flags=re.DOTALL | re.MULTILINE)
+KNOWN = {"says", "kind", "shown", "seeds", "control", "source", "test", "holds"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Text:
     name: str
     sentences: list[str]
     cells: dict[str, str]  # the code cells by id
-    guarded: frozenset[str] = frozenset()  # those that fail where something else comes out
+    red: dict[str, str] = field(default_factory=dict)  # what of each fails where it is otherwise
 
 
 def sentences(markdown: str) -> list[str]:
@@ -99,6 +104,28 @@ def of_figures(code: str) -> list[str]:
     return found
 
 
+def assertions(code: str) -> str:
+    """The assertions of a piece of code, as they are written.
+
+    >>> assertions("for k in (2, 3):\\n    x = 2 * k\\n    assert x > k, 'small'\\nprint(x)")
+    "assert x > k, 'small'"
+    """
+    found = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Assert)]
+    return "\n".join(ast.get_source_segment(code, node) or "" for node in found)
+
+
+def red(cell: NotebookNode) -> str:
+    """What of a cell goes red where something else comes out: its assertions, a compared output.
+
+    A solution is prose with code in it.
+    """
+    if cell.cell_type == "markdown":
+        return "\n".join(assertions(dedent(code)) for code in FENCES.findall(cell.source))
+    compared = cell.outputs if CHECKED in tags(cell) else []
+    texts = [out.get("text") or out.get("data", {}).get("text/plain", "") for out in compared]
+    return "\n".join([assertions(python_of(cell.source)), *texts])
+
+
 def text_of(name: str) -> Text:
     """A chapter by the name of its notebook, or a page of book/."""
     if name in PAGES:
@@ -113,8 +140,7 @@ def text_of(name: str) -> Text:
             prose += [*sentences(cell.metadata.get("caption", "")), *of_figures(cell.source)]
     # A solution counts as a cell: the build runs its code behind the chapter.
     code = [c for c in notebook.cells if c.cell_type == "code" or c.id.startswith("solution-")]
-    guarded = frozenset(c.id for c in code if CHECKED in tags(c) or ASSERTS.search(c.source))
-    return Text(name, prose, {c.id: c.source for c in code}, guarded)
+    return Text(name, prose, {c.id: c.source for c in code}, {c.id: red(c) for c in code})
 
 
 def names() -> list[str]:
@@ -184,16 +210,20 @@ def wrong_place(shown: str, text: Text) -> list[str]:
 def unguarded(text: Text, claims: list[dict]) -> list[str]:
     """The measured and exact claims for which nothing would go red, were they no longer true.
 
-    A test goes red; so does a cell with an assertion, and one whose output is stored and compared.
+    A test goes red. So does a cell: `holds` names a part of each assertion, or of the compared
+    output, that says what the claim says.
     """
     found = []
     for claim in claims:
-        if claim["kind"] not in ("measured", "exact") or claim.get("test"):
+        places = [shown.split() for shown in claim.get("shown", [])]
+        tested = claim.get("test") or any(words[0] == "test" for words in places)
+        if claim["kind"] not in ("measured", "exact") or tested:
             continue
-        places = [shown.split() for shown in claim["shown"]]
         cells = [words[1:] for words in places if words[0] == "cell"]
-        red = any(text_of(w[0]).guarded & {w[1]} if w[1:] else text.guarded & {*w} for w in cells)
-        if not red and all(words[0] != "test" for words in places):
+        asserted = [(text_of(w[0]) if w[1:] else text).red.get(w[-1], "") for w in cells]
+        seen = " ".join(" ".join(asserted).split())
+        holds = [" ".join(part.split()) for part in claim.get("holds", [])]
+        if not holds or not all(part and part in seen for part in holds):
             found.append(claim["says"])
     return found
 
