@@ -67,7 +67,7 @@ UNGUARDED = {
     "03_attention": 53,
     "04_layernorm_gelu": 41,
     "05_residuals": 49,
-    "06_gpt": 47,
+    "06_gpt": 0,
     "07_training": 30,
     "08_generation": 54,
     "09_modern": 14,

@@ -166,6 +166,64 @@ def test_places_taken_from_the_batch_s_size_are_place_0_for_one_text():
         model.token_embedding(ids(3, 16)) + model.position_embedding(torch.arange(3))
 
 
+def test_preferences_from_nowhere_cost_something_with_any_curve():
+    """The loss of logits that know nothing, above ln V: the logarithm of the mean of e to them."""
+    draw = torch.Generator().manual_seed(0)
+    targets = torch.randint(500, (4000,), generator=draw)
+    bell = torch.randn(4000, 500, generator=draw)
+    curves = {
+        "bell": bell,
+        "flat": torch.rand(4000, 500, generator=draw) * 3,
+        "two values": bell.sign(),
+        "a tail to the left": -bell.exp(),
+        "a tail to the right": bell.exp().clamp(max=8),
+    }
+    for name, logits in curves.items():
+        centred = logits - logits.mean()
+        cost = F.cross_entropy(centred, targets).item() - math.log(500)
+        assert cost == pytest.approx(centred.exp().mean(dim=-1).log().mean().item(), abs=0.1), name
+        assert cost > 0.2, name
+    assert F.cross_entropy(bell * 0 + 3, targets).item() == pytest.approx(math.log(500), abs=1e-5)
+
+
+def test_on_the_device_meta_the_largest_model_has_no_memory_behind_it():
+    with torch.device("meta"):
+        largest = GPT(GPTConfig.preset("gpt2-xl", n_layer=2))
+    pieces = [*largest.parameters(), *largest.buffers()]
+    assert all(piece.is_meta and piece.untyped_storage().data_ptr() == 0 for piece in pieces)
+    assert sum(piece.nbytes for piece in pieces) > 5e8  # what it says it would take
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_waves_drown_what_a_fresh_model_reads(seed):
+    """Tied, its first choice is the token read; with waves, most often another."""
+    x = ids(8, 128)
+    for with_waves, low, high in ((False, 0.8, 1.0), (True, 0.0, 0.5)):
+        torch.manual_seed(seed)
+        model = GPT(GPTConfig.preset("stories", waves=with_waves))
+        with torch.no_grad():
+            itself = (model(x)[0].argmax(dim=-1) == x).float().mean().item()
+        assert low < itself < high, (with_waves, itself)
+
+
+def test_the_summary_of_chapter_6_adds_up():
+    rows = [row for row in text_of("06_gpt").sentences if row.count(" | ") == 3]
+    for column, config in ((2, STORIES), (3, GPTConfig())):
+        C, L, V, T = config.n_embd, config.n_layer, config.vocab_size, config.context_length
+        biases = 11 * L * C + C if config.bias else 0
+        blocks = 12 * L * C**2 + 2 * L * C + C + biases
+        assert blocks == non_embedding_parameters(config)
+        assert blocks == 12 * L * C**2 + 13 * L * C + 2 * C or not config.bias
+        assert total_parameters(config) == blocks + (V + T) * C
+        work = 6 * (12 * L * C**2 + V * C) + 12 * L * T * C
+        assert work == flops_per_token(config)
+        told = [row.split(" | ")[column] for row in rows]
+        wanted = [f"{n:,}" for n in (blocks, (V + T) * C, blocks + (V + T) * C, work)]
+        size = f"{16 * total_parameters(config) / (1e6 if config is STORIES else 1e9):.1f}"
+        for number in [*wanted, size, f"{math.log(V):.2f}"]:
+            assert any(number in cell for cell in told), (number, told)
+
+
 # Chapter 8 ----------------------------------------------------------------------------------------
 
 
