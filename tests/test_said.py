@@ -195,8 +195,8 @@ def test_on_the_device_meta_the_largest_model_has_no_memory_behind_it():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_waves_drown_what_a_fresh_model_reads(seed):
-    """Tied, its first choice is the token read; with waves, most often another."""
+def test_waves_outvote_what_a_fresh_model_reads(seed):
+    """Tied, its first choice is the token read; with waves, at most places another."""
     x = ids(8, 128)
     for with_waves, low, high in ((False, 0.8, 1.0), (True, 0.0, 0.5)):
         torch.manual_seed(seed)
