@@ -230,6 +230,10 @@ def test_chapter_6_s_heads_take_what_the_text_says(kite):
     kite.query, kite.text = -1, kite.text.replace("long legs", "red hair")
     assert taken(kite, " red")[1, 2] == pytest.approx(0.06, abs=0.006)
     assert taken(kite, " purple")[1, 2] == pytest.approx(0.93, abs=0.006)
+    swapped = kite.text.replace("red hair", "purple hair").replace("purple kite", "red kite")
+    kite.query, kite.text = -1, swapped
+    assert taken(kite, " red")[1, 2] == pytest.approx(0.60, abs=0.006)
+    assert taken(kite, " purple")[1, 2] == pytest.approx(0.40, abs=0.006)
 
 
 # What it is given --------------------------------------------------------------------------------

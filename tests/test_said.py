@@ -26,9 +26,9 @@ from gptlib.attention import (
 )
 from gptlib.batches import get_batch
 from gptlib.bigram import BigramModel
-from gptlib.corpus.scoring import story_starts
+from gptlib.corpus.scoring import AnswerKey, story_starts
 from gptlib.generation import keep_top_p, next_token_probs
-from gptlib.given.records import record
+from gptlib.given.records import load_recorded, record
 from gptlib.gpt import (
     GPT,
     GPTConfig,
@@ -231,6 +231,22 @@ def test_the_summary_of_chapter_6_adds_up():
 def tokenizer():
     text = corpus.load("stories", n=3000)
     return BPETokenizer.train(text, 1536, special_tokens=[corpus.END])
+
+
+def test_the_stream_of_the_finished_model_grows_with_each_block(tokenizer):
+    """Chapter 6: what each block adds, beside the run of that page."""
+    model = GPT(STORIES)
+    load_recorded(model, "stories")
+    idx = AnswerKey(corpus.stories(50, seed=1), tokenizer).idx  # (B, T)
+    with torch.no_grad():
+        x = model.token_embedding(idx) + model.position_embedding(torch.arange(idx.size(1)))
+        stages = [x]  # (B, T, C) each
+        for block in model.blocks:
+            stages.append(block(stages[-1]))
+    length = [x.norm(dim=-1).mean().item() for x in stages]
+    adds = [(after - x).norm(dim=-1).mean().item() for x, after in pairwise(stages)]
+    assert length == sorted(length) and length[1] > 5 * length[0]
+    assert adds[0] == max(adds) and adds[1] > 0.8 * adds[0] and adds[3] < 0.7 * adds[1]
 
 
 def test_two_windows_hold_a_whole_story(tokenizer):
