@@ -237,14 +237,15 @@ def test_the_stream_of_the_finished_model_grows_with_each_block(tokenizer):
     """Chapter 6: what each block adds, beside the run of that page."""
     model = GPT(STORIES)
     load_recorded(model, "stories")
-    idx = AnswerKey(corpus.stories(50, seed=1), tokenizer).idx  # (B, T)
+    key = AnswerKey(corpus.stories(50, seed=1), tokenizer)
+    idx, scored = key.idx, key.targets >= 0  # (B, T) each
     with torch.no_grad():
         x = model.token_embedding(idx) + model.position_embedding(torch.arange(idx.size(1)))
         stages = [x]  # (B, T, C) each
         for block in model.blocks:
             stages.append(block(stages[-1]))
-    length = [x.norm(dim=-1).mean().item() for x in stages]
-    adds = [(after - x).norm(dim=-1).mean().item() for x, after in pairwise(stages)]
+    length = [x[scored].norm(dim=-1).mean().item() for x in stages]
+    adds = [(after - x)[scored].norm(dim=-1).mean().item() for x, after in pairwise(stages)]
     assert length == sorted(length) and length[1] > 5 * length[0]
     assert adds[0] == max(adds) and adds[1] > 0.8 * adds[0] and adds[3] < 0.7 * adds[1]
 
