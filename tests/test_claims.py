@@ -68,7 +68,7 @@ UNGUARDED = {
     "04_layernorm_gelu": 41,
     "05_residuals": 49,
     "06_gpt": 47,
-    "07_training": 30,
+    "07_training": 0,
     "08_generation": 54,
     "09_modern": 14,
     "10_speed": 14,
