@@ -429,8 +429,7 @@ def test_adam_hides_a_gradient_that_is_four_times_too_long():
 
 
 def test_another_order_gives_another_last_digit_and_training_makes_it_grow():
-    numbers = torch.randn(10_000, generator=torch.Generator().manual_seed(0)).tolist()
-    assert 0 < abs(sum(numbers) - sum(reversed(numbers))) < 1e-9
+    assert 0 < abs(((0.1 + 0.2) + 0.3) - (0.1 + (0.2 + 0.3))) < 1e-15
 
     def trained(nudge: float) -> list[torch.Tensor]:
         torch.manual_seed(0)
