@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from itertools import combinations
+
 import pytest
 import torch
 
@@ -107,6 +110,10 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(block(x), block(x))
     # Attention, its projection and the feed-forward network all know the rate.
     assert block.attention.dropout.p == block.feed_forward.dropout.p == 0.3
+    for layer in (block.attention.project, block.feed_forward.project):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    assert torch.equal(block.train()(x), x)  # none stands on the stream
 
 
 def test_the_shortcut_stands_only_where_the_sizes_agree():
@@ -128,6 +135,30 @@ def test_without_shortcuts_the_gradient_fades_with_depth_and_with_them_it_does_n
 
     assert ratio(shortcut=False) < 1e-6
     assert ratio(shortcut=True) > 0.1
+
+
+def test_the_shortcut_example_changes_no_weight():
+    """Chapter 5: between the two columns of gradients the plus signs are all that differs."""
+    found = []
+    for shortcut in (False, True):
+        torch.manual_seed(123)
+        found.append(ShortcutMLP([3, 3, 3, 3, 3, 1], shortcut).state_dict())
+    without, around = found
+    assert without.keys() == around.keys() and len(without) == 10
+    assert all(torch.equal(without[name], around[name]) for name in without)
+
+
+def test_all_paths_add_up_to_the_gradient_and_on_one_nothing_is_multiplied():
+    """Chapter 5: a path is a choice of the layers that the message goes through."""
+    slopes = (0.4, -0.3, 0.5, 0.2, 0.3)
+    x = torch.ones(1, 1, dtype=torch.double, requires_grad=True)
+    h = x
+    for slope in slopes:
+        h = h + slope * h
+    h.sum().backward()
+    paths = [math.prod(chosen) for k in range(6) for chosen in combinations(slopes, k)]
+    assert len(paths) == 32 and paths[0] == 1
+    assert sum(paths) == pytest.approx(x.grad.item())
 
 
 def test_a_weight_hears_what_came_in_times_what_comes_back():

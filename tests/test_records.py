@@ -289,6 +289,7 @@ def test_chapter_5_shortcuts_halve_the_distance_to_the_floor_on_average():
     assert max(above["block"]) < min(above["feed_forward"])
     assert 0.45 < sum(above["block"]) / sum(above["feed_forward"]) < 0.65
     assert max(above["block"]) > min(above["positions"])  # these two overlap
+    assert max(above["positions"]) < min(above["feed_forward"])
     share = {
         (skill, key): sorted(end["skills"][skill] for end in ends[key])
         for skill in ("name", "order", "ending")
@@ -296,6 +297,7 @@ def test_chapter_5_shortcuts_halve_the_distance_to_the_floor_on_average():
     }
     for skill in ("name", "order"):
         assert share[skill, "feed_forward"][-1] < share[skill, "block"][0]
+    assert share["name", "feed_forward"][-1] < share["name", "positions"][0]  # spoilt on the way
     assert share["order", "feed_forward"][-1] < 0.8 < 0.98 < share["order", "block"][0]
     assert share["ending", "block"][0] < share["ending", "positions"][0] < 0.6
 
