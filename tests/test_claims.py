@@ -69,7 +69,7 @@ UNGUARDED = {
     "05_residuals": 49,
     "06_gpt": 47,
     "07_training": 30,
-    "08_generation": 1,
+    "08_generation": 0,
     "09_modern": 14,
     "10_speed": 14,
     "11_scale": 17,
