@@ -63,12 +63,12 @@ def test_each_trigger_asks_for_a_claim(word):
 # no more of them; with fewer, write the fewer.
 UNGUARDED = {
     "01_tokenizer": 36,
-    "02_bigram": 55,
+    "02_bigram": 0,
     "03_attention": 53,
     "04_layernorm_gelu": 41,
     "05_residuals": 49,
     "06_gpt": 47,
-    "07_training": 30,
+    "07_training": 0,
     "08_generation": 0,
     "09_modern": 0,
     "10_speed": 0,

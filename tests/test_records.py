@@ -399,6 +399,24 @@ def test_some_skills_arrive_and_others_grow():
     assert 0.7 < runs["9"]["skills"]["number"][-1] < 0.8 and runs["9"]["above_floor"] < 0.03
 
 
+def test_in_the_recorded_run_colour_comes_first_then_thing_and_the_loss_shows_it():
+    seeds, bends = record("seeds"), []
+    for seed, run in seeds["seeds"].items():
+        step, thing = run["step"], run["skills"]["thing"]
+        assert thing[step.index(400)] < 0.3 and thing[step.index(1600)] > 0.9
+        # The two hundred steps in which it rises most, and those before and after.
+        at = max(range(1, 15), key=lambda i: thing[i + 1] - thing[i])
+        far = [math.log(loss - seeds["floor"]) for loss in run["loss"]]
+        before, there, after = (far[i] - far[i + 1] for i in (at - 1, at, at + 1))
+        bends += [seed] if there > max(before, after) else []
+    assert len(bends) == 12 and "0" in bends
+    ours = seeds["seeds"]["0"]
+    thing, colour = (
+        dict(zip(ours["step"], ours["skills"][skill], strict=True)) for skill in ("thing", "colour")
+    )
+    assert colour[600] > 0.8 and thing[800] < 0.1 and thing[1000] < 0.2 and thing[1200] > 0.9
+
+
 def test_skills_of_two_steps_do_not_wait_for_a_second_layer():
     runs = record("skills")
     ends = {
