@@ -69,7 +69,7 @@ UNGUARDED = {
     "05_residuals": 0,
     "06_gpt": 0,
     "07_training": 0,
-    "08_generation": 54,
+    "08_generation": 0,
     "09_modern": 0,
     "10_speed": 0,
     "11_scale": 0,
