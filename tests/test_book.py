@@ -24,7 +24,7 @@ from docutils import nodes
 
 from gptlib import corpus
 from gptlib.attention import CausalSelfAttention
-from gptlib.gpt import GPT, GPTConfig
+from gptlib.gpt import GPT, GPTConfig, training_memory
 from gptlib.tokenizer import BPETokenizer
 
 CHAPTERS = chapters(course())
@@ -467,6 +467,17 @@ def test_glossary_one_layer_without_positions_reads_a_bag_of_words():
     one = torch.stack([words[0], words[1], words[2], words[1]])[None]
     other = torch.stack([words[2], words[1], words[0], words[1]])[None]
     assert torch.allclose(layer(one)[0, -1], layer(other)[0, -1], atol=1e-6)
+
+
+def test_glossary_activations_take_25_times_the_memory_of_the_weights():
+    parts = training_memory(GPTConfig.preset("stories"), batch_size=8)
+    assert round(parts["activations"] / parts["weights"]) == 25
+
+
+def test_glossary_every_term_of_the_page_stands_in_the_glossary():
+    page = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    entries = [name for names, _ in coursebook.glossary_entries(page) for name in names]
+    assert entries == re.findall(r"(?m)^\*\*(.+)\*\*$", page)
 
 
 def test_glossary_factors_multiply():
