@@ -28,7 +28,7 @@ from gptlib.batches import get_batch
 from gptlib.bigram import BigramModel
 from gptlib.corpus.scoring import story_starts
 from gptlib.generation import keep_top_p, next_token_probs
-from gptlib.given.records import record
+from gptlib.given.records import load_recorded, record
 from gptlib.gpt import (
     GPT,
     GPTConfig,
@@ -430,6 +430,22 @@ def test_a_model_knows_an_id_by_its_row_whichever_number_the_row_has():
     assert losses[0].item() == pytest.approx(losses[1].item(), abs=1e-5)
     first, second = (m.token_embedding.weight.grad for m in (model, dealt))
     assert torch.allclose(first, second[new], atol=1e-5) and not torch.allclose(first, second)
+
+
+def test_behind_a_forged_end_the_book_s_model_begins_a_story(tokenizer):
+    model, end = GPT(STORIES).eval(), tokenizer.special_tokens[corpus.END]
+    load_recorded(model)
+
+    @torch.no_grad()
+    def goes_on(before: list[int]) -> torch.Tensor:
+        return model(torch.tensor([before]))[0][0, -1].log_softmax(dim=-1)
+
+    true = goes_on([end])
+    for story in corpus.stories(10, seed=1):
+        half = [end, *tokenizer.encode(story.text)[:45]]
+        forged, honest = goes_on([*half, end]), goes_on(half + tokenizer.encode(corpus.END))
+        apart = [(true.exp() * (true - other)).sum().item() for other in (forged, honest)]
+        assert apart[0] < 0.3 and apart[1] > 1
 
 
 def test_one_rate_for_all_rows_falls_behind_a_rate_for_each(tokenizer):
