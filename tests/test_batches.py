@@ -179,3 +179,15 @@ def test_any_whole_numbers_become_int64(kind):
     x, y = get_batch(torch.arange(50).to(kind), 3, 5, vocab_size=50)
     assert x.dtype == y.dtype == torch.int64
     assert torch.equal(y, x + 1)
+
+
+def test_windows_dealt_out_at_random_carry_validation_text_into_training():
+    n, T = 5_000, 64
+    order = torch.randperm(n - T, generator=torch.Generator().manual_seed(0))
+    held_out, trained = order[: len(order) // 10], order[len(order) // 10 :]
+    seen = torch.zeros(n, dtype=bool)
+    seen[(trained[:, None] + torch.arange(T + 1)).flatten()] = True
+    shares = seen[held_out[:, None] + torch.arange(T + 1)].float().mean(dim=1)
+    assert shares.min() > 0.9
+    train, val = train_val_split(torch.arange(n))
+    assert train.max() < val.min()  # cut in one place, they share nothing

@@ -24,7 +24,7 @@ from docutils import nodes
 
 from gptlib import corpus
 from gptlib.attention import CausalSelfAttention
-from gptlib.gpt import GPT, GPTConfig
+from gptlib.gpt import GPT, GPTConfig, training_memory
 from gptlib.tokenizer import BPETokenizer
 
 CHAPTERS = chapters(course())
@@ -438,6 +438,44 @@ def test_glossary_the_first_step_of_adamw(gradient):
     assert weight.item() == pytest.approx(-0.1, rel=1e-3)
 
 
+def test_glossary_without_its_averages_a_run_that_goes_on_is_another_run():
+    def end(kept: bool) -> float:
+        weight = torch.nn.Parameter(torch.ones(1))
+        optimizer = torch.optim.AdamW([weight], lr=0.1)
+        for step in range(6):
+            if step == 3:
+                state, optimizer = optimizer.state_dict(), torch.optim.AdamW([weight], lr=0.1)
+                if kept:
+                    optimizer.load_state_dict(state)
+            weight.grad = torch.tensor([10.0 if step < 3 else 1.0])
+            optimizer.step()
+        return weight.item()
+
+    assert end(kept=True) == end(kept=True) and abs(end(kept=True) - end(kept=False)) > 0.01
+
+
+def longest_shared_run(words: list[str], texts: list[list[str]]) -> int:
+    n = 1
+    while True:
+        seen = {tuple(text[i : i + n]) for text in texts for i in range(len(text) - n + 1)}
+        if not any(tuple(words[i : i + n]) in seen for i in range(len(words) - n + 1)):
+            return n - 1
+        n += 1
+
+
+def test_glossary_unseen_stories_share_runs_with_those_of_their_plot():
+    """The control: equally many stories of the other plots, with which they share shorter ones."""
+    read = corpus.stories(1000, seed=0)
+    same, others = [], []
+    for story in corpus.stories(24, seed=1):
+        of_plot = [s.text.split() for s in read if s.plot == story.plot][:50]
+        of_others = [s.text.split() for s in read if s.plot != story.plot][:50]
+        assert len(of_plot) == len(of_others) == 50
+        same.append(longest_shared_run(story.text.split(), of_plot))
+        others.append(longest_shared_run(story.text.split(), of_others))
+    assert min(same) >= 7 and sum(same) > 1.5 * sum(others)
+
+
 def test_glossary_batch_norm_and_layer_norm():
     torch.manual_seed(0)
     x = torch.randn(4, 8)
@@ -467,6 +505,17 @@ def test_glossary_one_layer_without_positions_reads_a_bag_of_words():
     one = torch.stack([words[0], words[1], words[2], words[1]])[None]
     other = torch.stack([words[2], words[1], words[0], words[1]])[None]
     assert torch.allclose(layer(one)[0, -1], layer(other)[0, -1], atol=1e-6)
+
+
+def test_glossary_activations_take_25_times_the_memory_of_the_weights():
+    parts = training_memory(GPTConfig.preset("stories"), batch_size=8)
+    assert round(parts["activations"] / parts["weights"]) == 25
+
+
+def test_glossary_every_term_of_the_page_stands_in_the_glossary():
+    page = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    entries = [name for names, _ in coursebook.glossary_entries(page) for name in names]
+    assert entries == re.findall(r"(?m)^\*\*(.+)\*\*$", page)
 
 
 def test_glossary_factors_multiply():

@@ -62,7 +62,7 @@ def test_each_trigger_asks_for_a_claim(word):
 # and no part of an assertion or of a compared output is named that says the same. A text may have
 # no more of them; with fewer, write the fewer.
 UNGUARDED = {
-    "01_tokenizer": 36,
+    "01_tokenizer": 0,
     "02_bigram": 0,
     "03_attention": 53,
     "04_layernorm_gelu": 41,
@@ -77,8 +77,8 @@ UNGUARDED = {
     "a1_numpy": 0,
     "b1_mlx": 0,
     "c1_by_hand": 0,
-    "intro": 1,
-    "glossary": 2,
+    "intro": 0,
+    "glossary": 0,
 }
 
 

@@ -1,5 +1,6 @@
 """Byte-pair merges against a naive trainer, the plain way to apply them, and HF tokenizers."""
 
+import heapq
 import json
 import math
 import random
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gptlib.merges
+from gptlib import corpus
 from gptlib.merges import (
     PairIndex,
     Row,
@@ -47,6 +49,10 @@ def test_worked_values_of_the_docstrings():
 @pytest.mark.parametrize("n", range(8))
 def test_a_run_of_one_token_merges_from_left_to_right(n):
     assert merge_pair([1] * n, (1, 1), 2) == [2] * (n // 2) + [1] * (n % 2)
+
+
+def test_from_the_right_the_odd_one_stands_in_front():
+    assert merge_pair([5, 5, 5][::-1], (5, 5), 256)[::-1] == [5, 256]
 
 
 @given(st.lists(st.integers(0, 3), max_size=30))
@@ -184,6 +190,21 @@ def letters(n, seed=0):
     return "".join(random.Random(seed).choices("abcdefghijklmnopqrstuvwxyz", k=n))
 
 
+@pytest.fixture(scope="module")
+def word_counts():
+    return Counter(split_words(corpus.load("stories", n=300).replace(corpus.END, "")))
+
+
+def test_the_heap_spares_the_look_at_every_pair(word_counts, monkeypatch):
+    handed_out, pop = [], heapq.heappop
+    monkeypatch.setattr(gptlib.merges.heapq, "heappop", lambda h: handed_out.append(1) or pop(h))
+    index, pairs = PairIndex(word_counts), 0
+    for new_id in range(256, 756):
+        pairs += len(index.counts)
+        index.merge(index.most_frequent(), new_id)
+    assert 500 <= len(handed_out) < 2_500 < pairs / 50
+
+
 def test_learning_from_a_long_word_is_not_quadratic(monkeypatch):
     class CountingRow(Row):
         steps = 0
@@ -228,6 +249,19 @@ def any_merges(draw):
 @given(st.lists(st.integers(97, 99), max_size=30), any_merges())
 def test_merges_are_applied_as_the_plain_way_does(ids, merges):
     assert apply_merges(ids, merges) == apply_slowly(ids, merges)
+
+
+def test_a_word_of_the_training_text_is_cut_as_training_left_it(word_counts):
+    merges = train_merges(word_counts, 500)
+    latest_first = {pair: -new_id for pair, new_id in merges.items()}
+    otherwise = 0
+    for word in word_counts:
+        left = list(word.encode())
+        for pair, new_id in merges.items():
+            left = merge_pair(left, pair, new_id) if len(left) > 1 else left
+        assert apply_merges(word.encode(), merges) == left
+        otherwise += len(apply_slowly(word.encode(), latest_first)) != len(left)
+    assert otherwise > 50  # in another order many are cut otherwise
 
 
 def test_applying_to_a_long_word_is_not_quadratic():

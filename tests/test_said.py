@@ -581,6 +581,39 @@ def test_the_plain_way_looks_at_the_whole_word_again_after_each_merge():
     assert len(looked) == 9 + 8 + 7
 
 
+def test_a_model_knows_an_id_by_its_row_whichever_number_the_row_has():
+    """Deal the ids out anew, and their rows with them: the same loss, and the same lesson."""
+    torch.manual_seed(0)
+    model, x = GPT(STORIES), ids(4, 32)
+    new = torch.randperm(STORIES.vocab_size)
+    dealt = GPT(STORIES)
+    dealt.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        dealt.token_embedding.weight[new] = model.token_embedding.weight.clone()
+    losses = [model(x[:, :-1], x[:, 1:])[1], dealt(new[x][:, :-1], new[x][:, 1:])[1]]
+    for loss in losses:
+        loss.backward()
+    assert losses[0].item() == pytest.approx(losses[1].item(), abs=1e-5)
+    first, second = (m.token_embedding.weight.grad for m in (model, dealt))
+    assert torch.allclose(first, second[new], atol=1e-5) and not torch.allclose(first, second)
+
+
+def test_behind_a_forged_end_the_book_s_model_begins_a_story(tokenizer):
+    model, end = GPT(STORIES).eval(), tokenizer.special_tokens[corpus.END]
+    load_recorded(model)
+
+    @torch.no_grad()
+    def goes_on(before: list[int]) -> torch.Tensor:
+        return model(torch.tensor([before]))[0][0, -1].log_softmax(dim=-1)
+
+    true = goes_on([end])
+    for story in corpus.stories(10, seed=1):
+        half = [end, *tokenizer.encode(story.text)[:45]]
+        forged, honest = goes_on([*half, end]), goes_on(half + tokenizer.encode(corpus.END))
+        apart = [(true.exp() * (true - other)).sum().item() for other in (forged, honest)]
+        assert apart[0] < 0.3 and apart[1] > 1
+
+
 def test_one_rate_for_all_rows_falls_behind_a_rate_for_each(tokenizer):
     text = corpus.END + corpus.load("stories", n=3000)
     data = torch.tensor(tokenizer.to_tiktoken().encode(text, allowed_special="all"))

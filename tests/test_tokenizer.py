@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import random
+import re
 import tracemalloc
 from collections import Counter
 from contextlib import suppress
@@ -20,6 +21,9 @@ from hypothesis import strategies as st
 import gptlib.given.files
 import gptlib.merges
 import gptlib.tokenizer
+from gptlib import corpus
+from gptlib.corpus.storybook import TABLES
+from gptlib.given.records import measured
 from gptlib.given.unicode16 import LETTER, NUMBER
 from gptlib.merges import train_merges
 from gptlib.tokenizer import (
@@ -727,3 +731,46 @@ def test_a_file_that_is_no_saved_characters_is_refused(tmp_path, chars):
 def test_a_missing_file_is_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         BPETokenizer.load(tmp_path / "none.json")
+
+
+# --- What chapter 1 says of the stories -----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stories():
+    text = corpus.load("stories", n=3000)
+    return BPETokenizer.train(text, 1536, special_tokens=[corpus.END])
+
+
+def test_behind_a_space_a_name_is_one_token_and_without_it_two_as_a_rule(stories):
+    names = re.findall(r"[A-Z][a-z]+", TABLES["name"])
+    assert len(names) > 30
+    assert {len(stories.encode(f" {name}")) for name in names} == {1}
+    alone = Counter(len(stories.encode(name)) for name in names)
+    assert alone[2] > len(names) / 2 and len(stories.encode(" Wolfgang")) > 2
+
+
+def test_the_model_is_given_one_number_for_a_fox(stories):
+    assert len(stories.encode(" fox")) == 1
+    said, bare = stories.encode(" said"), stories.encode("said")
+    assert len(said) == 1 and said[0] not in bare
+
+
+def test_nineteen_words_in_twenty_are_one_token_with_their_space(stories):
+    words = Counter(re.findall(r" [A-Za-z]+", corpus.load("stories", n=3000)))
+    one = sum(n for word, n in words.items() if len(stories.encode(word)) == 1)
+    assert 0.95 < one / words.total() < 0.98
+
+
+def test_three_thousand_stories_have_room_for_1_972_entries():
+    text = corpus.load("stories", n=3000)
+    with pytest.raises(ValueError, match="at most 1972"):
+        BPETokenizer.train(text, 1973, special_tokens=[corpus.END])
+
+
+def test_tiktoken_is_sooner_where_words_are_new_and_ours_as_quick_where_it_has_met_them():
+    """By the measurement that is kept: nothing is timed here."""
+    kept = measured("bpe_encode")
+    ours, again = (kept["python"]["cpu_seconds"][name] for name in ("ours", "ours_again"))
+    theirs = kept["compiled"]["cpu_seconds"]["ours_tiktoken"]
+    assert ours > 1.5 * theirs and 0.7 < again / theirs < 1.5
