@@ -399,6 +399,24 @@ def test_some_skills_arrive_and_others_grow():
     assert 0.7 < runs["9"]["skills"]["number"][-1] < 0.8 and runs["9"]["above_floor"] < 0.03
 
 
+def test_in_the_recorded_run_colour_comes_first_then_thing_and_the_loss_shows_it():
+    seeds, bends = record("seeds"), []
+    for seed, run in seeds["seeds"].items():
+        step, thing = run["step"], run["skills"]["thing"]
+        assert thing[step.index(400)] < 0.3 and thing[step.index(1600)] > 0.9
+        # The two hundred steps in which it rises most, and those before and after.
+        at = max(range(1, 15), key=lambda i: thing[i + 1] - thing[i])
+        far = [math.log(loss - seeds["floor"]) for loss in run["loss"]]
+        before, there, after = (far[i] - far[i + 1] for i in (at - 1, at, at + 1))
+        bends += [seed] if there > max(before, after) else []
+    assert len(bends) == 12 and "0" in bends
+    ours = seeds["seeds"]["0"]
+    thing, colour = (
+        dict(zip(ours["step"], ours["skills"][skill], strict=True)) for skill in ("thing", "colour")
+    )
+    assert colour[600] > 0.8 and thing[800] < 0.1 and thing[1000] < 0.2 and thing[1200] > 0.9
+
+
 def test_skills_of_two_steps_do_not_wait_for_a_second_layer():
     runs = record("skills")
     ends = {
@@ -949,6 +967,31 @@ def test_every_end_of_a_change_is_its_last_loss_beside_the_floor(volume_2):
     assert len(found) > 60
     for run, loss in found:
         assert run["above_floor"] == pytest.approx(loss / floor - 1, abs=1e-3)
+
+
+def test_short_sight_ends_lower_in_each_pair_and_keeps_less(volume_2):
+    kept = record("windows")
+    floor = corpus.floor(exam_tales(), volume_2).nats_per_token
+    assert kept["floor"] == pytest.approx(floor, abs=5e-5)
+    window, classic = (kept["runs"][name] for name in ("window", "classic"))
+    assert len(window) == len(classic) == 3
+    assert [7 * a["cache"] for a in window.values()] == [4 * b["cache"] for b in classic.values()]
+    for seed, run in classic.items():
+        assert run["loss"][0] == pytest.approx(window[seed]["loss"][0], abs=0.01)  # one beginning
+        ends = [one["loss"][-1] / floor - 1 for one in (run, window[seed])]
+        assert ends == pytest.approx([one["above_floor"] for one in (run, window[seed])], abs=1e-3)
+        assert 0.1 < ends[0] - ends[1] < 0.3
+    near, _, far = zip(*(
+        [sum(share * n for share, n in at) / sum(n for _, n in at)
+         for at in zip(*(run["by_distance"]["rule"] for run in runs.values()), strict=True)]
+        for runs in (classic, window)
+    ), strict=True)  # fmt: skip
+    assert near[1] > 2 * near[0] and max(far) < 0.1
+    # The classic of this record is that of the other changes, made again on another machine.
+    for seed, run in classic.items():
+        assert run["loss"][-1] == pytest.approx(
+            record("modern")["runs"]["classic"][seed]["loss"][-1], abs=0.02
+        )
 
 
 def test_the_chapter_s_table_of_changes_is_that_of_the_losses(monkeypatch, capsys):

@@ -27,6 +27,7 @@ from gptlib.attention import (
 from gptlib.batches import get_batch
 from gptlib.bigram import BigramModel
 from gptlib.corpus.scoring import AnswerKey, story_starts
+from gptlib.exercises.training_adamw import adamw_step
 from gptlib.generation import keep_top_p, next_token_probs
 from gptlib.given.records import record
 from gptlib.gpt import (
@@ -385,6 +386,96 @@ def test_one_gradient_is_a_hundred_times_the_other_and_adam_s_steps_are_equal():
     assert gradient[0] / gradient[1] == 100
     step = of_cells("07_training", "3f594772")["adam"](gradient, {}, 1)
     assert step[0].item() == pytest.approx(step[1].item(), rel=1e-5)
+
+
+def test_without_bias_correction_the_first_step_is_0_45_times_as_long():
+    adam, gradient = of_cells("07_training", "3f594772")["adam"], torch.tensor([5.0, 0.001])
+    share = adam(gradient, {}, 10**6) / adam(gradient, {}, 1)  # so late nothing is corrected
+    assert [f"{x:.2f}" for x in share.tolist()] == ["0.45", "0.45"]
+
+
+def test_momentum_stands_nearly_twice_the_rate_it_was_given():
+    known = of_cells("07_training", "e91989ef", "3f594772")
+    path = lambda lr: known["walk"](lambda *now: known["momentum"](*now, lr=lr))  # noqa: E731
+    near, wild = path(0.37), path(0.39)
+    assert near[-1, 1].abs() < 1 and 0.3 < near[-20:, 0].abs().max() < 1
+    assert wild[-1, 0].abs() > 1000
+
+
+def test_in_the_valley_turned_adam_is_momentum_with_one_rate_that_grows():
+    """Chapter 7: both weights are divided by one number, and it shrinks; without momentum in it,
+    Adam is no farther than the plain rule."""
+    known, divided = of_cells("07_training", "e91989ef", "3f594772", "5be40a17"), []
+
+    def noted(gradient, memory, step):
+        change = known["adam"](gradient, memory, step)
+        divided.append((memory["square"] / (1 - 0.95**step)).sqrt())
+        return change
+
+    known["walk"](known["turned"](noted), 100)
+    roots = torch.stack(divided)  # (100, 2)
+    assert (roots[:, 0] / roots[:, 1] - 1).abs().max() < 0.03
+    assert roots[0, 0] > 5 * roots[59, 0] > 10 * roots[99, 0]
+
+    def without_mean(gradient, memory, step):
+        change = {"lr": 0.5, "betas": (0.0, 0.95)}
+        return -adamw_step(torch.zeros(2), gradient, memory, step, **change)
+
+    assert known["left"](known["turned"](without_mean))[1] > 5
+    straight, turned = without_mean, known["turned"]
+    assert known["left"](straight)[1] < 1 and known["left"](turned(known["adam"]))[1] < 1
+
+
+def test_decay_fades_what_has_no_gradient_and_the_rest_is_held():
+    """Two weights from 1: the loss of chapter 7's sentence wants the first there, by one part in
+    a hundred of a nat, and does not see the second."""
+    w, memory, needed = torch.ones(2), {}, torch.tensor([1.0, 0.0])
+    for step in range(1, 3101):
+        w = adamw_step(w, 0.01 * (w - 1) * needed, memory, step, 0.0022, decay=0.1)
+    assert w[0] > 0.95 and 0.45 < w[1] < 0.55
+
+
+def test_adam_hides_a_gradient_that_is_four_times_too_long():
+    draw, kept = torch.Generator().manual_seed(0), ({}, {})
+    right = long = torch.ones(100)
+    for step in range(1, 21):
+        gradient = torch.randn(100, generator=draw)
+        right = adamw_step(right, gradient, kept[0], step, 0.01)
+        long = adamw_step(long, 4 * gradient, kept[1], step, 0.01)
+    assert torch.allclose(right, long, atol=1e-5) and (right - 1).abs().max() > 0.01
+
+
+def test_another_order_gives_another_last_digit_and_training_makes_it_grow():
+    assert 0 < abs(((0.1 + 0.2) + 0.3) - (0.1 + (0.2 + 0.3))) < 1e-15
+
+    def trained(nudge: float) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        model, draw = GPT(replace(STORIES, n_layer=1)), torch.Generator().manual_seed(0)
+        first = next(model.parameters())
+        with torch.no_grad():
+            first.view(-1)[0] *= 1 + nudge
+        optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
+        seen = []
+        for _ in range(60):
+            x = torch.randint(STORIES.vocab_size, (4, 32), generator=draw)
+            optimizer.zero_grad()
+            model(x, x.flip(0))[1].backward()
+            optimizer.step()
+            seen.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+        return seen
+
+    one, other = trained(0.0), trained(2**-22)
+    apart = [(a - b).norm().item() for a, b in zip(one, other, strict=True)]
+    assert 0 < apart[0] < apart[-1] / 10
+
+
+def test_the_gradient_norm_falls_for_three_quarters_of_the_run():
+    """Fifteen seeds, evaluation by evaluation: each quarter below the last, but for the fourth."""
+    for run in record("seeds")["seeds"].values():
+        norms = run["grad_norm"][1:]
+        first, second, third, fourth = (sum(norms[i : i + 4]) / 4 for i in (0, 4, 8, 12))
+        assert first > 1.3 * second and second > 1.1 * third and fourth < 1.1 * third
+        assert norms[0] > 2 * norms[-1]
 
 
 def test_clipping_lets_a_batch_of_nonsense_say_no_more_than_a_length_of_one():
