@@ -108,6 +108,19 @@ def test_many_heads_and_the_fused_form_compute_the_same(bias):
     assert torch.allclose(by_hand, by_kernel, atol=1e-5)
 
 
+def test_list_and_matrix_differ_by_rounding_alone():
+    differences = []
+    for dtype in (torch.float32, torch.float64):
+        torch.manual_seed(0)
+        readable, fused = MultiHeadAttention(192, 4, 64), CausalSelfAttention(192, 4, 64)
+        copy_heads(readable, fused)
+        x = torch.randn(2, 64, 192).to(dtype)
+        difference = readable.to(dtype)(x) - fused.to(dtype)(x)
+        differences.append(difference.abs().max().item())
+    single, double = differences
+    assert 1e-9 < single < 1e-5 and double < single / 1e6
+
+
 def test_the_weights_shown_are_the_weights_used():
     attention, x = CausalSelfAttention(C, N_HEAD, CONTEXT, bias=True), torch.randn(B, T, C)
     _, _, v = attention.split_heads(x)

@@ -64,7 +64,7 @@ def test_each_trigger_asks_for_a_claim(word):
 UNGUARDED = {
     "01_tokenizer": 0,
     "02_bigram": 0,
-    "03_attention": 53,
+    "03_attention": 0,
     "04_layernorm_gelu": 41,
     "05_residuals": 0,
     "06_gpt": 0,

@@ -362,6 +362,23 @@ def test_twelve_heads_take_thirty_six_small_products():
     assert sum(isinstance(part, nn.Linear) for part in heads.modules()) == 36
 
 
+def test_what_averages_the_past_stays_far_from_the_floor(tokenizer):
+    """Chapter 3's model beside itself with queries and keys of zeros, which get no gradient."""
+    fit_stories = (known := of_cells("03_attention", "248612a1"))["fit_stories"]
+    known["tokenizer"] = tokenizer
+    text = corpus.END + corpus.load("stories", n=3000)
+    data = torch.tensor(tokenizer.to_tiktoken().encode(text, allowed_special="all"))
+    key, above = AnswerKey(corpus.stories(100, seed=1), tokenizer), {}
+    for chooses in (True, False):
+        torch.manual_seed(0)
+        model = AttentionModel(1536, 128, 64, 4)
+        model.attention.qkv.weight.data[: 2 * 64] *= chooses
+        fit_stories(model, data, steps=150)
+        above[chooses] = key.score(model).above_floor
+        assert model.attention.qkv.weight[: 2 * 64].any() == chooses
+    assert above[False] > 2.5 and above[True] < 0.6 * above[False], above
+
+
 @pytest.fixture(scope="module")
 def stack():
     """Chapter 4's stack of thirty random matrices: sizes and gradients by layer."""
