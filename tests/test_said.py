@@ -20,6 +20,7 @@ from torch import nn
 from gptlib import corpus
 from gptlib.attention import (
     AttentionModel,
+    CausalSelfAttention,
     MultiHeadAttention,
     attention_weights,
     causal_mask,
@@ -299,6 +300,20 @@ def stack():
         ]
 
     return measured
+
+
+def test_untrained_attention_layers_make_tokens_alike_and_large_matrices_keep_their_size():
+    """Chapter 4: averaging costs little where tokens are alike, and they soon are."""
+    size_after = of_cells("04_layernorm_gelu", "1bf5f133", "4c1e7a02")["size_after"]
+    assert size_after(12, True, 3**0.5) > 0.1 > 1e4 * size_after(12, True, 1)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        x, alike = torch.randn(1, 100, 64), []
+        for _ in range(4):
+            x = CausalSelfAttention(64, 4, 128)(x)
+            tokens = F.normalize(x[0], dim=-1)
+            alike.append((tokens @ tokens.T).mean().item())
+        assert alike[0] < 0.75 < 0.8 < alike[1] < 0.95 < alike[3]
 
 
 def test_without_a_norm_the_bell_narrows_or_flattens(stack):
