@@ -27,7 +27,7 @@ from gptlib.attention import (
 )
 from gptlib.batches import get_batch
 from gptlib.bigram import BigramModel
-from gptlib.corpus.scoring import story_starts
+from gptlib.corpus.scoring import AnswerKey, story_starts
 from gptlib.generation import keep_top_p, next_token_probs
 from gptlib.given.records import record
 from gptlib.gpt import (
@@ -38,7 +38,7 @@ from gptlib.gpt import (
     total_parameters,
     waves,
 )
-from gptlib.layers import layer_norm
+from gptlib.layers import FeedForward, LayerNorm, layer_norm
 from gptlib.merges import merge_pair
 from gptlib.tokenizer import BPETokenizer
 
@@ -340,6 +340,28 @@ def test_left_of_zero_gelu_has_a_slope_down_to_about_minus_three():
         assert slope[0].abs() > 0.003 and slope.min() < -0.1 < 0 < slope[-1]
     (slope,) = torch.autograd.grad(torch.relu(x).sum(), x)
     assert slope.eq(0).all()
+
+
+def test_the_last_digit_of_one_weight_decides_how_many_units_fall_silent(tokenizer):
+    """Chapter 4: ReLU at 0.025, the same seed, and one weight a few ten-millionths larger."""
+    known = of_cells("04_layernorm_gelu", "5b0c898d", "1afecd02", "f0ecd883")
+    known |= {"FeedForward": FeedForward, "LayerNorm": LayerNorm}
+    text = corpus.END + corpus.load("stories", n=3000)
+    known["ids"] = torch.tensor(tokenizer.to_tiktoken().encode(text, allowed_special="all"))
+    known["starts"] = story_starts(known["ids"], tokenizer, context_length=64)
+    key = AnswerKey(corpus.stories(50, seed=1), tokenizer)
+    known["val_x"], known["val_y"] = key.idx[:, :64], key.targets[:, :64]
+
+    def silent(nudge: float) -> int:
+        torch.manual_seed(2)
+        model = known["OneLayer"](tokenizer.vocab_size, nn.ReLU(), norm=False)
+        with torch.no_grad():
+            model.feed_forward.expand.weight[0, 0] *= 1 + nudge
+        known["train"](model, 0.025)
+        return int((known["firing"](model) < 0.001).sum())
+
+    assert silent(0.0) == silent(0.0)
+    assert len({silent(nudge) for nudge in (0.0, 3e-7, 6e-7)}) > 1
 
 
 def test_it_is_the_subtraction_that_lets_the_gradients_grow_behind_relu():
