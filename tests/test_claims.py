@@ -65,7 +65,7 @@ UNGUARDED = {
     "01_tokenizer": 36,
     "02_bigram": 55,
     "03_attention": 53,
-    "04_layernorm_gelu": 13,
+    "04_layernorm_gelu": 0,
     "05_residuals": 49,
     "06_gpt": 47,
     "07_training": 30,
