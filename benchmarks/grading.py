@@ -29,6 +29,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import measuring
 import nbformat
 
 from gptlib.exercises.task import Task
@@ -129,6 +130,7 @@ def measure(chapter: int, students: int, rounds: int, one: bool) -> dict[str, An
         "rounds": rounds,
         "one_processor": one,
         "date": date.today().isoformat(),
+        "machine": {"cpu": measuring.processor(), "cores": os.cpu_count()},
         "versions": {
             "python": platform.python_version(),
             "nbgrader": importlib.metadata.version("nbgrader"),

@@ -1,11 +1,12 @@
-"""How long the explorers compute at each move of a slider, on a processor throttled four times.
+"""How long the explorers compute at each move of a control, on a processor throttled four times.
 
     python book/tasks.py bench slow_page
 
 Each explorer stands alone in a page, in Chromium, whose processor is slowed down by its own
-developer tools, as for a cheap telephone. Each slider is moved many times, a frame between two
-moves, in several rounds; the median round counts. A screen that shows 60 pictures a second leaves
-16 ms; the scripts of a move should need less. Beside them stand styles and layout, the browser's.
+developer tools, as for a cheap telephone. Each control (a slider, a choice, a box, a field, a
+button) is moved many times, a frame between two moves, in several rounds; the median round counts.
+A screen that shows 60 pictures a second leaves 16 ms; the scripts of a move should need less.
+Beside them stand styles and layout, the browser's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import sys
@@ -24,10 +26,12 @@ from typing import Any
 
 import torch
 
+from gptlib import corpus
 from gptlib.corpus import stories
 from gptlib.given.files import write_text
+from gptlib.given.records import load_recorded
 from gptlib.gpt import GPT, GPTConfig
-from gptlib.tokenizer import CharTokenizer
+from gptlib.tokenizer import BPETokenizer, CharTokenizer
 from gptlib.widgets import AttentionExplorer, DistributionExplorer, SignalExplorer
 
 HERE = Path(__file__).resolve().parent
@@ -38,23 +42,50 @@ RESULT = HERE / "results" / "slow_page.json"
 BUDGET = 16  # milliseconds
 COUNTED = ("ScriptDuration", "RecalcStyleDuration", "LayoutDuration")
 ROUNDS = 3
-# Slider i, or behind the last of them the token that looks: moved so many times.
-MOVE = """async ([i, times]) => {
+# The controls that can be used, and behind them the token that looks; not what sets training going.
+# A button that does nothing twice is pressed in turn with the one beside it that makes it useful.
+TURNS = {
+    "clear": "draw 1,000", "more tokens": "fewer", "after training": "before training",
+    "3 · 3": "0 · 0",
+}  # fmt: skip
+IDLE = re.compile(r"fewer|before training|back to the start|\d · \d")  # the others of these
+FIND = """() => {
+    const root = document.querySelector(".gpt-widget");
+    const all = [...root.querySelectorAll("input, select, textarea, button:not(.gw-token)")];
+    const named = (x) => {
+        const label = x.closest("label") ?? x;
+        return (label.querySelector(".gw-name") ?? label).textContent.trim();
+    };
+    const quick = (x) => x.offsetParent && !named(x).startsWith("train");
+    window.controls = all.filter(quick);
+    const token = root.querySelector(".gw-token[tabindex='0']");
+    return [...window.controls.map(named), ...(token ? ["token that looks"] : [])];
+}"""
+# Control i is moved so many times, by what its kind takes.
+MOVE = """async ([i, other, times]) => {
     const frame = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)));
-    const input = document.querySelectorAll(".gpt-widget input[type=range]")[i];
-    const [low, high] = input ? [Number(input.min), Number(input.max)] : [0, 0];
+    const input = window.controls[i];
+    const tell = (kind) => input.dispatchEvent(new Event(kind, { bubbles: true }));
     for (let k = 0; k < times; k++) {
-        if (input) {
-            input.value = low + (high - low) * (k % 10 + 1) / 10;
-            input.dispatchEvent(new Event("input", { bubbles: true }));
-        } else {
+        if (!input) {
             const key = k % 20 < 10 ? "ArrowLeft" : "ArrowRight";
             const token = document.querySelector(".gpt-widget .gw-token[tabindex='0']");
             token.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+        } else if (input.type === "range") {
+            const [low, high] = [Number(input.min), Number(input.max)];
+            input.value = low + (high - low) * (k % 10 + 1) / 10;
+            tell("input");
+        } else if (input.tagName === "SELECT") {
+            input.selectedIndex = (input.selectedIndex + 1) % input.length;
+            tell("change");
+        } else if (input.tagName === "BUTTON" || input.type === "checkbox") {
+            (k % 2 && other >= 0 ? window.controls[other] : input).click();
+        } else {
+            input.value = k % 2 ? input.value.slice(0, -1) : input.value + input.value[0];
+            tell("input");
         }
         await frame();
     }
-    return input?.closest("label").querySelector(".gw-name").textContent ?? "token that looks";
 }"""
 
 
@@ -72,6 +103,14 @@ def explorers() -> dict[str, Any]:
     text = stories(1, seed=1)[0].text[:120]
     config = GPTConfig.preset("stories", vocab_size=64)
     found["attention"] = AttentionExplorer(GPT(config), text, CharTokenizer(text), numbers="int8")
+    book = GPT(GPTConfig.preset("stories"))
+    load_recorded(book, "stories")
+    known = corpus.load("stories", n=3000)
+    tokenizer = BPETokenizer.train(known, book.config.vocab_size, special_tokens=[corpus.END])
+    found["two models"] = AttentionExplorer(
+        {"before training": GPT(book.config), "after training": book},
+        text, tokenizer, shown=1, numbers="int8",
+    )  # fmt: skip
     return found
 
 
@@ -85,7 +124,7 @@ def page_of(widget: Any, folder: Path) -> str:
 
 
 def measure(slower: float, times: int) -> dict[str, Any]:
-    """Milliseconds a move, by explorer and slider: in scripts, and in styles and layout."""
+    """Milliseconds a move, by explorer and control: in scripts, and in styles and layout."""
     from playwright.sync_api import sync_playwright
 
     program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
@@ -103,13 +142,16 @@ def measure(slower: float, times: int) -> dict[str, Any]:
             tools.send("Performance.enable", {"timeDomain": "threadTicks"})  # not of other programs
             tools.send("Emulation.setCPUThrottlingRate", {"rate": slower})
             found[name] = {}
-            controls = page.locator(".gpt-widget input[type=range]").count()
-            for i in range(controls + (name == "attention")):
-                page.evaluate(MOVE, [i, 5])  # compiled before the clock starts
+            labels = page.evaluate(FIND)
+            for i, label in enumerate(labels):
+                if label not in TURNS and IDLE.fullmatch(label):
+                    continue
+                other = labels.index(TURNS[label]) if label in TURNS else -1
+                page.evaluate(MOVE, [i, other, 6])  # compiled before the clock starts
                 rounds = []
                 for _ in range(ROUNDS):
                     before = clock(tools)
-                    label = page.evaluate(MOVE, [i, times])
+                    page.evaluate(MOVE, [i, other, times])
                     rounds.append([z - a for a, z in zip(before, clock(tools), strict=True)])
                 script, style, layout = (
                     1000 * statistics.median(part) / times for part in zip(*rounds, strict=True)
@@ -140,14 +182,14 @@ def clock(tools: Any) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--slower", type=float, default=4, help="how many times slower")
-    parser.add_argument("--moves", type=int, default=20, help="of each slider in a round")
+    parser.add_argument("--moves", type=int, default=20, help="of each control in a round")
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
     if args.slower < 1 or args.moves < 1:
         parser.error("--slower and --moves must be 1 or more")
     result = measure(args.slower, args.moves)
-    for name, sliders in result["ms_a_move"].items():
-        for label, (script, rest) in sliders.items():
+    for name, controls in result["ms_a_move"].items():
+        for label, (script, rest) in controls.items():
             print(
                 f"{name:10} {label:21} {script:6.2f} ms in scripts,"
                 f" {script / BUDGET:5.2f} of {BUDGET} ms; {rest:6.2f} beside them"

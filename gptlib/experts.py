@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gptlib.given.checks.numbers import is_number
 from gptlib.given.checks.tensors import check_choice, check_count
 from gptlib.swiglu import GATES
 
@@ -54,9 +55,9 @@ def check_experts(
     check_count(n_expert=n_expert, n_active=n_active)
     if n_active > n_expert:
         raise ValueError(f"n_active must be at most n_expert, {n_expert}; got {n_active}.")
-    if capacity is not None and not 0 < capacity < math.inf:
+    if capacity is not None and not (is_number(capacity) and 0 < capacity < math.inf):
         raise ValueError(f"capacity must be a number above 0; got {capacity!r}. None: no limit.")
-    if not 0 <= balance < math.inf:
+    if not (is_number(balance) and 0 <= balance < math.inf):
         raise ValueError(f"balance must be a finite number, 0 or more; got {balance!r}.")
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from gptlib.cache import LayerCache
+from gptlib.given.checks.numbers import is_number
 from gptlib.given.checks.tensors import check_count
 from gptlib.rms_norm import RMSNorm
 from gptlib.rope import Rope
@@ -32,7 +33,7 @@ def check_grouped(n_head: int, n_kv_head: int, window: int | None, **caps: float
     if window is not None:
         check_count(window=window)
     for name, cap in caps.items():
-        if cap is not None and not cap > 0:
+        if cap is not None and not (is_number(cap) and cap > 0):
             raise ValueError(f"{name} must be above 0; got {cap!r}. None leaves it out.")
 
 

@@ -13,6 +13,7 @@ import math
 import torch
 from torch import nn
 
+from gptlib.given.checks.numbers import is_number
 from gptlib.given.checks.tensors import check_count
 
 
@@ -39,7 +40,7 @@ def scaled_base(base: float, scaling: float, head_size: int) -> float:
 
     scaled_base(100.0, 2.0, head_size=4) -> 400.0  # the speeds 1 and 0.1 become 1 and 0.05
     """
-    if not 1 <= scaling < math.inf:
+    if not (is_number(scaling) and 1 <= scaling < math.inf):
         raise ValueError(f"scaling must be a finite number, 1 or more; got {scaling!r}.")
     # With a single pair there is none that could be slower than the first.
     return base * scaling ** (head_size / (head_size - 2)) if head_size > 2 else base
@@ -98,5 +99,5 @@ def check_rope(head_size: int, base: float) -> None:
     check_count(head_size=head_size)
     if head_size % 2:
         raise ValueError(f"head_size must be even, for pairs that can turn; got {head_size}.")
-    if not 1 < base < math.inf:
+    if not (is_number(base) and 1 < base < math.inf):
         raise ValueError(f"base must be a finite number above 1; got {base!r}.")

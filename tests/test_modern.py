@@ -7,7 +7,7 @@ test_cache.py.
 from __future__ import annotations
 
 import math
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 import torch
@@ -326,6 +326,13 @@ def test_parameters_without_the_tables():
 def test_what_makes_no_model_is_refused_when_it_is_written_down(asked, told):
     with pytest.raises(ValueError, match=told):
         ModernConfig(**{**SMALL, **asked})
+
+
+@pytest.mark.parametrize("value", ["4", [4], {}, 4j, torch.tensor(4.0)], ids=repr)
+@pytest.mark.parametrize("field", [field.name for field in fields(ModernConfig)])
+def test_a_field_of_another_type_is_named(field, value):
+    with pytest.raises(ValueError, match=field.removeprefix("rope_")):
+        ModernConfig(**{**SMALL, field: value})
 
 
 # Its parts in another model ----------------------------------------------------------------------

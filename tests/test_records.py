@@ -951,6 +951,31 @@ def test_every_end_of_a_change_is_its_last_loss_beside_the_floor(volume_2):
         assert run["above_floor"] == pytest.approx(loss / floor - 1, abs=1e-3)
 
 
+def test_short_sight_ends_lower_in_each_pair_and_keeps_less(volume_2):
+    kept = record("windows")
+    floor = corpus.floor(exam_tales(), volume_2).nats_per_token
+    assert kept["floor"] == pytest.approx(floor, abs=5e-5)
+    window, classic = (kept["runs"][name] for name in ("window", "classic"))
+    assert len(window) == len(classic) == 3
+    assert [7 * a["cache"] for a in window.values()] == [4 * b["cache"] for b in classic.values()]
+    for seed, run in classic.items():
+        assert run["loss"][0] == pytest.approx(window[seed]["loss"][0], abs=0.01)  # one beginning
+        ends = [one["loss"][-1] / floor - 1 for one in (run, window[seed])]
+        assert ends == pytest.approx([one["above_floor"] for one in (run, window[seed])], abs=1e-3)
+        assert 0.1 < ends[0] - ends[1] < 0.3
+    near, _, far = zip(*(
+        [sum(share * n for share, n in at) / sum(n for _, n in at)
+         for at in zip(*(run["by_distance"]["rule"] for run in runs.values()), strict=True)]
+        for runs in (classic, window)
+    ), strict=True)  # fmt: skip
+    assert near[1] > 2 * near[0] and max(far) < 0.1
+    # The classic of this record is that of the other changes, made again on another machine.
+    for seed, run in classic.items():
+        assert run["loss"][-1] == pytest.approx(
+            record("modern")["runs"]["classic"][seed]["loss"][-1], abs=0.02
+        )
+
+
 def test_the_chapter_s_table_of_changes_is_that_of_the_losses(monkeypatch, capsys):
     """The two cells are run as they stand, and what they print is worked out from the losses."""
     code = text_of("09_modern").cells

@@ -110,10 +110,10 @@ def test_what_gives_no_turns_is_refused(asked, told):
         Rope(**{"head_size": 8, "context_length": 16, **asked})
 
 
-@pytest.mark.parametrize("scaling", [0.5, math.nan, math.inf])
+@pytest.mark.parametrize("scaling", [0.5, math.nan, math.inf, "2", True])
 def test_a_scaling_that_does_not_stretch_is_refused(scaling):
     with pytest.raises(
-        ValueError, match=f"scaling must be a finite number, 1 or more; got {scaling}"
+        ValueError, match=f"scaling must be a finite number, 1 or more; got {scaling!r}"
     ):
         scaled_base(100.0, scaling, 8)
 

@@ -421,6 +421,12 @@ def test_every_benchmark_has_its_row_and_its_results():
     assert rows == kept == {path.stem for path in folder.glob("*.py")} - shared
 
 
+def test_a_class_of_forty_was_marked_and_both_gave_the_same_marks():
+    stored = json.loads((ROOT / "benchmarks" / "results" / "grading.json").read_text("utf-8"))
+    assert stored["submissions"] == 40 and stored["same"] is True and stored["ratio"] > 1
+    assert stored["ratio"] == pytest.approx(stored["nbgrader_s"] / stored["ours_s"], rel=0.01)
+
+
 # The words of a short run, and the peer with whom it is a whole one.
 SHORT = {
     "bpe_train": (["--rounds", "1", "--slice", "4000"], "minbpe"),

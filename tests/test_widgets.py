@@ -208,7 +208,8 @@ def test_the_page_draws_by_the_probabilities():
 def test_draws_that_are_counted_fast_are_those_of_sample():
     """Index by index, with impossible tokens among them, and where a rounded sum decides."""
     code = """
-        const { randomNumbers, sample, sampleCounts, softmax } = await module("sampling.js");
+        const { randomNumbers, sample, sampleCounts, softmax, sortedDraws } =
+          await module("sampling.js");
         const logit = randomNumbers(7);
         return given.map(([size, n, spread]) => {
           const all = softmax(Array.from({ length: size }, () => spread * logit()));
@@ -217,7 +218,10 @@ def test_draws_that_are_counted_fast_are_those_of_sample():
           const probs = all.map((p) => p / total), random = randomNumbers(size);
           const slow = new Uint32Array(size);
           for (let k = 0; k < n; k++) slow[sample(probs, random)] += 1;
-          return [slow, sampleCounts(probs, n, size)];
+          const drawn = sortedDraws(size), [part, half] = [n / 10, n / 2].map(Math.round);
+          const kept = [part, n, half, n].map((k) => sampleCounts(probs, k, size, drawn));
+          const anew = [part, n, half, n].map((k) => sampleCounts(probs, k, size));
+          return [slow, anew[1], kept, anew];
         });
     """
     sizes = [
@@ -228,8 +232,26 @@ def test_draws_that_are_counted_fast_are_those_of_sample():
         [1536, 5000, 0],
         [2**17, 500, 0],
     ]
-    for (size, n, _), (slow, fast) in zip(sizes, run_script(code, sizes), strict=True):
+    found = run_script(code, sizes)
+    for (size, n, _), (slow, fast, kept, anew) in zip(sizes, found, strict=True):
         assert slow == fast and sum(fast) == n and len(fast) == size
+        assert kept == anew  # more draws are put to those that are there; fewer begin anew
+
+
+def test_a_draw_at_the_edge_of_two_goes_where_sample_puts_it():
+    """Every edge lies where a draw does, but for what rounding makes of it."""
+    code = """
+        const { randomNumbers, sample, sampleCounts, sortedDraws } = await module("sampling.js");
+        return given.map((n) => {
+          const edges = [0, ...sortedDraws(n)(n), 1], random = randomNumbers(n);
+          const probs = edges.slice(1).map((edge, i) => Math.exp(Math.log(edge - edges[i])));
+          const slow = new Uint32Array(probs.length);
+          for (let k = 0; k < n; k++) slow[sample(probs, random)] += 1;
+          return [slow, sampleCounts(probs, n, n)];
+        });
+    """
+    for slow, fast in run_script(code, [1, 5, 100, 2000]):
+        assert slow == fast
 
 
 # The distribution explorer -----------------------------------------------------------------------

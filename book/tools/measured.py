@@ -284,6 +284,19 @@ def speedrun(record: dict[str, Any]) -> str:
     )
 
 
+def grading(record: dict[str, Any]) -> str:
+    """Seconds of the clock to mark a submission."""
+    seconds = {"ours": record["ours_s"], "nbgrader": record["nbgrader_s"]}
+    whole = [round(each * record["submissions"]) for each in seconds.values()]
+    same = "Both gave" if record["same"] else "They did not give"
+    return (
+        f"{table(['marking', 'seconds a submission'], ([named(n), s] for n, s in seconds.items()))}"
+        f"\n\n{record['submissions']} submissions of chapter {record['chapter']}, {whole[0]} and "
+        f"{whole[1]} seconds in all: nbgrader takes {record['ratio']} times as long. {same} the "
+        f"same marks. {verdict(record['ratio'] > 1, 'less time than nbgrader')}"
+    )
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     one.__name__: one
     for one in (
@@ -296,6 +309,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
         generation,
         memory,
         int8,
+        grading,
     )
 }
 

@@ -1,7 +1,7 @@
 // Logits become probabilities, and probabilities become draws.
 import { candidateList, foundWords, legend, listControls, LIST_TRAITS, settings, settingSliders, shownOf } from "./candidates.js";
 import { batched, button, follow, frame, h, heatMap, percent, picker, put, row, say, visible, floats, write } from "./drawing.js";
-import { byProbability, entropy, nextTokenProbs, sampleCounts } from "./sampling.js";
+import { byProbability, entropy, nextTokenProbs, sampleCounts, sortedDraws } from "./sampling.js";
 import { squareWords } from "./squares.js";
 
 function render({ model, el }) {
@@ -40,13 +40,16 @@ function render({ model, el }) {
     h("div", { class: "gw-split" }, h("div", {}, list.el, others.el, legend(true)), map && h("div", { class: "gw-mapped" }, map.el, square.el)));
   const stop = follow(model, ["row", "temperature", "top_k", "top_p", "n_samples", "seed", ...LIST_TRAITS], redraw);
 
+  let seed = null, drawn = null; // the draws of a seed: a move of a slider leaves them as they are
+
   function draw() {
     const i = model.get("row");
     const logits = logitsOf(i);
     const before = nextTokenProbs(logits);
     const probs = nextTokenProbs(logits, settings(model, size));
     const n = model.get("n_samples");
-    const counts = sampleCounts(probs, n, model.get("seed"));
+    if (seed !== model.get("seed")) drawn = sortedDraws(seed = model.get("seed"));
+    const counts = sampleCounts(probs, n, seed, drawn);
     const order = byProbability(before);
     const shown = shownOf(order, model, {
       label: (t) => visible(labels[t]), p: probs, before, count: (t) => counts[t], n,
@@ -68,7 +71,7 @@ function render({ model, el }) {
 
   // The draw that makes n of n - 1.
   function lastOf(probs, counts, n) {
-    const before = sampleCounts(probs, n - 1, model.get("seed"));
+    const before = sampleCounts(probs, n - 1, seed);
     return counts.findIndex((count, t) => count > before[t]);
   }
 

@@ -80,22 +80,47 @@ export function sample(probs, random) {
   return probs.reduce((last, p, i) => (p > 0 ? i : last), 0); // rounding left a crumb
 }
 
-// How often each index comes up in n draws, by `sample`. The sums of the probabilities are halved to
-// find a draw's place; where it lies so near to an edge that rounding decides, `sample` does.
-export function sampleCounts(probs, n, seed) {
-  const counts = new Uint32Array(probs.length), upTo = new Float64Array(probs.length + 1);
-  for (let i = 0; i < probs.length; i++) upTo[i + 1] = upTo[i] + probs[i];
-  const near = 2 * probs.length * Number.EPSILON; // more than what both ways round off
-  const random = randomNumbers(seed);
-  for (let k = 0; k < n; k++) {
-    const drawn = random();
-    let i = 0, past = probs.length - 1;
-    while (i < past) {
-      const half = (i + past) >> 1;
-      if (drawn < upTo[half + 1]) past = half; else i = half + 1;
+// The first n random numbers of a seed in order of size, for as many n as are asked for one after
+// the other: `const drawn = sortedDraws(1)`, then `drawn(1000)`. Those that are there stay.
+export function sortedDraws(seed) {
+  let random = randomNumbers(seed), all = new Float64Array(0);
+  return (n) => {
+    if (n < all.length) [random, all] = [randomNumbers(seed), new Float64Array(0)];
+    if (n > all.length) {
+      const fresh = Float64Array.from({ length: n - all.length }, random).sort();
+      const both = new Float64Array(n);
+      for (let k = 0, i = 0, j = 0; k < n; k++) {
+        both[k] = j === fresh.length || all[i] <= fresh[j] ? all[i++] : fresh[j++];
+      }
+      all = both;
     }
-    const clear = drawn >= (i && upTo[i] + near) && drawn < upTo[i + 1] - near;
-    counts[clear ? i : sample(probs, () => drawn)] += 1;
-  }
+    return all;
+  };
+}
+
+// How often each index comes up in n draws, by `sample`. Between two sums of the probabilities lie
+// the draws of one index; so near to a sum that rounding decides, `sample` is asked for each.
+export function sampleCounts(probs, n, seed, drawn = sortedDraws(seed)) {
+  const counts = new Uint32Array(probs.length), all = drawn(n);
+  const near = 2 * probs.length * Number.EPSILON; // more than what both ways round off
+  const until = (edge, from) => { // the place of the first draw that is not below an edge
+    let past = n;
+    while (from < past) {
+      const half = (from + past) >> 1;
+      if (all[half] < edge) from = half + 1; else past = half;
+    }
+    return from;
+  };
+  let asked = 0, sum = 0;
+  const askUpTo = (k) => { for (; asked < k; asked++) counts[sample(probs, () => all[asked])] += 1; };
+  probs.forEach((p, i) => {
+    const first = i ? until(sum + near, asked) : 0;
+    const past = until((sum += p) - near, first);
+    if (past === first) return; // no place that is clearly this one's
+    askUpTo(first);
+    counts[i] += past - first;
+    asked = past;
+  });
+  askUpTo(n);
   return counts;
 }
