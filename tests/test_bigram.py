@@ -78,9 +78,16 @@ def test_the_entropy_is_the_mean_surprise_of_the_text_under_its_own_counts():
     surprise = -bigram_probs(counts)[ids[:-1], ids[1:]].log()
     assert conditional_entropy(counts) == pytest.approx(float(surprise.mean()), abs=1e-5)
     # No other table does better on this text.
-    for smoothing in (0.1, 1.0):
-        other = -bigram_probs(counts, smoothing)[ids[:-1], ids[1:]].log()
-        assert float(other.mean()) > conditional_entropy(counts)
+    others = [bigram_probs(counts, smoothing) for smoothing in (0.1, 1.0)]
+    shaken = torch.Generator().manual_seed(1)
+    for scale in (0.01, 0.1, 1.0):
+        logits = bigram_probs(counts).log()
+        for _ in range(20):
+            noise = scale * torch.randn(logits.shape, generator=shaken)
+            others.append((logits + noise).softmax(dim=1))
+    for other in others:
+        surprise = -other.double()[ids[:-1], ids[1:]].log()
+        assert float(surprise.mean()) > conditional_entropy(counts)
 
 
 @pytest.mark.parametrize("vocab_size", [2, 65, 1024])
@@ -394,3 +401,118 @@ def test_our_backward_walks_each_way_and_pytorch_each_node():
     assert [heard[id(number)] for number in ours] == [2**k for k in range(6, -1, -1)]
     assert heard["theirs"] == 6
     assert ours[0].grad == theirs[0].grad.item() == 2**6
+
+
+def test_a_run_is_drawn_as_often_as_the_product_says():
+    """`ees` after an `s`, by the table of the chapter's line: once in eighty, as the product is."""
+    line, chars = "eels_see_less_sleet", "_elst"
+    probs = bigram_probs(count_bigrams([chars.index(char) for char in line], 5))
+    generator = torch.Generator().manual_seed(0)
+    n = 200_000
+    tokens, right = torch.full((n,), chars.index("s")), torch.ones(n, dtype=torch.bool)
+    product = 1.0
+    for before, char in pairwise("sees"):
+        product *= probs[chars.index(before), chars.index(char)].item()
+        tokens = torch.multinomial(probs[tokens], 1, generator=generator)[:, 0]
+        right &= tokens == chars.index(char)
+    assert product == pytest.approx(0.01224, abs=1e-5)
+    assert right.float().mean().item() == pytest.approx(product, rel=0.15)
+
+
+class Walked(Value):
+    """The chapter's number, with the chapter's walk back."""
+
+    backward = backward
+
+
+class Overwriting(Value):
+    """A walk back that forgets what it heard before: exercise 4."""
+
+    def backward(self, grad=1.0):
+        self.grad = grad
+        for parent, slope in self.parents:
+            parent.backward(grad * slope)
+
+
+@pytest.mark.parametrize("at", [-2.0, 0.0, 1.5])
+def test_three_nodes_say_what_was_said_minus_what_happened(at):
+    p = 1 / (1 + math.exp(-at))
+    heads, tails = Walked(at), Walked(at)
+    a = (heads * Walked(-1.0)).exp()
+    s = Walked(1.0) + a
+    for loss, happened in ((s.log(), p), ((Walked(1.0) + tails.exp()).log(), 1 - p)):
+        assert loss.data == pytest.approx(-math.log(happened))
+        loss.backward()
+    assert heads.grad == pytest.approx(p - 1)
+    assert heads.grad == pytest.approx(-a.data / s.data)
+    assert tails.grad == pytest.approx(p)
+
+
+def test_where_the_second_way_overwrites_the_first_a_square_has_half_its_slope():
+    for number, square in ((Walked, 6.0), (Overwriting, 3.0)):
+        z = number(3.0)
+        (z * z).backward()
+        assert z.grad == square
+        z = number(0.0)  # the three nodes, on which both are right
+        (number(1.0) + (z * number(-1.0)).exp()).log().backward()
+        assert z.grad == -0.5
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-30, 30), min_size=2, max_size=6), st.integers(0, 5))
+def test_a_push_through_exp_is_at_most_one_and_a_logit_multiplies_the_odds(logits, happened):
+    z = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
+    happened %= len(logits)
+    (-z.log_softmax(dim=0)[happened]).backward()
+    assert z.grad.abs().max() <= 1 + 1e-12
+    raised = z.detach().clone()
+    raised[0] += 1
+    before, after = (x.log_softmax(dim=0) for x in (z.detach(), raised))
+    odds = math.exp(after[0] - after[1]) / math.exp(before[0] - before[1])
+    assert odds == pytest.approx(math.e)
+
+
+def test_a_push_through_the_square_has_no_bound_and_at_zero_does_not_exist():
+    pushes = []
+    for at in (1e-1, 1e-2, 1e-3, 1e-4, 0.0):
+        z = torch.tensor(at, dtype=torch.float64, requires_grad=True)
+        (-(z**2 / (z**2 + 1)).log()).backward()
+        pushes.append(-z.grad.item())
+    assert all(later > 9 * earlier for earlier, later in pairwise(pushes[:-1]))
+    assert not math.isfinite(pushes[-1])
+
+
+def test_steps_that_are_too_long_land_across_the_valley_from_each_other():
+    z, above = 0.0, []
+    for _ in range(30):
+        p = 1 / (1 + math.exp(-z))
+        above.append(p > 0.9)
+        z -= 28 * (p - 0.9)
+    assert above[:2] == [False, True]  # the first one flies over it
+    assert all(one != other for one, other in pairwise(above[5:]))
+
+
+def test_gradients_that_nobody_clears_are_the_sum_of_all():
+    ids = random_text(200)
+    model = BigramModel(VOCAB_SIZE)
+    alone = []
+    for piled in (False, True):
+        model.zero_grad()
+        for k in range(4):
+            if not piled:
+                model.zero_grad()
+            x, y = ids[None, 40 * k : 40 * k + 30], ids[None, 40 * k + 1 : 40 * k + 31]
+            model(x, y)[1].backward()
+            if not piled:
+                alone.append(model.table.weight.grad.clone())
+    assert torch.allclose(model.table.weight.grad, sum(alone), atol=1e-7)
+
+
+def test_the_1_that_is_added_moves_the_tokens_probability_and_not_the_characters(
+    tokens, characters
+):
+    moved = []
+    for counts in (count_bigrams(tokens[0], 1536), characters[1]):
+        never = (bigram_probs(counts, smoothing=1.0) * (counts == 0)).sum(dim=1)  # (V)
+        moved.append(float((never * counts.sum(dim=1)).sum() / counts.sum()))
+    assert moved[0] > 0.3 and moved[1] < 0.01

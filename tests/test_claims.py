@@ -63,7 +63,7 @@ def test_each_trigger_asks_for_a_claim(word):
 # no more of them; with fewer, write the fewer.
 UNGUARDED = {
     "01_tokenizer": 36,
-    "02_bigram": 55,
+    "02_bigram": 0,
     "03_attention": 53,
     "04_layernorm_gelu": 0,
     "05_residuals": 49,

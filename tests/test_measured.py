@@ -11,6 +11,7 @@ from pathlib import Path
 
 import measured
 import pytest
+from chapterfiles import chapters
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -206,10 +207,19 @@ def test_an_explorer_s_move_was_drawn_within_one_frame_of_a_slow_page():
     record = kept("slow_page")
     assert record["slower"] == 4 and record["budget_ms"] == 16
     moves = record["ms_a_move"]
-    assert {"signals", "norms", "2 × 1536", "10,000 drawn", "60 × 60", "attention"} <= moves.keys()
+    sizes = {"2 × 1536", "10,000 drawn", "60 × 60"}
+    assert {"signals", "norms", "attention", "two models"} | sizes == moves.keys()
     scripts = {(name, move): ms[0] for name, own in moves.items() for move, ms in own.items()}
-    assert len(scripts) >= 17 and min(scripts.values()) > 0
+    assert len(scripts) >= 50 and min(scripts.values()) > 0
     assert {move: ms for move, ms in scripts.items() if ms > 16} == {}
+
+
+def test_every_chapter_was_painted_within_two_seconds_of_a_slow_line():
+    pages = kept("first_paint")["pages"]
+    there = {f"chapters/{path.stem}.html" for path in chapters(ROOT)}
+    assert there == {page for page in pages if page.startswith("chapters/")}
+    assert {page: one for page, one in pages.items() if one["first_paint"] >= 2} == {}
+    assert {page: one for page, one in pages.items() if one["bytes"] >= 1_500_000} == {}
 
 
 def test_the_page_s_gpt_wrote_a_thousand_tokens_a_second_and_took_its_exam_in_two():
