@@ -65,7 +65,7 @@ UNGUARDED = {
     "01_tokenizer": 0,
     "02_bigram": 0,
     "03_attention": 0,
-    "04_layernorm_gelu": 41,
+    "04_layernorm_gelu": 0,
     "05_residuals": 0,
     "06_gpt": 0,
     "07_training": 0,

@@ -60,6 +60,13 @@ def test_eps_stands_inside_the_root():
     assert torch.equal(layer_norm(constant), torch.zeros(2, 8))
 
 
+def test_a_row_that_is_quiet_beside_epsilon_stays_quiet():
+    """Chapter 4: a variance of a tenth of epsilon comes out with the size √(1/11)."""
+    x = layer_norm(torch.randn(100, 64), eps=0.0)
+    assert torch.allclose(layer_norm(0.001 * x).std(-1, unbiased=False), torch.tensor(0.3015), 1e-3)
+    assert layer_norm(x).std(-1, unbiased=False).min() > 0.999
+
+
 def test_a_unit_can_be_dead_behind_a_norm():
     """A norm gives mean 0 within each token, not between tokens (chapter 4, exercise 8)."""
     torch.manual_seed(0)

@@ -20,6 +20,7 @@ from torch import nn
 from gptlib import corpus
 from gptlib.attention import (
     AttentionModel,
+    CausalSelfAttention,
     MultiHeadAttention,
     attention_weights,
     causal_mask,
@@ -38,7 +39,7 @@ from gptlib.gpt import (
     total_parameters,
     waves,
 )
-from gptlib.layers import layer_norm
+from gptlib.layers import FeedForward, LayerNorm, layer_norm
 from gptlib.merges import merge_pair
 from gptlib.tokenizer import BPETokenizer
 
@@ -394,6 +395,20 @@ def stack():
     return measured
 
 
+def test_untrained_attention_layers_make_tokens_alike_and_large_matrices_keep_their_size():
+    """Chapter 4: averaging costs little where tokens are alike, and they soon are."""
+    size_after = of_cells("04_layernorm_gelu", "1bf5f133", "4c1e7a02")["size_after"]
+    assert size_after(12, True, 3**0.5) > 0.1 > 1e4 * size_after(12, True, 1)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        x, alike = torch.randn(1, 100, 64), []
+        for _ in range(4):
+            x = CausalSelfAttention(64, 4, 128)(x)
+            tokens = F.normalize(x[0], dim=-1)
+            alike.append((tokens @ tokens.T).mean().item())
+        assert alike[0] < 0.75 < 0.8 < alike[1] < 0.95 < alike[3]
+
+
 def test_without_a_norm_the_bell_narrows_or_flattens(stack):
     sizes, _ = stack(0.8, norm=False)
     assert (sizes.diff() < 0).float().mean() > 0.9 and sizes[30] < 2e-3 * sizes[0]
@@ -418,6 +433,28 @@ def test_left_of_zero_gelu_has_a_slope_down_to_about_minus_three():
         assert slope[0].abs() > 0.003 and slope.min() < -0.1 < 0 < slope[-1]
     (slope,) = torch.autograd.grad(torch.relu(x).sum(), x)
     assert slope.eq(0).all()
+
+
+def test_the_last_digit_of_one_weight_decides_how_many_units_fall_silent(tokenizer):
+    """Chapter 4: ReLU at 0.025, the same seed, and one weight a few ten-millionths larger."""
+    known = of_cells("04_layernorm_gelu", "5b0c898d", "1afecd02", "f0ecd883")
+    known |= {"FeedForward": FeedForward, "LayerNorm": LayerNorm}
+    text = corpus.END + corpus.load("stories", n=3000)
+    known["ids"] = torch.tensor(tokenizer.to_tiktoken().encode(text, allowed_special="all"))
+    known["starts"] = story_starts(known["ids"], tokenizer, context_length=64)
+    key = AnswerKey(corpus.stories(50, seed=1), tokenizer)
+    known["val_x"], known["val_y"] = key.idx[:, :64], key.targets[:, :64]
+
+    def silent(nudge: float) -> int:
+        torch.manual_seed(2)
+        model = known["OneLayer"](tokenizer.vocab_size, nn.ReLU(), norm=False)
+        with torch.no_grad():
+            model.feed_forward.expand.weight[0, 0] *= 1 + nudge
+        known["train"](model, 0.025)
+        return int((known["firing"](model) < 0.001).sum())
+
+    assert silent(0.0) == silent(0.0)
+    assert len({silent(nudge) for nudge in (0.0, 3e-7, 6e-7)}) > 1
 
 
 def test_it_is_the_subtraction_that_lets_the_gradients_grow_behind_relu():
