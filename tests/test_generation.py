@@ -298,6 +298,7 @@ def test_stop_tokens_end_a_row_and_a_batch():
     assert out.tolist() == [[1, 2, 3, 4, 5, 6], [4, 5, 6, 6, 6, 6]]
     several = generate(Counter(), prompt(1), 10, stop_tokens={9, 3})
     assert several.tolist() == [[1, 2, 3]]
+    assert generate(Counter(), prompt(8), 10, stop_tokens=[0]).tolist() == [[8, 9, 0]]
     # One in the prompt is only text: it does not stop anything.
     assert generate(Counter(), prompt(6), 3, stop_tokens=[6]).tolist() == [[6, 7, 8, 9]]
 
