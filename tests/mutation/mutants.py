@@ -63,7 +63,9 @@ TESTS = {
     "given/checks/numbers": ["numbers"],
     "given/checks/recipe": ["training", "checkpoint", "models"],
     "given/checks/saved": ["saved", "checkpoint"],
-    "given/checks/tensors": ["batches", "bigram", "attention", "layers", "gpt", "generation", "models"],
+    "given/checks/tensors": [
+        *("batches", "bigram", "attention", "layers", "gpt", "generation", "models")
+    ],
     "given/checks/text": ["tokenizer", "streaming"],
     "corpus/loader": ["corpus", "download"],
     "corpus/judging": ["corpus"],
