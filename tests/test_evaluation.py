@@ -18,6 +18,7 @@ from gptlib.engine.export import export
 from gptlib.engine.learn import learn
 from gptlib.engine.measures import distinct, losses, novelty, repetition
 from gptlib.engine.prepare import prepare
+from gptlib.engine.prepared import Prepared
 from gptlib.engine.writer import Wish, Writer
 from gptlib.loss import next_token_loss
 from gptlib.tokenizer import CharTokenizer
@@ -122,6 +123,9 @@ def test_nothing_begins_a_line_or_a_document(room):
     assert writer.start("") == [writer.end] and writer.tokenizer.decode([writer.end]) == END
     with pytest.raises(ValueError, match="none of the"):
         Writer(room / "run").start("XYZ")
+    for letters, first in (("\t\nab", 1), ("cab", 0)):  # a line begins with "\n", where it is known
+        writer.tokenizer, writer.end = CharTokenizer(letters), None
+        assert writer.start("") == [first]
 
 
 def test_the_end_of_a_document_ends_the_text_and_is_not_shown(room):
@@ -189,6 +193,9 @@ def test_a_text_of_another_tokenizer_is_refused(room):
 def test_everything_can_say_what_it_is(room, tmp_path):
     assert describe(room / "text")["is"] == "a prepared text (gptlib text 1)"
     assert describe(room / "text")["sources"] == str(room / "a.txt")
+    about = Prepared.open(room / "text").about
+    told = ("tokenizer", "vocab_size", "dtype", "split")
+    assert {name: describe(room / "text")[name] for name in told} == {n: about[n] for n in told}
     run = describe(room / "run")
     assert run["is"] == "a run" and run["checkpoints"] == "2" and run["best"] == 2
     checkpoint = describe(room / "run" / "checkpoints" / "00000002")
