@@ -649,3 +649,16 @@ def test_a_tokenizer_that_makes_no_sense_is_refused(change):
 def test_a_tokenizer_larger_than_its_model_is_refused():
     state = {"type": "BPETokenizer", **BPETokenizer([(97, 98)])._state()}
     assert "257 tokens, and the model knows 200" in in_vocabulary(state, 200, "ab")[1]
+
+
+def test_weights_of_any_layout_and_type_come_out_as_float32(tmp_path):
+    config = GPTConfig(vocab_size=9, context_length=8, n_layer=1, n_head=1, n_embd=4)
+    model = GPT(config)
+    wanted = {name: p.detach().bfloat16().float() for name, p in model.named_parameters()}
+    model.bfloat16()
+    for p in model.parameters():
+        p.data = p.data.t().contiguous().t() if p.dim() == 2 else p.data
+    found, _ = import_model(export_model(tmp_path / "it", model, letters(config), "float32"))
+    assert {p.dtype for p in found.parameters()} == {torch.float32}
+    for name, p in found.named_parameters():
+        assert torch.equal(p, wanted[name]), name

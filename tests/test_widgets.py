@@ -986,17 +986,18 @@ def test_a_tape_holds_what_pytorch_says_of_each_moment():
     told, model = tape.run(["block 1, head 1"]), run.model.eval()
     assert told["layers"] == ["embedding", "block 0", "block 1"]
     assert told["gradients"][0] == told["updates"][0] == [None] * 3
-    (before, _), (after, grads) = kept[4], kept[5]
-    for layer, start in enumerate(("", "blocks.0", "blocks.1")):
-        names = [n for n in after if n.startswith(start) and after[n].dim() > 1]
-        names = [n for n in names if layer or not n.startswith("blocks")]
-        old, new = (torch.cat([w[n].flatten() for n in names]) for w in (before, after))
-        moved = ((new - old).norm() / old.norm()).item()
-        assert told["updates"][1][layer] == pytest.approx(moved, rel=1e-3)
-        clipped = math.hypot(*(g.norm().item() for g in grads.values()))
-        part = math.hypot(*(grads[n].norm().item() for n in names))
-        wanted = metrics[5]["grad_norm"] * part / clipped  # before clipping
-        assert told["gradients"][1][layer] == pytest.approx(wanted, rel=1e-3)
+    for moment, step in ((1, 5), (2, 6)):
+        (before, _), (after, grads) = kept[step - 1], kept[step]
+        for layer, start in enumerate(("", "blocks.0", "blocks.1")):
+            names = [n for n in after if n.startswith(start) and after[n].dim() > 1]
+            names = [n for n in names if layer or not n.startswith("blocks")]
+            old, new = (torch.cat([w[n].flatten() for n in names]) for w in (before, after))
+            moved = ((new - old).norm() / old.norm()).item()
+            assert told["updates"][moment][layer] == pytest.approx(moved, rel=1e-3)
+            clipped = math.hypot(*(g.norm().item() for g in grads.values()))
+            part = math.hypot(*(grads[n].norm().item() for n in names))
+            wanted = metrics[step]["grad_norm"] * part / clipped  # before clipping
+            assert told["gradients"][moment][layer] == pytest.approx(wanted, rel=1e-3)
     assert metrics[1]["grad_norm"] > 1  # clipping has cut something
     assert told["val"] == [3.0, 2.5, 2.4] and told["skills"] == {"early": [0.0, 0.5, 0.6]}
     losses = [m["loss"] for m in metrics[1:]]
