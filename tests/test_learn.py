@@ -549,3 +549,19 @@ def test_the_curve_is_drawn_into_a_file(tmp_path, kind, begin):
     assert (tmp_path / f"a.{kind}").read_bytes().startswith(begin)
     with pytest.raises(ValueError, match=r"must end in .svg, .png or .pdf"):
         curve.to_file(tmp_path / "a.txt", {})
+
+
+def test_the_best_checkpoint_is_tried_first_and_then_the_newest(tmp_path, monkeypatch):
+    """A damaged one tells no loss, and the others tell their own."""
+    paths = [tmp_path / name for name in ("00000003", "00000002", "00000001")]
+    for path, loss in zip(paths, (0.5, 0.3, None), strict=True):
+        path.mkdir()
+        history = [{"step": int(path.name), "val_loss": loss}]
+        (path / "run.json").write_text(json.dumps({"history": history}), "utf-8")
+    monkeypatch.setattr(runs, "checkpoints", lambda run: paths)
+    three, two, one = paths
+    assert runs.best_first("run") == [two, three, one]
+    (two / "run.json").write_text("damaged", "utf-8")
+    assert runs.best_first("run") == [three, two, one]
+    (three / "run.json").unlink()
+    assert runs.best_first("run") == [three, two, one]
