@@ -187,7 +187,8 @@ def drawn(seed: int) -> dict[str, Any]:
         alone = changes(**figures, key_turns=False)[0]
         sizes = [query, -query, key, alone, query / 32**0.5]
         far = min(abs(a - b) for i, a in enumerate(sizes) for b in sizes[:i])
-        if far > 0.5 and abs(query) > 2:
+        before = score(one, 32, 10, 3)  # from 0 a change and what it leads to are the same
+        if far > 0.5 and abs(query) > 2 and abs(before) > 0.5:
             return figures
     raise AssertionError("count does not end")
 
