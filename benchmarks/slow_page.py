@@ -42,13 +42,13 @@ RESULT = HERE / "results" / "slow_page.json"
 BUDGET = 16  # milliseconds
 COUNTED = ("ScriptDuration", "RecalcStyleDuration", "LayoutDuration")
 ROUNDS = 3
-# The controls that can be used, and behind them the token that looks; not what sets training going.
 # A button that does nothing twice is pressed in turn with the one beside it that makes it useful.
 TURNS = {
     "clear": "draw 1,000", "more tokens": "fewer", "after training": "before training",
     "3 · 3": "0 · 0",
 }  # fmt: skip
 IDLE = re.compile(r"fewer|before training|back to the start|\d · \d")  # the others of these
+# The controls that can be used, and behind them the token that looks; not what sets training going.
 FIND = """() => {
     const root = document.querySelector(".gpt-widget");
     const all = [...root.querySelectorAll("input, select, textarea, button:not(.gw-token)")];
